@@ -1,0 +1,81 @@
+"""Recommendations from catalog text and events, personal after a handful of events, with reasons that can be checked.
+
+The public names are imported on first use, so that `import recllm` costs next to nothing: neither torch nor
+transformers is loaded before something needs them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from recllm.data.catalog import Catalog
+    from recllm.data.interactions import Interactions, load_demo
+    from recllm.errors import (
+        AdapterMismatch,
+        ArtifactError,
+        BackboneError,
+        ConfigError,
+        DataError,
+        LeakageError,
+        MissingExtraError,
+        NotFittedError,
+        PromptError,
+        RecllmError,
+        ResourceError,
+    )
+    from recllm.options import TrainOptions
+    from recllm.recommender import Recommender, RecommenderConfig
+    from recllm.results import Explanations, Recommendations
+
+__all__ = [
+    "AdapterMismatch",
+    "ArtifactError",
+    "BackboneError",
+    "Catalog",
+    "ConfigError",
+    "DataError",
+    "Explanations",
+    "Interactions",
+    "LeakageError",
+    "MissingExtraError",
+    "NotFittedError",
+    "PromptError",
+    "RecllmError",
+    "Recommendations",
+    "Recommender",
+    "RecommenderConfig",
+    "ResourceError",
+    "TrainOptions",
+    "__version__",
+    "load_demo",
+]
+
+_HOMES = {
+    "Catalog": "recllm.data.catalog",
+    "Explanations": "recllm.results",
+    "Interactions": "recllm.data.interactions",
+    "Recommendations": "recllm.results",
+    "Recommender": "recllm.recommender",
+    "RecommenderConfig": "recllm.recommender",
+    "TrainOptions": "recllm.options",
+    "load_demo": "recllm.data.interactions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name where it lives, once."""
+    home = _HOMES.get(name)
+    if home is None:
+        if name not in __all__:
+            raise AttributeError(f"module 'recllm' has no attribute {name!r}; it offers {', '.join(__all__)}")
+        home = "recllm.errors"
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, whether or not they have been imported yet."""
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,246 @@
+"""Configuration: frozen dataclasses that are written to and read from TOML, strictly.
+
+A config class is a plain frozen dataclass beside the class that uses it. Fields may be `bool`, `int`, `float`, `str`,
+`Literal[…]`, `tuple[…]`, `Mapping[str, …]`, another such dataclass, and unions of these with or without `None`.
+Values are checked in `__post_init__` by raising `ConfigError`; this module adds where the value stands.
+
+An unknown key, a missing one or a value of the wrong type is an error that names the place and what was wanted.
+TOML has no null: a field that may be `None` but is something else by default says so with the string `"none"`
+(which such a field therefore cannot hold as a string, unless a `Literal` lists it).
+"""
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+from recllm.errors import ConfigError
+
+__all__ = ["check_types", "from_mapping", "read_toml", "to_mapping", "write_toml"]
+
+T = TypeVar("T")
+
+NONE = "none"
+
+
+def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "config") -> T:
+    """Build a config object from nested mappings.
+
+    Args:
+        cls: The dataclass to build.
+        mapping: Field names and values, as from `to_mapping`, JSON or TOML.
+        where: What to call this place in errors.
+
+    Raises:
+        ConfigError: If a key is unknown or missing, or a value is of the wrong type or refused by the class.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{where}: wanted a table with the keys of {cls.__name__}; got {_shown(mapping)}")
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {key!r}{_nearest(key, fields)}; known keys: {', '.join(fields)}")
+    missing = [name for name, field in fields.items() if name not in mapping and _default(field) is dataclasses.MISSING]
+    if missing:
+        raise ConfigError(f"{where}: missing {', '.join(map(repr, missing))}; add it, there is no default")
+    hints = typing.get_type_hints(cls)
+    values = {name: _read(hints[name], value, f"{where}.{name}") for name, value in mapping.items()}
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """Nested plain values of a config object, ready for JSON; `from_mapping` restores it exactly."""
+    return {
+        field.name: _plain(getattr(config, field.name), f"{type(config).__name__}.{field.name}")
+        for field in dataclasses.fields(config)
+        if field.init
+    }
+
+
+def check_types(config: Any) -> None:
+    """Check the types of a config's fields, for `__post_init__`: what Python does not do on its own.
+
+    Raises:
+        ConfigError: If a value is not of its field's type.
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        where = f"{type(config).__name__}.{field.name}"
+        value = getattr(config, field.name)
+        _read(hints[field.name], _plain(value, where), where)
+
+
+def read_toml(cls: type[T], path: str | Path) -> T:
+    """Read a config object from a TOML file.
+
+    Raises:
+        ConfigError: If the file is missing, is not TOML, or does not fit `cls`.
+    """
+    path = Path(path)
+    try:
+        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the config file {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a UTF-8 text file; a TOML config was wanted") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return from_mapping(cls, mapping, where=path.name)
+
+
+def write_toml(config: Any, path: str | Path) -> None:
+    """Write a config object to a TOML file that `read_toml` restores exactly.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    text = "\n".join(_table(config, ())).lstrip("\n") + "\n"
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"cannot write {path}: a value holds half a character ({error.reason})") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write the config file {path}: {error.strerror}") from error
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    """`value` as an instance of `hint`, or a ConfigError that names `where`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _read_union(arguments, value, where)
+    if origin is Literal:
+        if any(value == option and type(value) is type(option) for option in arguments):
+            return value
+        raise ConfigError(f"{where}: wanted one of {', '.join(map(repr, arguments))}; got {_shown(value)}")
+    if origin is tuple:
+        return _read_tuple(hint, arguments, value, where)
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ConfigError(f"{where}: wanted a table; got {_shown(value)}")
+        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):  # type: ignore[arg-type]
+            return value
+        return from_mapping(hint, value, where)  # type: ignore[arg-type]
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint in (bool, int, float, str):
+        if type(value) is hint:  # exactly: True is not a number here
+            return value
+    elif hint is type(None):
+        if value is None:
+            return None
+    else:
+        raise TypeError(f"{where}: config fields cannot be of type {hint!r}")
+    raise ConfigError(f"{where}: wanted {_wanted(hint)}; got {_shown(value)}")
+
+
+def _read_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    literals = [word for option in options if typing.get_origin(option) is Literal for word in typing.get_args(option)]
+    if type(None) in options and (value is None or (value == NONE and NONE not in literals)):
+        return None
+    options = tuple(option for option in options if option is not type(None))
+    # An exact type before a convertible one, so that 3 stays an int in `float | int`.
+    for option in sorted(options, key=lambda option: option is not type(value)):
+        try:
+            return _read(option, value, where)
+        except ConfigError:
+            if len(options) == 1 or (dataclasses.is_dataclass(option) and isinstance(value, Mapping)):
+                raise  # its error is more exact than ours below
+    raise ConfigError(f"{where}: wanted {' or '.join(_wanted(option) for option in options)}; got {_shown(value)}")
+
+
+def _read_tuple(hint: Any, arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{where}: wanted {_wanted(hint)}; got {_shown(value)}")
+    if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+        raise ConfigError(f"{where}: wanted {len(arguments)} values; got {len(value)}")
+    hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+    pairs = zip(hints, value, strict=True)
+    return tuple(_read(item_hint, item, f"{where}[{i}]") for i, (item_hint, item) in enumerate(pairs))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _nearest(key: str, known: typing.Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _wanted(hint: Any) -> str:
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): repr(NONE)}
+    if hint in names:
+        return names[hint]
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
+    if typing.get_origin(hint) is tuple:
+        return "a list"
+    return "a table"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_mapping(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item, where) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item, where) for key, item in value.items()}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise ConfigError(f"{where}: a config holds plain values; got {_shown(value)} of type {type(value).__name__}")
+
+
+def _table(config: Any, path: tuple[str, ...]) -> list[str]:
+    """The lines of one TOML table: its own values first, nested dataclasses after."""
+    lines, nested = [], []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not field.init or (value is None and _default(field) is None):
+            continue
+        if dataclasses.is_dataclass(value):
+            inner = (*path, field.name)
+            nested += ["", f"[{'.'.join(inner)}]", *_table(value, inner)]
+        else:
+            lines.append(f"{field.name} = {_toml(_plain(value, '.'.join((*path, field.name))))}")
+    return lines + nested
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return json.dumps(NONE)
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)

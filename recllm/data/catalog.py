@@ -1,0 +1,200 @@
+"""The catalog: items with text, in a fixed order (their rows)."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recllm.data.cleaning import (
+    CleaningReport,
+    Sieve,
+    as_id_list,
+    as_ids,
+    decode_damage,
+    fingerprint_frame,
+    typed_extras,
+)
+from recllm.data.columns import ITEM_COLUMNS, ColumnMapping, match_columns
+from recllm.data.raw import RawTable
+from recllm.data.reading import read_table, table_of_frame
+from recllm.errors import DataError
+
+_TITLE_CHARACTERS = 80
+_LIST = re.compile(r"^\s*\[.*\]\s*$", re.DOTALL)
+
+
+class Catalog:
+    """Items with a title, text, categories and whatever else the file held. Immutable.
+
+    Attributes:
+        frame: [items, columns] `item_id` str, `title` str, `text` str, `categories` list[str], then the others as
+            numbers or strings. Title and text are "" where the file has none.
+        report: What was read, dropped and why.
+    """
+
+    def __init__(self, frame: pl.DataFrame, report: CleaningReport) -> None:
+        """For frames that are clean already; use `read` or `from_frame` for anything else."""
+        self.frame = frame
+        self.report = report
+
+    @classmethod
+    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None, encoding: str | None = None) -> "Catalog":
+        """Read items from csv, tsv, jsonl (also .gz), parquet or RecBole's `.item`.
+
+        Args:
+            path: The file.
+            columns: recllm's names -> yours, where the aliases do not find them: `{"item_id": "sku"}`.
+            encoding: Of text files; UTF-8 if not given.
+
+        Raises:
+            DataError: The file cannot be read, has no item id column, or no usable row.
+        """
+        return cls._from_raw(read_table(path, encoding), columns)
+
+    @classmethod
+    def from_frame(cls, frame: Any, columns: Mapping[str, str] | None = None) -> "Catalog":
+        """Take items from a pandas, polars or pyarrow table; the table is not changed.
+
+        Raises:
+            DataError: It is no table, has no item id column, or has rows but no usable one.
+        """
+        return cls._from_raw(table_of_frame(frame), columns)
+
+    @classmethod
+    def _from_raw(cls, raw: RawTable, columns: Mapping[str, str] | None) -> "Catalog":
+        mapping = match_columns(raw.frame.columns, ITEM_COLUMNS, ["item_id"], columns, raw.source)
+        report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, (*raw.notes, *mapping.notes))
+        for reason, count in raw.dropped.items():
+            report = report.drop(reason, count)
+        sieve = Sieve(_canonical(raw.frame, mapping), report)
+        decode_damage(sieve, raw.undecodable, ["item_id"])
+        sieve.drop("missing_item_id", sieve.frame["item_id"].is_null())
+        sieve.drop("duplicate_item", ~sieve.frame["item_id"].is_first_distinct())
+        sieve.notice("empty_title", int((sieve.frame["title"] == "").sum()))
+        sieve.notice("empty_text", int((sieve.frame["text"] == "").sum()))
+        if not {"title", "text", "categories"} & set(mapping.found):
+            sieve.note("no column for title, text or categories: these items are known by their ids only")
+        return cls(*sieve.result())
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def __repr__(self) -> str:
+        return f"Catalog({len(self):,} items, columns {', '.join(self.frame.columns)})"
+
+    @cached_property
+    def item_ids(self) -> tuple[str, ...]:
+        """The ids; position = row."""
+        return tuple(self.frame["item_id"].to_list())
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+    def rows(self, ids: Iterable[Any]) -> NDArray[np.int64]:
+        """Rows of items: int64 [ids], -1 for an unknown id; numbers count as their text (1 and 1.0 as "1").
+
+        Raises:
+            DataError: It is a single string, or an id is missing.
+        """
+        return np.fromiter((self._row_of.get(item_id, -1) for item_id in as_id_list(ids)), dtype=np.int64)
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """A title for every item: its title, else the first 80 characters of its text, else its id."""
+        return self._first_of("title", pl.col("text").str.replace_all(r"\s+", " ").str.slice(0, _TITLE_CHARACTERS))
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """A text for every item: its text, else its title, else its id."""
+        return self._first_of("text", pl.col("title"))
+
+    def _first_of(self, column: str, second: pl.Expr) -> list[str]:
+        first = pl.when(pl.col(column) != "").then(pl.col(column))
+        chosen = first.when(second != "").then(second).otherwise(pl.col("item_id"))
+        return list(self.frame.select(chosen.alias("chosen"))["chosen"])
+
+    def item(self, row: int) -> dict[str, Any]:
+        """The fields of one item for a prompt: every column, empty ones left out; `title` is always there.
+
+        Raises:
+            DataError: There is no such row.
+        """
+        if not 0 <= row < len(self):
+            raise DataError(f"there is no item row {row}; the catalog has rows 0 to {len(self) - 1}")
+        fields = self.frame.row(row, named=True)
+        fields["title"] = self.titles[row]
+        return {name: value for name, value in fields.items() if value is not None and value != "" and value != []}
+
+    def extend(self, other: "Catalog") -> "Catalog":
+        """A catalog with the unseen items of `other` appended; items that are here already keep row and text."""
+        seen = other.frame["item_id"].is_in(self.frame["item_id"].implode())
+        frame = pl.concat([self.frame, other.frame.filter(~seen)], how="diagonal_relaxed")
+        rows = len(self) + len(other)
+        report = CleaningReport("extended catalog", rows, rows, columns=self.report.columns)
+        return Catalog(frame, report.drop("duplicate_item", int(seen.sum())))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over every cell in row order."""
+        return fingerprint_frame(self.frame)
+
+
+def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> pl.DataFrame:
+    """The raw frame under recllm's names, with ids, texts and categories in their types."""
+    found = mapping.found
+    empty = pl.Series([""], dtype=pl.String).new_from_index(0, frame.height)
+    columns = [
+        as_ids(frame[found["item_id"]]).alias("item_id"),
+        (_one_line(frame[found["title"]]) if "title" in found else empty).alias("title"),
+        (_clean_text(frame[found["text"]]) if "text" in found else empty).alias("text"),
+        (
+            _categories(frame[found["categories"]], found["categories"] in mapping.space_separated)
+            if "categories" in found
+            else pl.Series(values=[[]], dtype=pl.List(pl.String)).new_from_index(0, frame.height)
+        ).alias("categories"),
+    ]
+    return pl.DataFrame(columns + typed_extras(frame, mapping.extras))
+
+
+def _clean_text(series: pl.Series) -> pl.Series:
+    """NFC without control characters (line breaks and tabs stay); "" where missing; lists are joined; trimmed."""
+    if series.dtype == pl.List(pl.String):
+        series = series.list.join(" ", ignore_nulls=True)
+    text = as_ids(series).fill_null("").str.normalize("NFC")
+    return text.str.replace_all(r"[^\P{Cc}\n\t]", " ").str.strip_chars()
+
+
+def _one_line(series: pl.Series) -> pl.Series:
+    return _clean_text(series).str.replace_all(r"\s+", " ")
+
+
+def _categories(series: pl.Series, space_separated: bool) -> pl.Series:
+    """list[str] [items]: split at `|`, at commas if the column has no `|`; lists, also written ones, stay lists."""
+    if series.dtype in (pl.List, pl.Array):
+        lists = series.cast(pl.List(pl.String))
+    else:
+        text = as_ids(series).fill_null("")
+        separator = " " if space_separated else "|" if text.str.contains("|", literal=True).any() else ","
+        written = text.filter(text.str.strip_chars() != "")
+        if len(written) and all(_LIST.match(value) for value in written):
+            lists = pl.Series([_written_list(value) for value in text], dtype=pl.List(pl.String))
+        else:
+            lists = text.str.split(separator)
+    element = pl.element().str.strip_chars()
+    cleaned = lists.list.eval(element.filter((element != "").fill_null(False)).unique(maintain_order=True))
+    return cleaned.fill_null([])
+
+
+def _written_list(value: str) -> list[str]:
+    """The elements of `["a", "b"]` or `['a', 'b']`."""
+    try:
+        return [str(element) for element in json.loads(value or "[]")]
+    except ValueError:
+        return [element.strip().strip("\"'") for element in value.strip()[1:-1].split(",")]

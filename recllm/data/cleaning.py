@@ -1,0 +1,233 @@
+"""What cleaning does to a table, and the report that counts it.
+
+Every row that is read is either kept or counted under exactly one reason: `read == kept + sum(dropped)`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recllm.errors import DataError
+
+REASONS: dict[str, str] = {
+    "ragged_row": "row with another number of fields than the header, or broken quotes",
+    "bad_json": "line that is not a JSON object",
+    "id_not_utf8": "id with bytes that are not UTF-8",
+    "missing_user_id": "no user id",
+    "missing_item_id": "no item id",
+    "duplicate_item": "item id seen before (the first row stays)",
+    "missing_timestamp": "no timestamp",
+    "bad_timestamp": "timestamp that is neither a number nor ISO 8601",
+    "negative_timestamp": "timestamp before 1970",
+    "future_timestamp": "timestamp more than a day ahead of now",
+    "bad_rating": "rating that is not a finite number",
+    "bad_weight": "weight that is not a finite number",
+    "duplicate_event": "copy of an earlier event (same user, item, time, event, rating and weight)",
+    "unknown_item": "item that is not in the catalog",
+    # kept, but worth knowing
+    "empty_text": "item without text (its title, else its id, stands in)",
+    "empty_title": "item without title (the start of its text, else its id, stands in)",
+    "text_not_utf8": "row with bytes that are not UTF-8 (shown as \ufffd)",
+    "missing_rating": "event without rating in a rated log",
+    "missing_weight": "event without weight in a weighted log",
+    "missing_event": "event without event name",
+}
+
+
+@dataclass(frozen=True)
+class CleaningReport:
+    """What was read, kept and dropped, and why. `print(report)` shows it in a few lines.
+
+    Attributes:
+        source: File name or kind of frame.
+        read: Rows read.
+        kept: Rows kept; always `read - sum(dropped.values())`.
+        dropped: Reason -> rows dropped; each row has one reason. `REASONS` has the words.
+        noticed: Reason -> rows kept in spite of it.
+        columns: recllm's column name -> the name found.
+        notes: Further sentences (units of time, encodings, delimiters).
+    """
+
+    source: str
+    read: int
+    kept: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    noticed: Mapping[str, int] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {self.read:,} rows read, {self.kept:,} kept, {self.read - self.kept:,} dropped"]
+        lines += [f"  dropped {n:,}: {REASONS.get(reason, reason)}" for reason, n in self.dropped.items()]
+        lines += [f"  kept {n:,}: {REASONS.get(reason, reason)}" for reason, n in self.noticed.items()]
+        if self.columns:
+            lines.append("  columns: " + ", ".join(f"{ours} <- {found!r}" for ours, found in self.columns.items()))
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON-able values."""
+        return {
+            "source": self.source,
+            "read": self.read,
+            "kept": self.kept,
+            "dropped": dict(self.dropped),
+            "noticed": dict(self.noticed),
+            "columns": dict(self.columns),
+            "notes": list(self.notes),
+        }
+
+    def drop(self, reason: str, count: int, note: str | None = None) -> "CleaningReport":
+        """A new report in which `count` more of the kept rows are dropped for `reason`."""
+        if not count:
+            return self
+        dropped = {**self.dropped, reason: self.dropped.get(reason, 0) + count}
+        notes = self.notes + ((note,) if note else ())
+        return replace(self, kept=self.kept - count, dropped=dropped, notes=notes)
+
+
+class Sieve:
+    """Filters a frame reason by reason and counts what each reason took."""
+
+    def __init__(self, frame: pl.DataFrame, report: CleaningReport) -> None:
+        self.frame = frame
+        self.report = report
+
+    def drop(self, reason: str, bad: pl.Series) -> None:
+        """Drop the rows where `bad` is true (bool [rows]; null counts as false)."""
+        bad = bad.fill_null(False)
+        count = int(bad.sum())
+        if count:
+            self.frame = self.frame.filter(~bad)
+            self.report = self.report.drop(reason, count)
+
+    def notice(self, reason: str, count: int) -> None:
+        """Count rows that are kept in spite of `reason`."""
+        if count:
+            self.report = replace(self.report, noticed={**self.report.noticed, reason: count})
+
+    def note(self, *sentences: str) -> None:
+        """Add sentences to the report."""
+        self.report = replace(self.report, notes=(*self.report.notes, *sentences))
+
+    def result(self) -> tuple[pl.DataFrame, CleaningReport]:
+        """The rows that are left and the report.
+
+        Raises:
+            DataError: Rows were read and none was left.
+        """
+        if self.report.read and not self.report.kept:
+            why = ", ".join(f"{n:,} {REASONS[r]}" for r, n in self.report.dropped.items())
+            raise DataError(f"{self.report.source}: none of the {self.report.read:,} rows can be used ({why})")
+        return self.frame, self.report
+
+
+def as_id(value: Any) -> str:
+    """One id as a string, by the same rule as `as_ids`.
+
+    Raises:
+        DataError: It is missing (None, NaN or "").
+    """
+    if isinstance(value, str) and value:
+        return str(value)
+    if value is None or value != value or value == "":
+        raise DataError(f"an id was expected, got {value!r}")
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def as_id_list(ids: Iterable[Any]) -> list[str]:
+    """Ids as strings, in order.
+
+    Raises:
+        DataError: It is a single string, or an id is missing.
+    """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise DataError(f"a list of ids was expected, got {ids!r}; write [{ids!r}]")
+    return [as_id(value) for value in ids]
+
+
+def as_ids(series: pl.Series) -> pl.Series:
+    """Ids as strings: 1 and 1.0 become "1"; strings stay exactly as they are; empty, null and NaN become null."""
+    column = pl.col(series.name)
+    if series.dtype.is_float():
+        whole = (column == column.floor()) & (column.abs() < 2**53)
+        integer = column.cast(pl.Int64, strict=False).cast(pl.String)
+        text = pl.when(whole).then(integer).otherwise(column.cast(pl.String))
+        return series.to_frame().select(pl.when(column.is_not_nan()).then(text).alias(series.name)).to_series()
+    if series.dtype.is_nested():
+        raise DataError(f"column {series.name!r} holds {series.dtype}; plain text or numbers were expected")
+    text = column.cast(pl.String)
+    try:
+        return series.to_frame().select(pl.when(text != "").then(text).alias(series.name)).to_series()
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"column {series.name!r} ({series.dtype}) cannot be read as text") from error
+
+
+def as_numbers(series: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Parse numbers.
+
+    Returns:
+        float32 [rows] (null where missing), and bool [rows]: there is something, but no finite number.
+    """
+    present = series.is_not_null()
+    if series.dtype == pl.String:
+        series = series.str.strip_chars()
+        present &= series != ""
+    elif series.dtype == pl.Boolean:
+        series = series.cast(pl.Int8)
+    number = series.cast(pl.Float32, strict=False)
+    column = pl.col(number.name)
+    number = number.to_frame().select(pl.when(column.is_finite()).then(column)).to_series()
+    return number, present & number.is_null()
+
+
+def decode_damage(sieve: Sieve, undecodable: bool, id_columns: list[str]) -> None:
+    """Drop rows whose id lost bytes in decoding (two ids could have become one) and count those whose text did."""
+    if not undecodable:
+        return
+    lost = "\ufffd"
+
+    def hit(columns: list[str]) -> pl.Series:
+        parts = [pl.col(c).str.contains(lost, literal=True) for c in columns]
+        return sieve.frame.select(pl.any_horizontal(parts)).to_series().fill_null(False)
+
+    sieve.drop("id_not_utf8", hit(id_columns))
+    sieve.notice("text_not_utf8", int(hit([c for c, t in sieve.frame.schema.items() if t == pl.String]).sum()))
+
+
+def typed_extras(frame: pl.DataFrame, extras: Mapping[str, str]) -> list[pl.Series]:
+    """Further columns under their plain names; text columns that hold only numbers become numbers ("007" does not)."""
+    return [_typed(frame[found]).alias(name) for name, found in extras.items()]
+
+
+def _typed(series: pl.Series) -> pl.Series:
+    if series.dtype != pl.String:
+        return series
+    name = series.name
+    values = series.to_frame().select(pl.when(pl.col(name) != "").then(pl.col(name))).to_series()
+    # Codes that only look like numbers: leading zeros, a plus sign, more digits than a float can hold.
+    if values.null_count() == len(values) or values.str.contains(r"^-?0\d|^\+|\d{16}").any():
+        return values
+    for dtype in (pl.Int64, pl.Float64):
+        number = values.cast(dtype, strict=False)
+        if number.null_count() == values.null_count() and (dtype == pl.Int64 or number.is_finite().all()):
+            return number
+    return values
+
+
+def fingerprint_frame(*frames: pl.DataFrame) -> str:
+    """SHA-256 over column names and cells, in row order; independent of where the frame came from."""
+    digest = hashlib.sha256()
+    for series in (series for frame in frames for series in frame):
+        nested = series.dtype.is_nested()
+        text = pl.Series([repr(v) for v in series.to_list()], dtype=pl.String) if nested else series.cast(pl.String)
+        lengths = text.str.len_bytes().cast(pl.Int64).fill_null(-1).to_numpy()
+        for part in (series.name.encode(), lengths.tobytes(), "".join(text.fill_null("")).encode()):
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,160 @@
+"""Cleaning of event logs: raw tables and mappings -> clean frames."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from recllm.data.cleaning import CleaningReport, Sieve, as_id, as_ids, as_numbers, decode_damage, typed_extras
+from recllm.data.columns import INTERACTION_COLUMNS, ColumnMapping, match_columns, role_of
+from recllm.data.raw import RawTable
+from recllm.data.reading import frame_of_records
+from recllm.data.timestamps import parse_timestamps
+from recllm.errors import DataError
+
+_DAY = 86_400
+_FLAG = "\x00bad "  # prefix of working columns; dropped before the frame is given out
+
+
+@dataclass(frozen=True)
+class CleanEvents:
+    """A clean frame, its report, and whether its timestamps are times (else only positions in a list)."""
+
+    frame: pl.DataFrame
+    report: CleaningReport
+    timed: bool
+
+
+def clean_events(raw: RawTable, columns: Mapping[str, str] | None) -> CleanEvents:
+    """The clean frame of `Interactions` and its report.
+
+    Raises:
+        DataError: There is no user or item column, or there are rows but none can be used.
+    """
+    mapping = match_columns(raw.frame.columns, INTERACTION_COLUMNS, ["user_id", "item_id"], columns, raw.source)
+    report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, (*raw.notes, *mapping.notes))
+    for reason, count in raw.dropped.items():
+        report = report.drop(reason, count)
+    frame, notes = _canonical(raw.frame, mapping)
+    sieve = Sieve(frame, report)
+    sieve.note(*notes)
+    decode_damage(sieve, raw.undecodable, ["user_id", "item_id"])
+    sieve.drop("missing_user_id", sieve.frame["user_id"].is_null())
+    sieve.drop("missing_item_id", sieve.frame["item_id"].is_null())
+    timed = _check_times(sieve)
+    for name in ("rating", "weight"):
+        if name in mapping.found:
+            sieve.drop(f"bad_{name}", sieve.frame[_FLAG + name])
+    sieve.frame = sieve.frame.select(c for c in sieve.frame.columns if not c.startswith(_FLAG))
+    drop_copies(sieve)
+    for name in ("rating", "weight", "event"):
+        if name in sieve.frame.columns:
+            sieve.notice(f"missing_{name}", sieve.frame[name].null_count())
+    return CleanEvents(*sieve.result(), timed)
+
+
+def drop_copies(sieve: Sieve) -> None:
+    """Drop and count events that equal an earlier one; the same pair at another time is no copy."""
+    identity = [c for c in ("user_id", "item_id", "timestamp", "event", "rating", "weight") if c in sieve.frame.columns]
+    sieve.drop("duplicate_event", ~sieve.frame.select(pl.struct(identity).is_first_distinct()).to_series())
+
+
+def _check_times(sieve: Sieve) -> bool:
+    if "timestamp" not in sieve.frame.columns:
+        order = pl.int_range(pl.len(), dtype=pl.Int64).over("user_id").alias("timestamp")
+        frame = sieve.frame.with_columns(order)
+        sieve.frame = frame.select("user_id", "item_id", "timestamp", pl.exclude("user_id", "item_id", "timestamp"))
+        sieve.note("there are no timestamps: the order of a user's rows is taken as the order of time")
+        return False
+    sieve.drop("missing_timestamp", sieve.frame[_FLAG + "missing timestamp"])
+    sieve.drop("bad_timestamp", sieve.frame["timestamp"].is_null())
+    sieve.drop("negative_timestamp", sieve.frame["timestamp"] < 0)
+    sieve.drop("future_timestamp", sieve.frame["timestamp"] > int(time.time()) + _DAY)
+    return True
+
+
+def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[pl.DataFrame, list[str]]:
+    """The raw frame under recllm's names and types; flags beside it say which cells could not be read."""
+    found = mapping.found
+    columns = [as_ids(frame[found[name]]).alias(name) for name in ("user_id", "item_id")]
+    flags = []
+    notes: list[str] = []
+    if "timestamp" in found:
+        seconds, missing, notes = parse_timestamps(frame[found["timestamp"]])
+        if not missing.all() or frame.is_empty():
+            columns.append(seconds.alias("timestamp"))
+            flags.append(missing.alias(_FLAG + "missing timestamp"))
+    for name in ("rating", "event", "weight", "review_text"):
+        if name not in found:
+            continue
+        if name in ("event", "review_text"):
+            columns.append(as_ids(frame[found[name]]).alias(name))
+        else:
+            number, bad = as_numbers(frame[found[name]])
+            columns.append(number.alias(name))
+            flags.append(bad.alias(_FLAG + name))
+    return pl.DataFrame(columns + typed_extras(frame, mapping.extras) + flags), notes
+
+
+def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ...]]:
+    """`{user: [item ids or event mappings] | Interactions}` -> clean events and all user ids.
+
+    Raises:
+        DataError: A value is no such list, or none of the events can be used.
+    """
+    if not isinstance(events, Mapping):
+        raise DataError(f"a mapping user id -> list of item ids was expected, got {type(events).__name__}")
+    users: dict[str, None] = {}
+    records: list[dict[str, Any]] = []
+    for user, value in events.items():
+        users[as_id(user)] = None
+        records += [{"user_id": as_id(user), **event} for event in _events_of_one(user, value)]
+    if not records:
+        schema = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64}
+        return CleanEvents(pl.DataFrame(schema=schema), CleaningReport("mapping", 0, 0), False), tuple(users)
+    frame = frame_of_records(records)
+    if "timestamp" not in frame.columns:
+        frame = frame.rename({_POSITION: "timestamp"})
+        clean = clean_events(RawTable(frame, "mapping", frame.height), None)
+        return CleanEvents(clean.frame, clean.report, False), tuple(users)
+    if _POSITION in frame.columns:
+        # Positions must not take part in telling the unit of the real timestamps.
+        seconds = parse_timestamps(frame["timestamp"])[0]
+        frame = frame.with_columns(timestamp=pl.coalesce(_POSITION, seconds)).drop(_POSITION)
+    return clean_events(RawTable(frame, "mapping", frame.height), None), tuple(users)
+
+
+_POSITION = "\x00position"
+
+
+def _events_of_one(user: Any, value: Any) -> list[dict[str, Any]]:
+    frame = getattr(value, "frame", None)
+    if isinstance(frame, pl.DataFrame):
+        return [_event(row) for row in frame.iter_rows(named=True)]
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+        raise DataError(
+            f"user {user!r}: a list of item ids or events was expected, got {type(value).__name__}; write [{value!r}]"
+        )
+    items = list(value)
+    kinds = {isinstance(item, Mapping) for item in items}
+    if len(kinds) > 1:
+        raise DataError(f"user {user!r}: a list holds either item ids or events (mappings), not both")
+    events = [_event(item) if isinstance(item, Mapping) else {"item_id": item} for item in items]
+    timed = {event.get("timestamp") is not None for event in events}
+    if len(timed) > 1:
+        raise DataError(f"user {user!r}: either all events of a user have a timestamp or none has")
+    if True in timed:
+        return events
+    return [{**event, _POSITION: position} for position, event in enumerate(events)]
+
+
+def _event(given: Mapping[Any, Any]) -> dict[str, Any]:
+    """One event under recllm's names; a user id inside it does not count, the mapping's key does."""
+    event: dict[str, Any] = {}
+    for name, value in given.items():
+        role = role_of(str(name), INTERACTION_COLUMNS)
+        if role != "user_id":
+            event.setdefault(role or str(name), value)
+    return event

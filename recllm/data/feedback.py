@@ -1,0 +1,180 @@
+"""What a rating or an event means: liked, neutral or disliked, and its token for the history encoder."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recllm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from recllm.data.interactions import Interactions
+
+RATING_TOKENS = 5
+MAX_EVENT_NAMES = 26
+
+# Compared without case and punctuation.
+NEGATIVE_EVENTS = frozenset(
+    {
+        "dislike",
+        "disliked",
+        "unlike",
+        "downvote",
+        "thumbsdown",
+        "negative",
+        "notinterested",
+        "skip",
+        "skipped",
+        "hide",
+        "hidden",
+        "block",
+        "mute",
+        "report",
+        "reject",
+        "rejected",
+        "dismiss",
+        "return",
+        "returned",
+        "refund",
+        "refunded",
+        "cancel",
+        "canceled",
+        "cancelled",
+        "remove",
+        "removefromcart",
+        "unfollow",
+        "unsubscribe",
+        "drop",
+        "dropped",
+    }
+)
+# Being shown an item is no opinion on it.
+NEUTRAL_EVENTS = frozenset({"impression", "impressions", "exposure", "shown"})
+
+_ENOUGH_TO_TELL_COUNTS = 100
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """The meaning of ratings and events, inferred when fitting and saved with the model.
+
+    Attributes:
+        scale: Lowest and highest rating, or None: there are no ratings, or they are not on a scale (votes, counts).
+        liked_from: Ratings from here on are likes; None: every positive rating.
+        disliked_to: Ratings up to here (and below `liked_from`) are dislikes; None: every negative rating.
+        event_names: Names with a token of their own, most frequent first.
+    """
+
+    scale: tuple[float, float] | None = None
+    liked_from: float | None = None
+    disliked_to: float | None = None
+    event_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise ConfigError(f"feedback.scale must be (lowest, highest), got {self.scale}")
+        if len(self.event_names) > MAX_EVENT_NAMES or len(set(self.event_names)) < len(self.event_names):
+            raise ConfigError(f"feedback.event_names must be at most {MAX_EVENT_NAMES} distinct names")
+
+    @classmethod
+    def infer(cls, interactions: "Interactions", liked_from: float | None = None) -> "Feedback":
+        """Infer the scale from the ratings and the names from the events.
+
+        0/1: 1 is liked. Up to 5 (half stars too): liked from 4, disliked to 2. Up to 10: 8 and 4. Up to 100: 80 and 40.
+        Negative or larger numbers, and counts (100 or more whole numbers, half of them in the lowest fifth of a 10 or
+        100 scale), are no scale: positive is liked, negative disliked.
+
+        Args:
+            interactions: The log.
+            liked_from: Overrides the threshold.
+
+        Raises:
+            DataError: `liked_from` is not a finite number.
+        """
+        if liked_from is not None and not np.isfinite(liked_from):
+            raise DataError(f"liked_from must be a finite rating, got {liked_from}")
+        frame = interactions.frame
+        scale, likes, dislikes = _scale(frame["rating"]) if "rating" in frame.columns else (None, None, None)
+        names: tuple[str, ...] = ()
+        if "event" in frame.columns:
+            counts = frame["event"].drop_nulls().value_counts().sort(["count", "event"], descending=[True, False])
+            names = tuple(counts["event"].head(MAX_EVENT_NAMES).to_list())
+        return cls(scale, likes if liked_from is None else float(liked_from), dislikes, names)
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens: 0 plain, 1 to 5 ratings, then one per event name."""
+        return 1 + RATING_TOKENS + len(self.event_names)
+
+    def signals(self, frame: pl.DataFrame) -> NDArray[np.int8]:
+        """int8 [events]: +1 liked, 0 neutral, -1 disliked. The rating decides; without one, event and weight do."""
+        signals = _implicit_signals(frame)
+        if "rating" in frame.columns:
+            rating = _floats(frame["rating"])
+            liked = rating >= np.float32(self.liked_from) if self.liked_from is not None else rating > 0
+            disliked = rating <= np.float32(self.disliked_to) if self.disliked_to is not None else rating < 0
+            rated = np.where(liked, 1, np.where(disliked, -1, 0))
+            signals = np.where(np.isnan(rating), signals, rated).astype(np.int8)
+        return signals
+
+    def tokens(self, frame: pl.DataFrame) -> NDArray[np.int64]:
+        """int64 [events]: 1 to 5 for a rating on a scale, else 6… for a known event name, else 0."""
+        tokens = np.zeros(frame.height, dtype=np.int64)
+        if "event" in frame.columns and self.event_names:
+            names = pl.Series(self.event_names, dtype=pl.String)
+            numbers = pl.Series(range(1 + RATING_TOKENS, self.n_tokens), dtype=pl.Int64)
+            tokens = frame["event"].replace_strict(names, numbers, default=0, return_dtype=pl.Int64).to_numpy()
+        if "rating" in frame.columns and self.scale is not None:
+            rating = _floats(frame["rating"])
+            highest = self.scale[1]
+            stars = 1 + 4 * rating if highest <= 1 else rating * RATING_TOKENS / highest
+            rated = np.clip(np.floor(np.nan_to_num(stars) + 0.5), 1, RATING_TOKENS).astype(np.int64)
+            tokens = np.where(np.isnan(rating), tokens, rated)
+        return tokens
+
+
+def _scale(ratings: pl.Series) -> tuple[tuple[float, float] | None, float | None, float | None]:
+    values = _floats(ratings)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return None, None, None
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 100:
+        return None, None, None
+    if high <= 1:
+        binary = bool(np.isin(values, [0.0, 1.0]).all())
+        return (0.0, 1.0), 1.0 if binary else 0.8, 0.0 if binary else 0.4
+    top = 5.0 if high <= 5 else 10.0 if high <= 10 else 100.0
+    if top > 5 and len(values) >= _ENOUGH_TO_TELL_COUNTS and _look_like_counts(values, top):
+        return None, None, None
+    return (1.0 if top < 100 else 0.0, top), 0.8 * top, 0.4 * top
+
+
+def _look_like_counts(values: NDArray[np.float32], top: float) -> bool:
+    return bool((values == np.floor(values)).all()) and float(np.median(values)) <= top / 5
+
+
+def _implicit_signals(frame: pl.DataFrame) -> NDArray[np.int8]:
+    signals = np.ones(frame.height, dtype=np.int8)
+    if "event" in frame.columns:
+        names = frame["event"].unique().drop_nulls()
+        meaning = pl.Series([_meaning(name) for name in names], dtype=pl.Int8)
+        signals = frame["event"].replace_strict(names, meaning, default=1, return_dtype=pl.Int8).to_numpy().copy()
+    if "weight" in frame.columns:
+        weight = _floats(frame["weight"])
+        signals[weight == 0] = 0
+        signals[weight < 0] = -1
+    return signals
+
+
+def _meaning(event: str) -> int:
+    spelling = re.sub(r"[\W_]+", "", event).casefold()
+    return -1 if spelling in NEGATIVE_EVENTS else 0 if spelling in NEUTRAL_EVENTS else 1
+
+
+def _floats(series: pl.Series) -> NDArray[np.float32]:
+    """float32 [rows], NaN where missing."""
+    return series.cast(pl.Float32).fill_null(float("nan")).to_numpy()

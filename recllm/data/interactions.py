@@ -1,0 +1,213 @@
+"""The event log: who did what with which item, and when."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recllm.data.catalog import Catalog
+from recllm.data.cleaning import CleaningReport, Sieve, as_id_list, fingerprint_frame
+from recllm.data.events import CleanEvents, clean_events, clean_mapping, drop_copies
+from recllm.data.feedback import Feedback
+from recllm.data.reading import read_table, table_of_frame
+from recllm.errors import DataError
+
+
+class Interactions:
+    """Validated events. Immutable.
+
+    Attributes:
+        frame: [events, columns] `user_id` str, `item_id` str, `timestamp` int64 unix seconds, then, where the log has
+            them, `rating` float32, `event` str, `weight` float32, `review_text` str, then all further columns.
+            The order of the input is kept.
+        user_ids: Users in order of first appearance, those without events included.
+        report: What was read, dropped and why. Selections start a report of their own.
+        timed: Whether timestamps are times; False: there were none, and they are positions 0, 1, 2 … per user.
+    """
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        report: CleaningReport,
+        user_ids: Iterable[str] | None = None,
+        timed: bool = True,
+    ) -> None:
+        """For frames that are clean already; use `read`, `from_frame` or `from_mapping` for anything else."""
+        self.frame = frame
+        self.report = report
+        found = frame["user_id"].unique(maintain_order=True).to_list() if user_ids is None else user_ids
+        self.user_ids: tuple[str, ...] = tuple(found)
+        self.timed = timed
+
+    @classmethod
+    def read(
+        cls, path: str | Path, columns: Mapping[str, str] | None = None, encoding: str | None = None
+    ) -> "Interactions":
+        """Read events from csv, tsv, jsonl (also .gz), parquet or RecBole's `.inter`.
+
+        Args:
+            path: The file.
+            columns: recllm's names -> yours, where the aliases do not find them: `{"user_id": "client"}`.
+            encoding: Of text files; UTF-8 if not given.
+
+        Raises:
+            DataError: The file cannot be read, lacks user or item ids, or has no usable row.
+        """
+        return cls._of(clean_events(read_table(path, encoding), columns))
+
+    @classmethod
+    def from_frame(cls, frame: Any, columns: Mapping[str, str] | None = None) -> "Interactions":
+        """Take events from a pandas, polars or pyarrow table; the table is not changed.
+
+        Raises:
+            DataError: It is no table, lacks user or item ids, or has rows but no usable one.
+        """
+        return cls._of(clean_events(table_of_frame(frame), columns))
+
+    @classmethod
+    def from_mapping(cls, events: Mapping[Any, Any]) -> "Interactions":
+        """Take events from `{user_id: [item_id, …]}`; the order of a list is the order of time (0, 1, 2 …).
+
+        A list may also hold mappings (`{"item_id": …, "rating": …}`), and a value may be another `Interactions`.
+        A user with an empty list is a user without events and is in `user_ids`.
+        Either all events of a user have a `timestamp` or none has.
+
+        Raises:
+            DataError: A value is no list of ids or events.
+        """
+        clean, user_ids = clean_mapping(events)
+        return cls._of(clean, user_ids)
+
+    @classmethod
+    def _of(cls, clean: CleanEvents, user_ids: Iterable[str] | None = None) -> "Interactions":
+        return cls(clean.frame, clean.report, user_ids, clean.timed)
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def __repr__(self) -> str:
+        columns = ", ".join(self.frame.columns)
+        return f"Interactions({len(self):,} events of {len(self.user_ids):,} users, columns {columns})"
+
+    @cached_property
+    def user_rows(self) -> NDArray[np.int64]:
+        """int64 [events]: the position of each event's user in `user_ids`."""
+        return _positions(self.frame["user_id"], self.user_ids)
+
+    def _select(self, keep: NDArray[np.bool_] | NDArray[np.int64], user_ids: Iterable[str] | None) -> "Interactions":
+        frame = self.frame.filter(keep) if keep.dtype == np.bool_ else self.frame[keep]
+        report = CleaningReport(f"selection of {self.report.source}", frame.height, frame.height)
+        return Interactions(frame, report, user_ids, self.timed)
+
+    def of_users(self, user_ids: Iterable[Any]) -> "Interactions":
+        """The events of these users, users in the order asked for; an id without events is a user without events."""
+        asked = tuple(dict.fromkeys(as_id_list(user_ids)))
+        row_of = {user: row for row, user in enumerate(asked)}
+        position = np.array([row_of.get(u, -1) for u in self.user_ids], dtype=np.int64)[self.user_rows]
+        order = np.argsort(position, kind="stable")
+        return self._select(order[position[order] >= 0], asked)
+
+    def without_users(self, user_ids: Iterable[Any]) -> "Interactions":
+        """The events of all other users."""
+        gone = set(as_id_list(user_ids))
+        keep = np.array([u not in gone for u in self.user_ids], dtype=bool)
+        return self._select(keep[self.user_rows], [u for u in self.user_ids if u not in gone])
+
+    def before(self, timestamp: int) -> "Interactions":
+        """The events before a moment (unix seconds); users without any are left out."""
+        return self._select((self.frame["timestamp"] < timestamp).to_numpy(), None)
+
+    def known_items(self, catalog: Catalog) -> "Interactions":
+        """The events with items of the catalog; the others are counted in the report. All users stay."""
+        rows = self.item_rows(catalog)
+        keep = rows >= 0
+        lost = int((~keep).sum())
+        note = None
+        if lost:
+            example = self.frame["item_id"][int(np.argmin(keep))]
+            known = f", while the catalog has ids such as {catalog.item_ids[0]!r}" if len(catalog) else ""
+            note = f"unknown items, for example {example!r}{known}"
+        report = self.report.drop("unknown_item", lost, note)
+        return Interactions(self.frame.filter(keep), report, self.user_ids, self.timed)
+
+    def item_rows(self, catalog: Catalog) -> NDArray[np.int64]:
+        """int64 [events]: the catalog's row of each event's item, -1 for unknown ones."""
+        return _positions(self.frame["item_id"], catalog.item_ids)
+
+    def extend(self, other: "Interactions") -> "Interactions":
+        """Both logs as one; events of `other` that are here already are dropped and counted.
+
+        If `other` has no real times, its events count as later than everything the user has here.
+        """
+        later = other.frame
+        if not other.timed:
+            end = self.frame.group_by("user_id").agg(pl.col("timestamp").max().alias("\x00end"))
+            shifted = pl.col("timestamp") + (pl.col("\x00end") + 1).fill_null(0)
+            later = later.join(end, on="user_id", how="left", maintain_order="left")
+            later = later.with_columns(shifted.alias("timestamp")).drop("\x00end")
+        frame = pl.concat([self.frame, later], how="diagonal_relaxed")
+        sieve = Sieve(frame, CleaningReport("joined logs", frame.height, frame.height))
+        drop_copies(sieve)
+        users = dict.fromkeys((*self.user_ids, *other.user_ids))
+        return Interactions(*sieve.result(), users, self.timed or other.timed)
+
+    def matrix(
+        self,
+        catalog: Catalog,
+        signal: Literal["all", "liked"] = "all",
+        feedback: Feedback | None = None,
+        weighted: bool = False,
+    ) -> sp.csr_array:
+        """The user by item matrix.
+
+        Args:
+            catalog: Gives the columns; unknown items are left out.
+            signal: All events, or only liked ones.
+            feedback: What is liked; inferred from this log if not given.
+            weighted: Sum the weights of a pair (1 per event without a weight) instead of a plain 1.0.
+
+        Returns:
+            float32 CSR [users, items]; rows follow `user_ids`.
+        """
+        if signal not in ("all", "liked"):
+            raise DataError(f"signal must be 'all' or 'liked', got {signal!r}")
+        columns = self.item_rows(catalog)
+        keep = columns >= 0
+        if signal == "liked":
+            keep &= (feedback or Feedback.infer(self)).signals(self.frame) > 0
+        values = np.ones(len(self), dtype=np.float32)
+        if weighted and "weight" in self.frame.columns:
+            values = self.frame["weight"].fill_null(1.0).to_numpy()
+        shape = (len(self.user_ids), len(catalog))
+        matrix = sp.csr_array((values[keep], (self.user_rows[keep], columns[keep])), shape=shape, dtype=np.float32)
+        matrix.sum_duplicates()
+        if not weighted:
+            matrix.data[:] = 1.0
+        return matrix
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over users and every cell in row order."""
+        users = pl.DataFrame({"user_ids": pl.Series(self.user_ids, dtype=pl.String)})
+        return fingerprint_frame(self.frame, users)
+
+
+def _positions(ids: pl.Series, known: Sequence[str]) -> NDArray[np.int64]:
+    """int64 [ids]: the position of each id in `known`, -1 if it is not there."""
+    if not known:
+        return np.full(len(ids), -1, dtype=np.int64)
+    old, new = pl.Series(known, dtype=pl.String), pl.Series(range(len(known)), dtype=pl.Int64)
+    return ids.replace_strict(old, new, default=-1, return_dtype=pl.Int64).to_numpy()
+
+
+def load_demo() -> tuple[Catalog, Interactions]:
+    """The shipped shop, UCI Online Retail (CC BY 4.0): 3,852 items, 396,337 purchase lines of 4,334 customers."""
+    from recllm.resources import demo_folder
+
+    folder = demo_folder()
+    return Catalog.read(folder / "items.csv.gz"), Interactions.read(folder / "interactions.csv.gz")

@@ -1,0 +1,1 @@
+"""The pretrained transformer: items to vectors, events to vectors, and base training."""

@@ -1,0 +1,145 @@
+"""Which pretrained transformer, and where its files are.
+
+A backbone is any sentence-transformers encoder (BERT-type or decoder-type). It serves twice: whole, to turn item text
+into vectors, and truncated to its first blocks, to read histories of item vectors.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, final
+
+from recllm.errors import BackboneError
+from recllm.resources import embedded_models
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+EMBEDDED_HUB_NAMES = {"sentence-transformers/all-MiniLM-L6-v2": "minilm"}
+"""Hub names whose files also come with an installed package."""
+
+
+@final
+@dataclass(frozen=True)
+class Backbone:
+    """A resolved backbone.
+
+    Attributes:
+        name: What was asked for.
+        path: Folder with the model's files.
+        source: Where it was found.
+    """
+
+    name: str
+    path: Path
+    source: Literal["path", "hub", "package"]
+
+    def digest(self) -> str:
+        """SHA-256 over the weight files; two backbones with the same digest give the same vectors."""
+        digest = hashlib.sha256()
+        for file in sorted(self.path.glob("*.safetensors")) or sorted(self.path.glob("*.bin")):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+
+def resolve_backbone(name: str) -> Backbone:
+    """Find a backbone: a local folder, else the hub's cache or the hub, else a model that a package embeds.
+
+    Args:
+        name: A folder, a hub name such as `sentence-transformers/all-MiniLM-L6-v2`, or an embedded one (`minilm`).
+
+    Raises:
+        BackboneError: Found in none of the three; the message names them all.
+    """
+    embedded = embedded_models()
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        return Backbone(name, folder.resolve(), "path")
+    if name in embedded:
+        return Backbone(name, embedded[name], "package")
+    reason = "it is not of the form 'owner/name'"
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        found, reason = _from_hub(name)
+        if found is not None:
+            return Backbone(name, found, "hub")
+        alias = EMBEDDED_HUB_NAMES.get(name)
+        if alias in embedded:
+            return Backbone(name, embedded[alias], "package")
+    raise BackboneError(
+        f"backbone {name!r} was not found: no folder of that name with a config.json; not on the model hub or in its "
+        f"cache ({reason}); not among the embedded models ({', '.join(sorted(embedded)) or 'none installed'}). "
+        "Give the folder of a sentence-transformers model, a hub name, or an embedded one."
+    )
+
+
+def _from_hub(name: str) -> tuple[Path | None, str]:
+    """The hub's snapshot folder, from the cache first so that a machine without a network does not wait."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True)), ""
+    except Exception:  # the hub's client raises many kinds; whichever it is, the network is asked next
+        pass
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns)), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}"
+
+
+def load_blocks(backbone: Backbone, depth: int) -> "PreTrainedModel":
+    """The first `depth` transformer blocks with their pretrained weights, without word embeddings or pooling.
+
+    The result takes `inputs_embeds` [batch, time, width], a 4-D additive attention mask and `position_ids`.
+
+    Raises:
+        BackboneError: The files cannot be read, or the model has fewer blocks.
+    """
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(backbone.path)
+        available = int(config.num_hidden_layers)
+        if depth > available:
+            raise BackboneError(
+                f"backbone {backbone.name!r} has {available} blocks, but depth={depth} was asked; choose depth ≤ "
+                f"{available}."
+            )
+        config.num_hidden_layers = depth
+        if getattr(config, "layer_types", None):
+            config.layer_types = list(config.layer_types)[:depth]
+        with _quiet_loading():
+            model = transformers.AutoModel.from_pretrained(backbone.path, config=config, dtype="float32")
+    except (OSError, ValueError, KeyError) as error:
+        raise BackboneError(f"backbone {backbone.name!r} at {backbone.path} could not be loaded: {error}") from error
+    return without_unused_parts(model)
+
+
+def without_unused_parts(model: "PreTrainedModel") -> "PreTrainedModel":
+    """Drop what histories never use (the word table is half of MiniLM's weights), so that it is not saved either."""
+    import torch
+
+    model.set_input_embeddings(torch.nn.Embedding(1, model.config.hidden_size))
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+class _quiet_loading:
+    """Silence transformers' report on unused weights: the blocks beyond `depth` are left out on purpose."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self._level = logging.get_verbosity()
+        self._bar = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self._level)
+        if self._bar:
+            logging.enable_progress_bar()

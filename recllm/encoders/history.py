@@ -1,0 +1,228 @@
+"""Events to a user vector: the first blocks of the pretrained transformer, reading item vectors instead of words."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from recllm.data.histories import Histories
+from recllm.encoders.backbone import Backbone, load_blocks
+from recllm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ATTENTION_INPUTS = ("query", "value", "q_proj", "v_proj")
+"""Names of the query and value projections in BERT-type and Llama-type blocks."""
+
+
+@final
+@dataclass(frozen=True)
+class HistoryEncoderConfig:
+    """The transformer over a user's events.
+
+    Attributes:
+        depth: Blocks taken from the backbone; the dial for quality against time.
+        max_events: Newest events read; older ones are left out.
+        blocks: `pretrained` takes the backbone's weights and trains LoRA on them; `full` trains them all; `scratch`
+            is a small transformer of width `width` without pretraining, for comparison.
+        width: Width of `scratch` blocks; pretrained ones have the backbone's.
+        lora_rank: Rank of the LoRA shared by all users.
+        lora_alpha: Its scale is lora_alpha / lora_rank.
+        dropout: On item vectors and inside the blocks while training.
+        delta_bound: Longest id-delta, in units of an item vector's length; 0 leaves items to their text alone.
+        delta_dropout: Share of items whose delta is hidden in a training step, so that text alone works for new items.
+    """
+
+    depth: int = 1
+    max_events: int = 32
+    blocks: Literal["pretrained", "full", "scratch"] = "pretrained"
+    width: int = 128
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    dropout: float = 0.1
+    delta_bound: float = 1.0
+    delta_dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.depth < 1 or self.max_events < 1 or self.lora_rank < 1 or self.width < 8:
+            raise ConfigError("history.depth, max_events and lora_rank must be at least 1, and width at least 8.")
+        if self.delta_bound < 0 or not 0 <= self.delta_dropout < 1 or not 0 <= self.dropout < 1:
+            raise ConfigError("history.delta_bound must be ≥ 0; delta_dropout and dropout lie in [0, 1).")
+
+    @classmethod
+    def from_depth(cls, depth: int) -> "HistoryEncoderConfig":
+        """One dial: deeper encoders read longer histories."""
+        return replace(cls(), depth=depth, max_events=32 if depth == 1 else 50)
+
+
+@final
+@dataclass(frozen=True)
+class EventBatch:
+    """Padded histories, oldest event first; T is the longest in the batch.
+
+    Attributes:
+        item_rows: [users, T]; padding is 0 and masked.
+        tokens: Feedback tokens [users, T].
+        blocks: 1, 2, … per user: events with one timestamp share a number [users, T]; 0 is the start token's.
+        real: False on padding [users, T].
+    """
+
+    item_rows: Int[Tensor, "users time"]
+    tokens: Int[Tensor, "users time"]
+    blocks: Int[Tensor, "users time"]
+    real: Bool[Tensor, "users time"]
+
+    @classmethod
+    def collate(cls, histories: Histories, max_events: int) -> "EventBatch":
+        """Pad the newest `max_events` of each history."""
+        histories = histories.last(max_events)
+        users, owner, column = len(histories), histories.user_rows, histories.positions
+        time = max(int(histories.lengths.max(initial=0)), 1)
+        padded = np.zeros((3, users, time), dtype=np.int64)
+        real = np.zeros((users, time), dtype=bool)
+        padded[0, owner, column] = histories.item_rows
+        padded[1, owner, column] = histories.tokens
+        padded[2, owner, column] = histories.blocks + 1
+        real[owner, column] = True
+        rows, tokens, blocks = torch.from_numpy(padded)
+        return cls(rows, tokens, blocks, torch.from_numpy(real))
+
+
+@final
+class ItemEncoder(nn.Module):
+    """Item vectors `v_i = W e_i + delta_i`: whitened text, projected, plus a bounded correction learned per item.
+
+    A frozen content vector with a small trainable delta keeps new items alive (Let It Go, arXiv 2507.19473). Items
+    without training events keep a delta of exactly zero.
+    """
+
+    text: Tensor
+    warm: Tensor
+
+    def __init__(self, text: Float[Tensor, "items text_dim"], warm: Bool[Tensor, "items"], width: int, bound: float):
+        super().__init__()
+        self.register_buffer("text", text, persistent=False)
+        self.register_buffer("warm", warm, persistent=False)
+        self.project = nn.Linear(text.shape[1], width, bias=False)
+        with torch.no_grad():
+            nn.init.eye_(self.project.weight) if width == text.shape[1] else nn.init.orthogonal_(self.project.weight)
+        self.bound = bound
+        self.delta = nn.Parameter(torch.zeros(text.shape[0], width), requires_grad=bound > 0)
+
+    def forward(self, hidden_delta: Bool[Tensor, "items"] | None = None) -> Float[Tensor, "items width"]:
+        """All item vectors; `hidden_delta` marks items to be read from their text alone in this pass."""
+        vectors = self.project(self.text)
+        if self.bound == 0:
+            return vectors
+        # The floor keeps the gradient of a zero delta finite.
+        length = self.delta.square().sum(dim=1, keepdim=True).add(1e-12).sqrt()
+        delta = self.delta * (self.bound / length).clamp(max=1.0)
+        keep = self.warm if hidden_delta is None else self.warm & ~hidden_delta
+        return vectors + delta * keep.unsqueeze(1)
+
+
+@final
+class HistoryEncoder(nn.Module):
+    """Causal transformer over `[start, event, event, …]`; its state after an event is the user's vector then.
+
+    Attention is causal between timestamps and free within one: events with the same timestamp share a position and
+    see each other, so the order inside a basket, which the data does not know, cannot matter.
+    """
+
+    def __init__(self, blocks: "PreTrainedModel", n_tokens: int, config: HistoryEncoderConfig) -> None:
+        super().__init__()
+        width = int(blocks.config.hidden_size)
+        self.config = config
+        self.blocks = blocks
+        self.width = width
+        self.start = nn.Parameter(torch.randn(width) / width**0.5)
+        self.feedback = nn.Embedding(n_tokens, width)
+        nn.init.zeros_(self.feedback.weight)
+        self.readout = nn.Linear(width, width)
+        nn.init.eye_(self.readout.weight)
+        nn.init.zeros_(self.readout.bias)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.dropout = nn.Dropout(config.dropout)
+
+    @classmethod
+    def build(cls, backbone: Backbone, n_tokens: int, config: HistoryEncoderConfig) -> "HistoryEncoder":
+        """The encoder at its starting point: the backbone's blocks, or fresh ones for `blocks="scratch"`."""
+        blocks = scratch_blocks(config) if config.blocks == "scratch" else load_blocks(backbone, config.depth)
+        return cls(blocks, n_tokens, config)
+
+    def forward(
+        self, batch: EventBatch, items: Float[Tensor, "items width"]
+    ) -> Float[Tensor, "users time_and_start width"]:
+        """User vectors: index t holds what is known after the first t events (0 = nothing yet).
+
+        The events of a block speak with one voice, their mean: none of them is the last one.
+        """
+        return self.readout(block_mean(self.read(batch, items), batch)) * self.log_scale.exp()
+
+    def read(self, batch: EventBatch, items: Float[Tensor, "items width"]) -> Float[Tensor, "users T width"]:
+        """Hidden states of the last block, before the readout."""
+        events = self.dropout(items[batch.item_rows]) + self.feedback(batch.tokens)
+        start = self.start.expand(len(events), 1, -1)
+        positions = nn.functional.pad(batch.blocks, (1, 0)).clamp(max=self._last_position())
+        states: Tensor = self.blocks(
+            inputs_embeds=torch.cat([start, events], dim=1),
+            attention_mask=attention_mask(batch),
+            position_ids=positions,
+        ).last_hidden_state
+        return states
+
+    def _last_position(self) -> int:
+        return int(self.blocks.config.max_position_embeddings) - 1
+
+    def last_block_inputs(self) -> dict[str, nn.Linear]:
+        """The query and value projections of the last block: where a user's own LoRA sits."""
+        last = max(int(part) for name, _ in self.blocks.named_modules() for part in name.split(".") if part.isdigit())
+        found = {
+            name: module
+            for name, module in self.blocks.named_modules()
+            if name.split(".")[-1] in ATTENTION_INPUTS and str(last) in name.split(".") and hasattr(module, "weight")
+        }
+        if not found:
+            kind = type(self.blocks).__name__
+            raise ConfigError(f"no query and value projections found in {kind}; use a BERT- or Llama-type backbone.")
+        return found
+
+
+def attention_mask(batch: EventBatch) -> Float[Tensor, "users 1 T T"]:
+    """Additive mask: 0 where the row may look at the column, else the lowest float; the start token sees itself."""
+    blocks = nn.functional.pad(batch.blocks, (1, 0))
+    real = nn.functional.pad(batch.real, (1, 0), value=True)
+    visible = (blocks.unsqueeze(1) <= blocks.unsqueeze(2)) & real.unsqueeze(1)
+    # Padding rows look at the start token only; their output is never read.
+    return torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min).unsqueeze(1)
+
+
+def block_mean(states: Float[Tensor, "users T width"], batch: EventBatch) -> Float[Tensor, "users T width"]:
+    """Each state replaced by the mean over the events of its block."""
+    blocks = nn.functional.pad(batch.blocks, (1, 0))
+    real = nn.functional.pad(batch.real, (1, 0), value=True)
+    together = ((blocks.unsqueeze(1) == blocks.unsqueeze(2)) & real.unsqueeze(1)).to(states.dtype)
+    return torch.bmm(together / together.sum(dim=2, keepdim=True).clamp(min=1), states)
+
+
+def scratch_blocks(config: HistoryEncoderConfig) -> "PreTrainedModel":
+    """A small BERT-type transformer with random weights, of `config.depth` blocks and width `config.width`."""
+    from transformers import BertConfig, BertModel
+
+    from recllm.encoders.backbone import without_unused_parts
+
+    shape = BertConfig(
+        vocab_size=1,
+        hidden_size=config.width,
+        num_hidden_layers=config.depth,
+        num_attention_heads=max(config.width // 32, 1),
+        intermediate_size=4 * config.width,
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=0.0,
+        max_position_embeddings=512,
+    )
+    return without_unused_parts(BertModel(shape, add_pooling_layer=False))

@@ -1,0 +1,189 @@
+"""Items to vectors: a prompt turns an item into text, a sentence encoder turns the text into a vector."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from recllm.artifact import fingerprint
+from recllm.data.catalog import Catalog
+from recllm.encoders.backbone import Backbone, resolve_backbone
+from recllm.errors import ConfigError
+from recllm.prompting.items import item_values
+from recllm.prompting.template import Prompt, load_prompt
+
+
+@final
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """How item text becomes a vector.
+
+    Attributes:
+        backbone: A folder, a hub name, or an embedded model (`minilm`).
+        prompt: The item prompt in `prompts/` that puts an item into words.
+        max_tokens: Text beyond this is cut; time grows with it.
+        batch_size: Texts per forward pass.
+        shrinkage: Weight of the identity in the whitening's covariance, in [0, 1]; more for small catalogs.
+    """
+
+    backbone: str = "minilm"
+    prompt: str = "item.neutral"
+    max_tokens: int = 128
+    batch_size: int = 32
+    shrinkage: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 8 or self.batch_size < 1:
+            raise ConfigError("text.max_tokens must be at least 8 and text.batch_size at least 1.")
+        if not 0.0 <= self.shrinkage <= 1.0:
+            raise ConfigError(f"text.shrinkage is a share and lies in [0, 1]; got {self.shrinkage}.")
+
+
+def describe_items(catalog: Catalog, prompt: Prompt) -> list[str]:
+    """Each item in the words of the prompt, in catalog order."""
+    return [prompt.render(**item_values(catalog.item(row))) for row in range(len(catalog))]
+
+
+@final
+class TextEncoder:
+    """The frozen sentence encoder, with a cache on disk.
+
+    The cache's key is everything a vector depends on: weights, prompt, maximum length and the texts themselves.
+    """
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        self.config = config
+        self.backbone: Backbone = resolve_backbone(config.backbone)
+        self.prompt: Prompt = load_prompt(config.prompt)
+
+    def encode(
+        self,
+        texts: list[str],
+        *,
+        device: str = "cpu",
+        progress: Callable[[float, float], None] | None = None,
+    ) -> np.ndarray:
+        """Unit vectors, float32 [texts, dim]; equal texts are encoded once.
+
+        Args:
+            texts: What to encode.
+            device: Where to compute.
+            progress: Called with (texts done, texts in all).
+        """
+        distinct = list(dict.fromkeys(texts))
+        cached = _cache_file(fingerprint(*self.identity(), *distinct))
+        vectors = _read_cache(cached, len(distinct))
+        if vectors is None:
+            vectors = self._encode_distinct(distinct, device, progress)
+            _write_cache(cached, vectors)
+        position = {text: row for row, text in enumerate(distinct)}
+        return vectors[[position[text] for text in texts]] if texts else vectors
+
+    def encode_catalog(
+        self, catalog: Catalog, *, device: str = "cpu", progress: Callable[[float, float], None] | None = None
+    ) -> np.ndarray:
+        """One vector per item, float32 [items, dim], from the item prompt."""
+        return self.encode(describe_items(catalog, self.prompt), device=device, progress=progress)
+
+    def identity(self) -> tuple[str, ...]:
+        """What, besides the text, a vector depends on."""
+        return (self.backbone.digest(), self.prompt.digest, str(self.config.max_tokens))
+
+    def _encode_distinct(
+        self, texts: list[str], device: str, progress: Callable[[float, float], None] | None
+    ) -> np.ndarray:
+        import sentence_transformers
+
+        model = sentence_transformers.SentenceTransformer(str(self.backbone.path), device=device)
+        model.max_seq_length = self.config.max_tokens
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # batches of like length waste no padding
+        chunk = 8 * self.config.batch_size
+        vectors = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
+        for start in range(0, len(order), chunk):
+            rows = order[start : start + chunk]
+            vectors[rows] = model.encode(
+                [texts[row] for row in rows],
+                batch_size=self.config.batch_size,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+            )
+            if progress is not None:
+                progress(min(start + chunk, len(order)), len(order))
+        return vectors
+
+
+@final
+@dataclass(frozen=True)
+class Whitening:
+    """ZCA whitening with shrinkage: vectors of equal spread in every direction, still close to the original axes.
+
+    Sentence vectors share a large common direction, which makes all cosines alike; without it, text similarity says
+    something (WhitenRec, arXiv 2402.10602). Statistics come from known items only and are saved; new items reuse them.
+
+    Attributes:
+        mean: float32 [dim].
+        matrix: float32 [dim, dim].
+    """
+
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, shrinkage: float) -> "Whitening":
+        """Statistics of `vectors` [items, dim]; the fewer the items, the more the covariance leans on the identity."""
+        items, dim = vectors.shape
+        mean = vectors.mean(axis=0) if items else np.zeros(dim, dtype=np.float32)
+        centred = (vectors - mean).astype(np.float64)
+        covariance = centred.T @ centred / max(items - 1, 1)
+        scale = float(np.trace(covariance)) / dim or 1.0
+        weight = min(1.0, max(shrinkage, shrinkage * dim / max(items, 1)))
+        values, axes = np.linalg.eigh((1 - weight) * covariance + weight * scale * np.eye(dim))
+        matrix = (axes / np.sqrt(np.maximum(values, 1e-12))) @ axes.T
+        return cls(mean.astype(np.float32), matrix.astype(np.float32))
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Whitened unit vectors, float32 [items, dim]."""
+        whitened = (vectors - self.mean) @ self.matrix
+        return whitened / np.maximum(np.linalg.norm(whitened, axis=1, keepdims=True), 1e-8)
+
+
+def _cache_file(key: str) -> Path | None:
+    root = os.environ.get("RECLLM_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    if root == "off":
+        return None
+    return Path(root).expanduser() / "recllm" / "text" / f"{key}.safetensors"
+
+
+def _read_cache(file: Path | None, count: int) -> np.ndarray | None:
+    """The cached vectors, or None; a damaged file only costs the time to encode again."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if file is None or not file.is_file():
+        return None
+    try:
+        vectors = load_file(file)["vectors"]
+    except (SafetensorError, OSError, KeyError):
+        return None
+    return vectors if len(vectors) == count and np.isfinite(vectors).all() else None
+
+
+def _write_cache(file: Path | None, vectors: np.ndarray) -> None:
+    """Best effort: a read-only home must not stop anyone from fitting."""
+    from safetensors.numpy import save_file
+
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent)
+        os.close(handle)
+        save_file({"vectors": vectors}, temporary)
+        os.replace(temporary, file)
+    except OSError:
+        return

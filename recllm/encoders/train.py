@@ -1,0 +1,309 @@
+"""Base training: the shared LoRA, the text projection and the id-deltas learn to predict what users like next."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from recllm.data.histories import Histories
+from recllm.data.tasks import Tasks
+from recllm.encoders.history import EventBatch, HistoryEncoder, ItemEncoder
+from recllm.encoders.validation import mean_ndcg
+from recllm.encoders.windows import Predictions, WindowSampler
+from recllm.errors import ConfigError
+from recllm.options import TrainOptions
+
+
+@final
+@dataclass(frozen=True)
+class BaseTrainingConfig:
+    """Base training.
+
+    Attributes:
+        steps: Gradient steps at most; fewer when validation stops improving.
+        batch_users: Windows per step.
+        positions: Predictions per window.
+        horizon: Targets are the liked events among this many next ones.
+        softmax_items: Up to this many items the softmax is exact; above, this many are sampled per step.
+        learning_rate: For the LoRA, embeddings and projections.
+        delta_learning_rate: For the id-deltas.
+        weight_decay: On everything but the deltas, which are bounded.
+        validate_every: Steps between looks at the validation users.
+        patience: Looks without improvement before stopping.
+    """
+
+    steps: int = 2000
+    batch_users: int = 64
+    positions: int = 6
+    horizon: int = 10
+    softmax_items: int = 6000
+    learning_rate: float = 1e-3
+    delta_learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    validate_every: int = 100
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_users", "positions", "horizon", "softmax_items", "validate_every", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training.{name} must be at least 1; got {getattr(self, name)}.")
+
+
+@final
+@dataclass
+class TrainingLog:
+    """What training saw; goes into the model's card.
+
+    Attributes:
+        points: (step, training loss since the last one, validation NDCG@10) at each look.
+        best_step: The step that was kept.
+        stopped: Why training ended.
+        seconds: How long it took.
+    """
+
+    points: list[tuple[int, float | None, float]] = field(default_factory=list)
+    best_step: int = 0
+    stopped: str = ""
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> float:
+        """Validation NDCG@10 of the state that was kept."""
+        return max((value for _, _, value in self.points), default=float("nan"))
+
+
+@final
+class Schedule:
+    """Warm-up, then a cosine to zero, over the steps or the seconds, whichever ends first."""
+
+    def __init__(self, steps: int, seconds: float | None, warmup: int = 50) -> None:
+        self.steps, self.seconds, self.warmup = steps, seconds, warmup
+        self.begin = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds since training began."""
+        return time.monotonic() - self.begin
+
+    def progress(self, step: int) -> float:
+        """Share of the run that is over, in [0, 1]."""
+        spent = self.elapsed() / self.seconds if self.seconds else 0.0
+        return min(1.0, max(step / self.steps, spent))
+
+    def factor(self, step: int) -> float:
+        """Multiplier on the learning rate."""
+        return min(1.0, (step + 1) / self.warmup) * 0.5 * (1 + float(np.cos(np.pi * self.progress(step))))
+
+
+def add_shared_lora(encoder: HistoryEncoder) -> None:
+    """Freeze the pretrained blocks and put PEFT's LoRA on all their linear layers; norms stay trainable."""
+    import peft
+
+    config = encoder.config
+    lora = peft.LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0.0, target_modules="all-linear"
+    )
+    wrapped: Any = peft.get_peft_model(encoder.blocks, lora)
+    encoder.blocks = wrapped
+    for module in wrapped.modules():
+        if "Norm" in type(module).__name__:
+            module.requires_grad_(True)
+
+
+def merge_shared_lora(encoder: HistoryEncoder) -> None:
+    """Fold the LoRA into the blocks, so that what is served and saved is a plain transformer."""
+    blocks: Any = encoder.blocks
+    encoder.blocks = blocks.merge_and_unload()
+    encoder.blocks.requires_grad_(False)
+
+
+def softmax_loss(
+    states: Float[Tensor, "predictions width"],
+    items: Float[Tensor, "items width"],
+    predictions: Predictions,
+    candidates: Int[Tensor, "candidates"],
+    sampled_from: int,
+) -> Tensor:
+    """Cross-entropy of soft targets over `candidates`, the targets among them.
+
+    Where candidates are a sample of `sampled_from` items, the logits of those that are no target are raised by the
+    log of the sampling ratio, which makes the normaliser an unbiased estimate of the full one.
+    """
+    logits = states @ items[candidates].T
+    place = torch.full((len(items),), -1)
+    place[candidates] = torch.arange(len(candidates))
+    columns = place[predictions.target_item]
+    if len(candidates) < sampled_from:
+        is_target = torch.zeros(len(candidates), dtype=torch.bool)
+        is_target[columns] = True
+        positives = int(is_target.sum())
+        ratio = (sampled_from - positives) / max(len(candidates) - positives, 1)
+        logits = logits + torch.where(is_target, 0.0, float(np.log(ratio)))
+    log_probability = logits - logits.logsumexp(dim=1, keepdim=True)
+    chosen = log_probability[predictions.target_of, columns]
+    return -(chosen * predictions.target_weight).sum() / len(states)
+
+
+def draw_candidates(warm: np.ndarray, targets: np.ndarray, size: int, rng: np.random.Generator) -> Int[Tensor, "items"]:
+    """All warm items when they are few, else the targets and a uniform sample of the others."""
+    if len(warm) <= size:
+        return torch.from_numpy(warm)
+    sample = warm[rng.integers(0, len(warm), size)]
+    return torch.from_numpy(np.union1d(sample, targets))
+
+
+@final
+class BaseTrainer:
+    """Trains a history encoder and an item encoder together.
+
+    Args:
+        encoder: Trained in place; its shared LoRA is merged at the end.
+        items: Trained in place.
+        histories: Training users.
+        validation: Tasks of users who are not among them.
+        config: Hyper-parameters.
+        options: Run options.
+    """
+
+    def __init__(
+        self,
+        encoder: HistoryEncoder,
+        items: ItemEncoder,
+        histories: Histories,
+        validation: Tasks,
+        config: BaseTrainingConfig,
+        options: TrainOptions,
+    ) -> None:
+        self.encoder, self.items, self.config, self.options = encoder, items, config, options
+        self.validation = validation
+        self.sampler = WindowSampler(
+            histories, max_events=encoder.config.max_events, horizon=config.horizon, positions=config.positions
+        )
+        self.warm = np.flatnonzero(items.warm.numpy())
+        self.rng = np.random.default_rng(options.seed)
+
+    def run(self, seconds: float | None = None) -> TrainingLog:
+        """Train until the steps, the seconds or the patience are used up, and keep the best state."""
+        torch.manual_seed(self.options.seed)
+        if self.encoder.config.blocks == "pretrained":
+            add_shared_lora(self.encoder)
+        log = TrainingLog()
+        if len(self.sampler):
+            try:
+                self._loop(log, Schedule(self.config.steps, seconds))
+            except KeyboardInterrupt:
+                log.stopped = "interrupted; the best state so far is kept"
+        else:
+            log.stopped = "no training user has events with something liked after them"
+        if self.encoder.config.blocks == "pretrained":
+            merge_shared_lora(self.encoder)
+        return log
+
+    def _loop(self, log: TrainingLog, schedule: Schedule) -> None:
+        optimiser = self._optimiser()
+        best: dict[str, Tensor] = {}
+        losses: list[float] = []
+        try:
+            for step, users in enumerate(self._batches()):
+                for group in optimiser.param_groups:
+                    group["lr"] = group["peak"] * schedule.factor(step)
+                losses.append(self._step(users, optimiser))
+                over = schedule.progress(step + 1) >= 1
+                if (step + 1) % self.config.validate_every == 0 or over:
+                    value = self.validate()
+                    log.points.append((step + 1, float(np.mean(losses)), value))
+                    losses.clear()
+                    if not best or value >= log.best:
+                        log.best_step, best = step + 1, self._state()
+                    looks = len(log.points) - 1 - max(i for i, p in enumerate(log.points) if p[0] == log.best_step)
+                    if looks >= self.config.patience:
+                        over, log.stopped = True, f"validation did not improve for {looks} looks"
+                if self.options.progress is not None:
+                    self.options.progress(
+                        "learn the shop", schedule.progress(step + 1), 1.0, f"NDCG@10 {log.best:.3f}" if best else ""
+                    )
+                if over:
+                    break
+            log.stopped = log.stopped or ("the time budget" if step + 1 < self.config.steps else "all steps done")
+        finally:
+            log.seconds = schedule.elapsed()
+            if best:
+                self._restore(best)
+
+    def _batches(self) -> Iterator[np.ndarray]:
+        size = self.config.batch_users
+        while True:
+            order = self.rng.permutation(len(self.sampler))
+            if len(order) < size:  # a small shop: every step sees each user at least once
+                order = np.resize(order, size)
+            for start in range(0, len(order) - size + 1, size):
+                yield order[start : start + size]
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        config = self.config
+        shared = [p for p in self.encoder.parameters() if p.requires_grad] + list(self.items.project.parameters())
+        groups: list[dict[str, Any]] = [
+            {"params": shared, "peak": config.learning_rate, "weight_decay": config.weight_decay}
+        ]
+        if self.items.bound > 0:
+            groups.append({"params": [self.items.delta], "peak": config.delta_learning_rate, "weight_decay": 0.0})
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+    def _step(self, users: np.ndarray, optimiser: torch.optim.Optimizer) -> float:
+        self.encoder.train()
+        batch, predictions = self.sampler.draw(users, self.rng)
+        hidden = torch.from_numpy(self.rng.random(len(self.items.text)) < self.encoder.config.delta_dropout)
+        vectors = self.items(hidden)
+        states = self.encoder(batch, vectors)[predictions.user, predictions.time]
+        candidates = draw_candidates(self.warm, predictions.target_item.numpy(), self.config.softmax_items, self.rng)
+        loss = softmax_loss(states, vectors, predictions, candidates, len(self.warm))
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
+        optimiser.step()
+        return float(loss.detach())
+
+    def validate(self) -> float:
+        """Mean NDCG@10 of the history vector alone on the validation users."""
+        with evaluating(self.encoder):
+            vectors = self.items()
+            return mean_ndcg(
+                lambda histories: encode_users(self.encoder, histories, vectors) @ vectors.T, self.validation
+            )
+
+    def _state(self) -> dict[str, Tensor]:
+        learned = {name: p for name, p in self.encoder.named_parameters() if p.requires_grad}
+        learned |= {f"items.{name}": p for name, p in self.items.named_parameters()}
+        return {name: p.detach().clone() for name, p in learned.items()}
+
+    @torch.no_grad()
+    def _restore(self, state: dict[str, Tensor]) -> None:
+        encoder, items = dict(self.encoder.named_parameters()), dict(self.items.named_parameters())
+        for name, value in state.items():
+            (items[name.removeprefix("items.")] if name.startswith("items.") else encoder[name]).copy_(value)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """No dropout and no gradients inside."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def encode_users(
+    encoder: HistoryEncoder, histories: Histories, vectors: Float[Tensor, "items width"]
+) -> Float[Tensor, "users width"]:
+    """Each user's vector after the newest events."""
+    batch = EventBatch.collate(histories, encoder.config.max_events)
+    states: Tensor = encoder(batch, vectors)
+    return states[torch.arange(len(histories)), batch.real.sum(dim=1)]

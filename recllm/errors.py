@@ -1,0 +1,100 @@
+"""Everything that recllm raises on purpose.
+
+Each message is a sentence that says what came, what was wanted and what to do. ::
+
+    RecllmError                 the root: `except recllm.RecllmError` catches all of these
+    ├── ConfigError             a setting is unknown, of the wrong type or out of range   (also a ValueError)
+    ├── DataError               a catalog, an event log, or ids that were passed cannot be used   (also a ValueError)
+    ├── PromptError             a prompt file is wrong, or a variable is missing
+    ├── BackboneError           a pretrained model cannot be found or cannot be used
+    ├── ArtifactError           a saved folder is missing, damaged, of another kind, or cannot be written
+    ├── AdapterMismatch         an adapter does not fit the encoder
+    ├── NotFittedError          the recommender has to be fitted or loaded first
+    ├── LeakageError            an evaluation would use users that the model was trained on
+    ├── ResourceError           a file that recllm ships is not where it should be
+    └── MissingExtraError       an optional dependency is not installed   (also an ImportError)
+"""
+
+import importlib
+from types import ModuleType
+
+__all__ = [
+    "AdapterMismatch",
+    "ArtifactError",
+    "BackboneError",
+    "ConfigError",
+    "DataError",
+    "LeakageError",
+    "MissingExtraError",
+    "NotFittedError",
+    "PromptError",
+    "RecllmError",
+    "ResourceError",
+    "require",
+]
+
+
+class RecllmError(Exception):
+    """The root of all errors that recllm raises on purpose."""
+
+
+class ConfigError(RecllmError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class DataError(RecllmError, ValueError):
+    """A catalog, an event log, or ids that were passed cannot be used."""
+
+
+class PromptError(RecllmError):
+    """A prompt file is wrong, or a variable is missing."""
+
+
+class BackboneError(RecllmError):
+    """A pretrained model cannot be found or cannot be used."""
+
+
+class ArtifactError(RecllmError):
+    """A saved folder is missing, damaged, of another kind, or cannot be written."""
+
+
+class AdapterMismatch(RecllmError):
+    """An adapter does not fit the encoder."""
+
+
+class NotFittedError(RecllmError):
+    """The recommender has to be fitted or loaded first."""
+
+
+class LeakageError(RecllmError):
+    """An evaluation would use users that the model was trained on."""
+
+
+class ResourceError(RecllmError):
+    """A file that recllm ships is not where it should be."""
+
+
+class MissingExtraError(RecllmError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency, or say how to get it.
+
+    Args:
+        module: The module's name, such as `"ray"`.
+        extra: The extra of recllm that installs it, such as `"scale"`.
+
+    Raises:
+        MissingExtraError: If the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A module that is there but lacks one of its own dependencies has another cure than our extra.
+        if error.name is None or module.partition(".")[0] != error.name.partition(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"this needs the package {module!r}, which is not installed; run: pip install 'recllm[{extra}]'",
+            name=module,
+        ) from None

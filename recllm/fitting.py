@@ -1,0 +1,351 @@
+"""Fitting, stage by stage: words, channels, base, adapters, head. Each stage sees only the users it may see."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from recllm.adaptation.meta import AdaptationConfig, MetaLearner, MetaTrainer
+from recllm.config import read_toml, write_toml
+from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
+from recllm.data.histories import Histories, make_histories
+from recllm.data.interactions import Interactions
+from recllm.data.tasks import Tasks, make_tasks, split_users
+from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
+from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
+from recllm.encoders.train import BaseTrainer, BaseTrainingConfig
+from recllm.encoders.validation import mean_ndcg
+from recllm.encoders.windows import WindowSampler
+from recllm.errors import DataError
+from recllm.model import Model
+from recllm.options import TrainOptions
+from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
+from recllm.retrieval.channels import Channels, RetrievalConfig, Trend, binary_matrix
+from recllm.retrieval.cooccurrence import Cooccurrence
+
+BASE_SHARE, ADAPTATION_SHARE = 0.7, 0.2
+"""Parts of a time budget; the head and the channels take the rest."""
+
+FEWEST_HELD_OUT = 30
+"""Users wanted for the head and for early stopping, as long as that is not more than a fifth of all."""
+
+
+@final
+@dataclass(frozen=True)
+class RecommenderConfig:
+    """Everything that shapes a recommender, and is saved with it.
+
+    Attributes:
+        text: How item text becomes vectors.
+        history: The transformer over events.
+        training: Base training.
+        adaptation: How a user's own adapter is learned; None for the base alone.
+        retrieval: Channels and candidates.
+        ranking: The head.
+        liked_from: Lowest rating that counts as liking; None: 4 on a scale of 5, and alike on others.
+        domain: Whose words reasons use: `neutral`, `ecommerce`, `social`, `education` or `finance`.
+    """
+
+    text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    history: HistoryEncoderConfig = field(default_factory=HistoryEncoderConfig)
+    training: BaseTrainingConfig = field(default_factory=BaseTrainingConfig)
+    adaptation: AdaptationConfig | None = field(default_factory=AdaptationConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
+    liked_from: float | None = None
+    domain: str = "neutral"
+
+    @classmethod
+    def read(cls, path: str | Path) -> "RecommenderConfig":
+        """From a TOML file; what it leaves out keeps its default.
+
+        Raises:
+            ConfigError: An unknown key or a wrong value; the message lists what is known.
+        """
+        return read_toml(cls, path)
+
+    def write(self, path: str | Path) -> None:
+        """To a TOML file that `read` reads."""
+        write_toml(self, path)
+
+    @classmethod
+    def demo(cls) -> "RecommenderConfig":
+        """A profile that learns the shipped shop in about three minutes on two cores."""
+        return cls(
+            text=TextEncoderConfig(prompt="item.ecommerce", max_tokens=48),
+            training=BaseTrainingConfig(steps=400),
+            adaptation=AdaptationConfig(outer_steps=60, validate_every=20),
+            domain="ecommerce",
+        )
+
+
+@final
+@dataclass
+class FitReport:
+    """What fitting saw and measured; part of the card.
+
+    Attributes:
+        counts: Users, items and events, and how users were divided.
+        figures: Validation NDCG@10 (mean over 1, 3, 5, 10 and 20 events) after each stage.
+        curves: Training and validation figures over the steps of each stage.
+        seconds: Time of each stage.
+        stopped: Why each training stage ended.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float | None, float]]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    stopped: dict[str, str] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+
+@final
+class Fitter:
+    """Runs the stages in order.
+
+    Args:
+        config: Hyper-parameters.
+        catalog: Items.
+        events: Events of training users; unknown items are left out and counted.
+        options: Run options.
+    """
+
+    def __init__(
+        self, config: RecommenderConfig, catalog: Catalog, events: Interactions, options: TrainOptions
+    ) -> None:
+        self.config, self.catalog, self.options = config, catalog, options
+        self.report = FitReport()
+        self.feedback = Feedback.infer(events, config.liked_from)
+        self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
+        if not len(self.histories.item_rows):
+            raise DataError(
+                f"none of the {len(events)} events is about one of the {len(catalog)} items of the catalog; check that "
+                "both use the same item ids, or build from the catalog alone."
+            )
+        self._divide()
+
+    def _divide(self) -> None:
+        users = np.flatnonzero(self.histories.lengths > 0)
+        ids = [self.histories.user_ids[user] for user in users]
+        wanted = min(0.2, FEWEST_HELD_OUT / len(ids))
+        head, stop = max(self.config.ranking.reserved, wanted), max(0.05, 0.75 * wanted)
+        parts = split_users(ids, {"base": 1 - head - stop, "head": head, "stop": stop}, seed=self.options.seed)
+        self.base, self.reserved, stopping = (self.histories.of(users[parts[p]]) for p in ("base", "head", "stop"))
+        if not len(self.base.item_rows):
+            self.base = self.histories
+        self.validation: Tasks = make_tasks(stopping)
+        self.report.counts = {
+            "items": len(self.catalog),
+            "users": len(ids),
+            "events": len(self.histories.item_rows),
+            "base users": len(self.base),
+            "head users": len(self.reserved),
+            "validation tasks": len(self.validation.query),
+        }
+
+    def run(self) -> Model:
+        """Fit every stage."""
+        seconds = self.options.budget_seconds()
+        self._say("read the catalog", 0, 1)
+        text_encoder = TextEncoder(self.config.text)
+        begin = time.monotonic()
+        text = text_encoder.encode_catalog(
+            self.catalog,
+            device=str(self.options.torch_device()),
+            progress=lambda done, total: self._say("read the catalog", done, total),
+        )
+        self._say("read the catalog", 1, 1)
+        self.report.seconds["text"] = time.monotonic() - begin
+        warm = np.zeros(len(self.catalog), dtype=bool)
+        warm[self.base.item_rows] = True
+        whitening = Whitening.fit(text[warm], self.config.text.shrinkage)
+        white = torch.from_numpy(whitening(text))
+        channels = self._timed("channels", lambda: self._fit_channels(white))
+        encoder, items = self._fit_base(text_encoder, white, warm, seconds)
+        learner = self._fit_adaptation(encoder, items, warm, seconds)
+        head = RankingHead(len(channels.names), self.config.ranking)
+        model = Model(
+            self.catalog,
+            self.feedback,
+            text,
+            whitening,
+            encoder,
+            items,
+            learner,
+            channels,
+            head,
+            self.config.retrieval,
+        )
+        self._timed("head", lambda: self._fit_head(model))
+        self._measure(model)
+        return model
+
+    def _timed(self, stage: str, run: Any) -> Any:
+        begin = time.monotonic()
+        result = run()
+        self.report.seconds[stage] = time.monotonic() - begin
+        return result
+
+    def _say(self, stage: str, done: float, total: float, note: str = "") -> None:
+        if self.options.progress is not None:
+            self.options.progress(stage, done, total, note)
+
+    def _fit_channels(self, white: torch.Tensor) -> Channels:
+        items = len(self.catalog)
+        liked_matrix = binary_matrix(self.base, items, liked_only=True)
+        known_matrix = binary_matrix(self.base, items, liked_only=False)
+        every_event_is_liked = liked_matrix.nnz == known_matrix.nnz
+        return Channels(
+            text=white,
+            popularity=np.asarray(liked_matrix.sum(axis=0)).ravel().astype(np.float32),
+            trend=Trend.fit(self.base, items),
+            cooccurrence=self._best_cooccurrence("cooccurrence", known_matrix, liked_only=False),
+            liked=None if every_event_is_liked else self._best_cooccurrence("liked", liked_matrix, liked_only=True),
+        )
+
+    def _best_cooccurrence(self, name: str, matrix: Any, *, liked_only: bool) -> Cooccurrence:
+        """λ by validation NDCG@10; the middle one where there is nobody to validate on."""
+        choices = self.config.retrieval.regularisation
+        if not len(self.validation.query) or len(choices) == 1:
+            choice = choices[len(choices) // 2]
+            return Cooccurrence.fit(matrix, regularisation=choice, neighbours=self.config.retrieval.neighbours)
+        best, best_value = None, -1.0
+        for place, choice in enumerate(choices):
+            self._say("count what goes together", place, len(choices))
+            model = Cooccurrence.fit(matrix, regularisation=choice, neighbours=self.config.retrieval.neighbours)
+
+            def score(histories: Histories, model: Cooccurrence = model) -> torch.Tensor:
+                return torch.from_numpy(
+                    model.scores(binary_matrix(histories, len(self.catalog), liked_only=liked_only))
+                )
+
+            value = mean_ndcg(score, self.validation)
+            if value > best_value:
+                best, best_value, self.report.chosen[f"{name} λ"] = model, value, choice
+        self._say("count what goes together", 1, 1)
+        self.report.figures[name] = best_value
+        assert best is not None
+        return best
+
+    def _fit_base(
+        self, text_encoder: TextEncoder, white: torch.Tensor, warm: np.ndarray, seconds: float | None
+    ) -> tuple[HistoryEncoder, ItemEncoder]:
+        torch.manual_seed(self.options.seed)
+        config = self.config.history
+        encoder = HistoryEncoder.build(text_encoder.backbone, self.feedback.n_tokens, config)
+        items = ItemEncoder(white, torch.from_numpy(warm), encoder.width, config.delta_bound)
+        trainer = BaseTrainer(encoder, items, self.base, self.validation, self.config.training, self.options)
+        log = trainer.run(seconds * BASE_SHARE if seconds else None)
+        items.requires_grad_(False)
+        encoder.requires_grad_(False)
+        self._note("base", log)
+        return encoder, items
+
+    def _fit_adaptation(
+        self, encoder: HistoryEncoder, items: ItemEncoder, warm: np.ndarray, seconds: float | None
+    ) -> MetaLearner | None:
+        config = self.config.adaptation
+        if config is None:
+            return None
+        rows = np.flatnonzero(warm)
+        contrast = np.random.default_rng(self.options.seed).permutation(rows)[: config.contrast_items]
+        learner = MetaLearner(encoder, config, torch.from_numpy(np.sort(contrast)), self.options.seed)
+        with torch.no_grad():
+            vectors = items()
+        trainer = MetaTrainer(learner, encoder, vectors, rows, self.base, self.validation, self.options)
+        log = trainer.run(seconds * ADAPTATION_SHARE if seconds else None, self.config.training.softmax_items)
+        learner.requires_grad_(False)
+        self._note("adaptation", log)
+        return learner
+
+    def _note(self, stage: str, log: Any) -> None:
+        self.report.curves[stage] = log.points
+        self.report.seconds[stage] = log.seconds
+        self.report.stopped[stage] = log.stopped
+        if np.isfinite(log.best):
+            self.report.figures[stage] = log.best
+
+    def _fit_head(self, model: Model) -> None:
+        config = self.config.ranking
+        sampler = WindowSampler(
+            self.reserved,
+            max_events=self.config.history.max_events,
+            horizon=self.config.training.horizon,
+            positions=1,
+        )
+        if len(sampler) < 5:  # too few to learn from: a plain sum of the channels
+            return
+        rng = np.random.default_rng(self.options.seed + 2)
+        tasks = []
+        for round_ in range(config.rounds):
+            self._say("weigh the channels", round_, config.rounds + 1)
+            tasks += self._head_tasks(model, sampler, rng, adapted=round_ % 2 == 0)
+        torch.manual_seed(self.options.seed)
+        fit_head(model.head, tasks, self.options.seed)
+        self._say("weigh the channels", 1, 1)
+
+    def _head_tasks(
+        self, model: Model, sampler: WindowSampler, rng: np.random.Generator, *, adapted: bool
+    ) -> list[RankingTasks]:
+        """One window of every reserved user; some items look new in it."""
+        masked = torch.from_numpy(rng.random(len(self.catalog)) < self.config.ranking.masked_items)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        with torch.no_grad():
+            seen_vectors = model.vectors
+            model.vectors = model.items(masked)
+        tasks = []
+        try:
+            order = np.arange(len(sampler))
+            for start in range(0, len(order), model.batch_users):
+                supports, predictions = sampler.draw_supports(order[start : start + model.batch_users], rng)
+                lora = model.adapt(supports) if adapted else None
+                scores = model.channel_scores(supports, lora)
+                for place, name in enumerate(model.channels.names):
+                    if name not in ("history", "text"):
+                        scores[:, place] = torch.where(
+                            masked, scores[:, place].amin(dim=1, keepdim=True), scores[:, place]
+                        )
+                target = torch.zeros(len(supports), len(self.catalog))
+                target[predictions.user[predictions.target_of], predictions.target_item] = predictions.target_weight
+                seen = torch.from_numpy(binary_matrix(supports, len(self.catalog), liked_only=False).toarray() > 0)
+                known = torch.from_numpy(supports.lengths.astype(np.float32))
+                tasks.append(RankingTasks.listing(scores, known, ~seen, target, self.config.ranking.listed, generator))
+        finally:
+            model.vectors = seen_vectors
+        return tasks
+
+    def _measure(self, model: Model) -> None:
+        """Validation figures of the whole ranking, without and with adaptation."""
+        if not len(self.validation.query):
+            return
+        self.report.figures["ranking"] = mean_ndcg(lambda h: model.scores(h, None), self.validation)
+        if model.learner is not None:
+            self.report.figures["ranking, adapted"] = mean_ndcg(
+                lambda h: model.scores(h, model.adapt(h)), self.validation
+            )
+
+
+def untrained_model(config: RecommenderConfig, catalog: Catalog) -> Model:
+    """A model of a catalog without events: only text similarity speaks."""
+    text_encoder = TextEncoder(config.text)
+    text = text_encoder.encode_catalog(catalog)
+    whitening = Whitening.fit(text, config.text.shrinkage)
+    white = torch.from_numpy(whitening(text))
+    nobody = Histories.empty(0)
+    nothing = Cooccurrence.fit(binary_matrix(nobody, len(catalog), liked_only=False), regularisation=1.0, neighbours=1)
+    channels = Channels(white, np.zeros(len(catalog), np.float32), Trend.fit(nobody, len(catalog)), nothing, None)
+    torch.manual_seed(0)
+    feedback = Feedback()
+    encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)
+    items = ItemEncoder(white, torch.zeros(len(catalog), dtype=torch.bool), encoder.width, config.history.delta_bound)
+    head = RankingHead(len(channels.names), config.ranking)
+    with torch.no_grad():
+        head.weights.bias.copy_(torch.tensor([float(name == "text") for name in channels.names]))
+    for part in (encoder, items, head):
+        part.requires_grad_(False)
+    return Model(catalog, feedback, text, whitening, encoder, items, None, channels, head, config.retrieval)

@@ -1,0 +1,137 @@
+"""The fitted model: every part that serving needs, how they score together, and how they are kept on disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recllm.adaptation.lora import UserLora
+from recllm.adaptation.meta import MetaLearner, encode_adapted
+from recllm.artifact import fingerprint
+from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
+from recllm.data.histories import Histories
+from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.text import Whitening
+from recllm.encoders.train import encode_users, evaluating
+from recllm.ranking.head import RankingHead
+from recllm.retrieval.channels import Channels, RetrievalConfig
+
+CELLS = 40_000_000
+"""Scores (users × channels × items) held at once; larger requests are computed in batches of users."""
+
+
+@final
+@dataclass
+class Model:
+    """What `fit` produces. Rows are catalog rows.
+
+    Attributes:
+        catalog: The items.
+        feedback: What ratings and events mean.
+        text: Sentence vectors of all items, float32 [items, dim].
+        whitening: Its statistics over items with events.
+        encoder: Reads histories.
+        items: Item vectors from text and delta.
+        learner: The meta-learned adapter start; None without adaptation.
+        channels: Co-occurrence, popularity and text similarity.
+        head: Weighs the channels.
+        retrieval: How many candidates each channel brings.
+    """
+
+    catalog: Catalog
+    feedback: Feedback
+    text: np.ndarray
+    whitening: Whitening
+    encoder: HistoryEncoder
+    items: ItemEncoder
+    learner: MetaLearner | None
+    channels: Channels
+    head: RankingHead
+    retrieval: RetrievalConfig
+
+    def __post_init__(self) -> None:
+        with evaluating(self.items):
+            self.vectors: Tensor = self.items()
+
+    def adapt(self, histories: Histories, steps: int | None = None) -> dict[str, Tensor]:
+        """Each user's adapter from their events; empty without adaptation in the model."""
+        if self.learner is None:
+            return {}
+        with evaluating(self.encoder):
+            return self.learner.adapt(self.encoder, histories, self.vectors, steps)
+
+    def user_vectors(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users width"]:
+        """User vectors, through each user's adapter where given, else through the meta-learned start."""
+        with evaluating(self.encoder):
+            if self.learner is None:
+                return encode_users(self.encoder, histories, self.vectors)
+            if not lora:
+                lora = self.learner.adapt(self.encoder, histories, self.vectors, steps=0)
+            return encode_adapted(self.encoder, lora, histories, self.vectors)
+
+    def channel_scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users channels items"]:
+        """Standardised scores of every channel over the whole catalog."""
+        return self.channels.scores(histories, self.user_vectors(histories, lora), self.vectors)
+
+    def rank(
+        self, histories: Histories, channel_scores: Float[Tensor, "users channels items"]
+    ) -> Float[Tensor, "users items"]:
+        """The head's scores over the whole catalog."""
+        with evaluating(self.head):
+            known = torch.from_numpy(histories.lengths.astype(np.float32))
+            scores: Tensor = self.head(channel_scores, known)
+            return scores
+
+    def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:
+        """From histories to the head's scores over the whole catalog."""
+        return self.rank(histories, self.channel_scores(histories, lora))
+
+    @property
+    def batch_users(self) -> int:
+        """Users that fit in one batch of `channel_scores`."""
+        return int(np.clip(CELLS // (max(len(self.catalog), 1) * len(self.channels.names)), 1, 256))
+
+    def with_items(self, catalog: Catalog, text: np.ndarray) -> "Model":
+        """The same model over a catalog with more items at its end; they are known by their text only."""
+        fresh = len(catalog) - len(self.catalog)
+        vectors = np.concatenate([self.text, text])
+        white = torch.from_numpy(self.whitening(vectors))
+        items = ItemEncoder(
+            white, torch.nn.functional.pad(self.items.warm, (0, fresh)), self.encoder.width, self.items.bound
+        )
+        with torch.no_grad():
+            items.project.load_state_dict(self.items.project.state_dict())
+            items.delta[: len(self.catalog)] = self.items.delta
+        items.requires_grad_(False)
+        return replace(self, catalog=catalog, text=vectors, items=items, channels=self.channels.extended(white))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over what users' adapters depend on. The catalog may grow without touching it."""
+        start = _arrays(self.learner) if self.learner is not None else {}
+        learned = _arrays(self.encoder) | {"project": self.items.project.weight.numpy()} | start
+        return fingerprint(*(part for name, array in sorted(learned.items()) for part in (name, array)))
+
+    def tensors(self) -> dict[str, dict[str, np.ndarray]]:
+        """Everything to save, in one group per part."""
+        saved = {
+            "text": {"vectors": self.text, "mean": self.whitening.mean, "matrix": self.whitening.matrix},
+            "encoder": _arrays(self.encoder),
+            "items": _arrays(self.items) | {"warm": self.items.warm.numpy()},
+            "channels": self.channels.tensors(),
+            "head": _arrays(self.head),
+        }
+        return saved if self.learner is None else saved | {"adaptation": _arrays(self.learner)}
+
+
+def load_state(module: torch.nn.Module, saved: Mapping[str, np.ndarray]) -> None:
+    """Put saved arrays into a module of the same shape."""
+    module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in saved.items()})
+
+
+def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}

@@ -1,0 +1,207 @@
+"""Prompt files: YAML front matter, then a logic-less subset of Handlebars.
+
+A file ``item.neutral.prompt`` looks like this::
+
+    ---
+    description: An item, for a sentence encoder.
+    domain: neutral
+    input:
+      schema:
+        title: string
+        categories: list?
+    ---
+    {{title}}
+    {{#if categories}}
+    {{#each categories}}{{this}}{{#unless @last}}, {{/unless}}{{/each}}
+    {{/if}}
+
+Tags: ``{{x}}``, ``{{#if x}}…{{else}}…{{/if}}``, ``{{#unless x}}``, ``{{#each xs}}`` (with ``this``, ``@first``,
+``@last``), ``{{#ifEquals x y}}`` and ``{{#unlessEquals x y}}``, ``{{! comment}}`` and ``{{> name}}``, which inserts
+``_name.prompt`` of the same folder. A block tag, comment or partial alone on its line takes the line with it.
+Types: ``string``, ``number``, ``boolean``, ``list`` (of strings); a type that ends in ``?`` may be left out.
+
+Everything is checked when a file is loaded: an unknown key, an undeclared or unused variable, a list printed like a
+text, an unclosed block are a PromptError. Values are inert: whatever they contain is printed as text, on one line, and
+never read as a tag.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recllm.errors import PromptError
+from recllm.prompting.syntax import Node, Scope, SyntaxReader, Value, Variable, clean_text, render_nodes
+from recllm.resources import data_folder
+
+SUFFIX = ".prompt"
+_NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
+_FRONT = re.compile(r"---[ \t]*\n(?P<front>.*?)(?:^---[ \t]*(?:\n|\Z))(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
+_TYPES = ("string", "number", "boolean", "list")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A checked prompt, ready to be rendered. Made by `load_prompt` or `parse_prompt`.
+
+    Attributes:
+        name: the file's name without ``.prompt``.
+        description: what the prompt is for, from the file.
+        domain: the domain it is written for, from the file.
+        variables: the declared variables by name.
+        digest: SHA-256 over the file and the partials it uses.
+    """
+
+    name: str
+    description: str
+    domain: str | None
+    variables: Mapping[str, Variable]
+    nodes: tuple[Node, ...]
+    digest: str
+
+    @property
+    def reference(self) -> str:
+        """Name and version in one word, such as ``item.neutral@1a2b3c4d``."""
+        return f"{self.name}@{self.digest[:8]}"
+
+    def render(self, **values: Any) -> str:
+        """Fill the prompt in. Raises PromptError for a missing, unknown or wrongly typed value.
+
+        None means "left out", which only an optional variable may be. Texts lose control characters and line breaks;
+        empty entries of a list are skipped.
+        """
+        unknown = [name for name in values if name not in self.variables]
+        if unknown:
+            known = ", ".join(self.variables) or "none"
+            raise PromptError(f"prompt '{self.name}' got unknown variable '{unknown[0]}'; its variables are: {known}")
+        scope: Scope = {name: self._value(variable, values.get(name)) for name, variable in self.variables.items()}
+        return render_nodes(self.nodes, scope).strip()
+
+    def _value(self, variable: Variable, value: Any) -> Value:
+        if value is None:
+            if not variable.optional:
+                raise PromptError(f"prompt '{self.name}' needs the variable '{variable.name}'; pass it to render()")
+            return None
+        match variable.type:
+            case "string" if isinstance(value, str):
+                return clean_text(value)
+            case "boolean" if isinstance(value, bool):
+                return value
+            case "number" if isinstance(value, int | float) and not isinstance(value, bool):
+                return value
+            case "list" if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+                entries = list(value)
+                if all(isinstance(entry, str) for entry in entries):
+                    return tuple(text for entry in entries if (text := clean_text(entry)))
+        wanted = "list of strings" if variable.type == "list" else variable.type
+        raise PromptError(f"prompt '{self.name}' got {type(value).__name__} for '{variable.name}'; it wants a {wanted}")
+
+
+def parse_prompt(source: str, name: str = "inline", folder: Path | None = None) -> Prompt:
+    """Check and compile the text of a prompt file.
+
+    Args:
+        source: front matter and body.
+        name: how messages and `Prompt.reference` call it.
+        folder: where partials are; None allows no partials.
+
+    Raises:
+        PromptError: with the line, for anything the module's docstring does not allow.
+    """
+    source = source.removeprefix("\ufeff").replace("\r\n", "\n")
+    found = _FRONT.match(source)
+    if found is None:
+        raise PromptError(f"prompt '{name}' has no front matter; begin the file with '---', its keys and '---'")
+    meta = _front_matter(found["front"], name)
+    variables = {v.name: v for v in _schema(meta.get("input"), name)}
+    parts: list[str] = [source]
+
+    def read_partial(partial: str) -> str:
+        text = _read(f"_{partial}", folder, name) if folder else None
+        if text is None:
+            raise PromptError(f"prompt '{name}' uses the partial '{partial}', but there is no '_{partial}{SUFFIX}'")
+        parts.append(text)
+        return text
+
+    reader = SyntaxReader(name, variables, read_partial)
+    nodes = reader.read(found["body"], first_line=source[: found.start("body")].count("\n") + 1)
+    unused = [v for v in variables if v not in reader.used]
+    if unused:
+        raise PromptError(f"prompt '{name}' declares the variable '{unused[0]}' and never uses it; use it or remove it")
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return Prompt(name, meta.get("description", ""), meta.get("domain"), variables, nodes, digest)
+
+
+def load_prompt(name: str, folder: Path | str | None = None) -> Prompt:
+    """Read ``<name>.prompt`` from `folder`, or from the prompts that come with recllm.
+
+    Raises:
+        PromptError: when there is no such prompt or it is not well formed.
+    """
+    where = Path(folder) if folder is not None else data_folder("prompts")
+    source = _read(name, where, name) if _NAME.fullmatch(name) else None
+    if source is None:
+        known = ", ".join(list_prompts(where)) or "none"
+        raise PromptError(f"there is no prompt {name!r} in {where}; it has: {known}")
+    return parse_prompt(source, name, where)
+
+
+def list_prompts(folder: Path | str | None = None) -> tuple[str, ...]:
+    """Names of all prompts in `folder` (or of those that come with recllm), sorted; partials are left out."""
+    where = Path(folder) if folder is not None else data_folder("prompts")
+    names = (path.name.removesuffix(SUFFIX) for path in where.glob(f"*{SUFFIX}"))
+    return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+def _read(stem: str, folder: Path, name: str) -> str | None:
+    path = folder / f"{stem}{SUFFIX}"
+    if not path.is_file():
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PromptError(f"prompt '{name}' cannot be read: '{path.name}' is not UTF-8; save it as UTF-8") from error
+
+
+def _front_matter(text: str, name: str) -> dict[str, Any]:
+    try:
+        meta = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise PromptError(f"prompt '{name}' has front matter that is not YAML: {reason}") from error
+    _check_keys(meta, ("description", "domain", "input"), "the front matter", name)
+    for key in ("description", "domain"):
+        if not isinstance(meta.get(key, ""), str):
+            raise PromptError(f"prompt '{name}' has {type(meta[key]).__name__} as '{key}'; it must be a text")
+    return dict(meta)
+
+
+def _schema(declared: Any, name: str) -> list[Variable]:
+    declared = {} if declared is None else declared
+    _check_keys(declared, ("schema",), "'input'", name)
+    schema = declared.get("schema") or {}
+    if not isinstance(schema, dict):
+        raise PromptError(f"prompt '{name}' has {type(schema).__name__} as 'input.schema'; write 'name: type' lines")
+    variables = []
+    for key, kind in schema.items():
+        if not (isinstance(key, str) and re.fullmatch(r"[a-z][a-z0-9_]*", key) and key not in ("this", "else")):
+            raise PromptError(f"prompt '{name}' declares {key!r}; a variable is lower-case letters, digits and '_'")
+        base = kind.removesuffix("?") if isinstance(kind, str) else kind
+        if base not in _TYPES:
+            raise PromptError(
+                f"prompt '{name}' declares '{key}' as {kind!r}; the types are {', '.join(_TYPES)}, with or without '?'"
+            )
+        variables.append(Variable(key, base, optional=kind.endswith("?")))
+    return variables
+
+
+def _check_keys(mapping: Any, known: tuple[str, ...], where: str, name: str) -> None:
+    if not isinstance(mapping, dict):
+        raise PromptError(f"prompt '{name}' has {type(mapping).__name__} as {where}; it must hold: {', '.join(known)}")
+    unknown = [key for key in mapping if key not in known]
+    if unknown:
+        raise PromptError(f"prompt '{name}' has the unknown key {unknown[0]!r} in {where}; known: {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""The ranking head, and the rules after it."""

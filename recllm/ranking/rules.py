@@ -1,0 +1,97 @@
+"""Rules after the score: which items may be shown, in which order, and how alike they may be."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recllm.data.catalog import Catalog
+from recllm.errors import ConfigError, DataError
+
+SIMILARITY_POOL = 10
+"""Diversity chooses among this many times as many items as are wanted."""
+
+
+def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> np.ndarray:
+    """bool [items]: items whose columns have the wanted values.
+
+    Args:
+        catalog: The items.
+        filters: Column -> wanted value, or a collection of accepted ones. A column that holds lists, such as
+            categories, matches if any entry does.
+
+    Raises:
+        DataError: A column that the catalog does not have.
+    """
+    keep = np.ones(len(catalog), dtype=bool)
+    for column, wanted in filters.items():
+        if column not in catalog.frame.columns:
+            known = ", ".join(catalog.frame.columns)
+            raise DataError(f"filter on column {column!r}, which the catalog does not have; its columns are {known}.")
+        accepted = set(wanted) if isinstance(wanted, Collection) and not isinstance(wanted, str) else {wanted}
+        keep &= np.array([_matches(value, accepted) for value in catalog.frame[column].to_list()], dtype=bool)
+    return keep
+
+
+def _matches(value: Any, accepted: set[Any]) -> bool:
+    return bool(accepted & set(value)) if isinstance(value, list) else value in accepted
+
+
+def tie_order(item_ids: Sequence[str]) -> np.ndarray:
+    """int64 [items]: each item's place by a hash of its id, which no catalog order can influence."""
+    digests = [hashlib.sha256(item.encode("utf-8", "surrogatepass")).digest() for item in item_ids]
+    place = np.empty(len(item_ids), dtype=np.int64)
+    place[sorted(range(len(item_ids)), key=digests.__getitem__)] = np.arange(len(item_ids))
+    return place
+
+
+def best_items(scores: np.ndarray, allowed: np.ndarray, ties: np.ndarray, n: int) -> np.ndarray:
+    """Item rows of the `n` best allowed items, best first; fewer if fewer are allowed.
+
+    Args:
+        scores: float32 [items].
+        allowed: bool [items].
+        ties: int64 [items], decides between equal scores.
+        n: Length of the list.
+    """
+    rows = np.flatnonzero(allowed)
+    if len(rows) > 4 * n + 50:  # sorting all of a large catalog for a short list would be the slowest part
+        bar = np.partition(scores[rows], len(rows) - n)[len(rows) - n]
+        rows = rows[scores[rows] >= bar]
+    result: np.ndarray = rows[np.lexsort((ties[rows], -scores[rows]))][:n]
+    return result
+
+
+def diversified(ranked: np.ndarray, scores: np.ndarray, vectors: np.ndarray, n: int, diversity: float) -> np.ndarray:
+    """Maximal marginal relevance (Carbonell & Goldstein 1998): each next item is good and unlike those before it.
+
+    Args:
+        ranked: Item rows to choose from, best first.
+        scores: float32 [items].
+        vectors: Unit text vectors [items, dim].
+        n: Length of the list.
+        diversity: 0 keeps the order, 1 looks at likeness only.
+    """
+    if len(ranked) <= 1:
+        return ranked[:n]
+    gain = scores[ranked] - scores[ranked].min()
+    gain = gain / max(float(gain.max()), 1e-9)
+    alike = np.zeros(len(ranked), dtype=np.float32)
+    left = np.ones(len(ranked), dtype=bool)
+    chosen: list[int] = []
+    for _ in range(min(n, len(ranked))):
+        value = np.where(left, (1 - diversity) * gain - diversity * alike, -np.inf)
+        place = int(np.argmax(value))
+        chosen.append(place)
+        left[place] = False
+        alike = np.maximum(alike, vectors[ranked] @ vectors[ranked[place]])
+    return ranked[chosen]
+
+
+def check_list_options(n: int, diversity: float) -> None:
+    """Raises ConfigError for a length below 1 or a diversity outside [0, 1]."""
+    if n < 1:
+        raise ConfigError(f"n is the length of the list and must be at least 1; got {n}.")
+    if not 0 <= diversity <= 1:
+        raise ConfigError(f"diversity lies between 0 (score only) and 1 (variety only); got {diversity}.")

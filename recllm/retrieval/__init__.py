@@ -1,0 +1,1 @@
+"""Candidates: the channels that bring them, and their union."""

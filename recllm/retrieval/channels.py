@@ -1,0 +1,201 @@
+"""The channels that bring candidates and that the ranking head weighs: each scores every item for every user."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import sparse
+from torch import Tensor
+
+from recllm.data.histories import Histories
+from recllm.errors import ConfigError
+from recllm.retrieval.cooccurrence import Cooccurrence
+
+CHANNELS = ("history", "text", "cooccurrence", "liked", "popularity", "trend")
+"""history: the user vector · text: whitened text similarity to liked items · cooccurrence: items taken by the same
+people, over all events · liked: the same over liked events only · popularity: distinct users · trend: popularity at the
+time of the user's newest event."""
+
+TREND_BINS = 64
+TREND_MEMORY = 0.7
+"""Share of its weight that a bin keeps when the next one begins; bins hold equally many events."""
+
+
+@final
+@dataclass(frozen=True)
+class RetrievalConfig:
+    """How candidates are found.
+
+    Attributes:
+        per_channel: Candidates taken from each channel.
+        neighbours: Co-occurring items remembered per item.
+        regularisation: λ of EASE, one to choose from by validation or a fixed one.
+    """
+
+    per_channel: int = 200
+    neighbours: int = 256
+    regularisation: tuple[float, ...] = (50.0, 200.0, 800.0)
+
+    def __post_init__(self) -> None:
+        if self.per_channel < 1 or self.neighbours < 1:
+            raise ConfigError("retrieval.per_channel and retrieval.neighbours must be at least 1.")
+        if not self.regularisation or min(self.regularisation) <= 0:
+            raise ConfigError("retrieval.regularisation needs at least one value above 0.")
+
+
+@final
+@dataclass(frozen=True)
+class Trend:
+    """Popularity as it was at a moment: recent events count more.
+
+    Attributes:
+        ends: Last timestamp of each bin [bins].
+        counts: float32 [bins, items], decayed counts of liked events up to the end of the bin before.
+    """
+
+    ends: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def fit(cls, histories: Histories, items: int) -> "Trend":
+        """Bins hold equally many liked events of `histories`."""
+        liked = histories.signals > 0
+        times, rows = histories.timestamps[liked], histories.item_rows[liked]
+        if not len(times):
+            return cls(np.zeros(1, dtype=np.int64), np.zeros((2, items), dtype=np.float32))
+        ends = np.unique(np.quantile(times, np.linspace(0, 1, TREND_BINS + 1)[1:], method="lower"))
+        fresh = np.zeros((len(ends) + 1, items), dtype=np.float32)
+        np.add.at(fresh, (np.searchsorted(ends, times) + 1, rows), 1.0)
+        for bin_ in range(1, len(fresh)):
+            fresh[bin_] += TREND_MEMORY * fresh[bin_ - 1]
+        return cls(ends, fresh)
+
+    def at(self, timestamps: np.ndarray) -> np.ndarray:
+        """float32 [moments, items]: events of bins that were over by then; outside of all data, the latest."""
+        over = np.searchsorted(self.ends, timestamps, side="right")
+        latest = len(self.ends)
+        return self.counts[np.where((over == 0) | (over > latest), latest, over)]
+
+
+@final
+@dataclass(frozen=True)
+class Channels:
+    """What the channels remember of the training users.
+
+    Attributes:
+        text: Whitened unit text vectors, float32 [items, dim].
+        popularity: Distinct training users with a liked event, float32 [items].
+        trend: Popularity over time.
+        cooccurrence: Over all events.
+        liked: Over liked events; None where every event is liked.
+    """
+
+    text: Tensor
+    popularity: np.ndarray
+    trend: Trend
+    cooccurrence: Cooccurrence
+    liked: Cooccurrence | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The channels in use, in the order of `scores`."""
+        return tuple(name for name in CHANNELS if name != "liked" or self.liked is not None)
+
+    def scores(
+        self,
+        histories: Histories,
+        users: Float[Tensor, "users width"],
+        items: Float[Tensor, "items width"],
+    ) -> Float[Tensor, "users channels items"]:
+        """Each channel's scores over the whole catalog, brought to mean 0 and spread 1 per user.
+
+        A channel that knows nothing of a user scores 0 everywhere.
+        """
+        known = binary_matrix(histories, len(items), liked_only=False)
+        liked = binary_matrix(histories, len(items), liked_only=True)
+        newest = np.full(len(histories), np.iinfo(np.int64).max)
+        some = histories.lengths > 0
+        newest[some] = histories.timestamps[histories.offsets[1:][some] - 1]
+        raw = {
+            "history": users @ items.T,
+            "text": self.text_scores(liked),
+            "cooccurrence": torch.from_numpy(self.cooccurrence.scores(known)),
+            "popularity": torch.from_numpy(np.log1p(self.popularity)).expand(len(histories), -1),
+            "trend": torch.from_numpy(np.log1p(self.trend.at(newest))),
+        }
+        if self.liked is not None:
+            raw["liked"] = torch.from_numpy(self.liked.scores(liked))
+        return torch.stack([standardised(raw[name]) for name in self.names], dim=1)
+
+    def text_scores(self, liked: sparse.csr_array) -> Float[Tensor, "users items"]:
+        """Cosine between the mean text of the liked items and every item."""
+        profile = torch.from_numpy(np.asarray(liked @ self.text.numpy(), dtype=np.float32))
+        return torch.nn.functional.normalize(profile, dim=1) @ self.text.T
+
+    def extended(self, text: Tensor) -> "Channels":
+        """The same channels over a catalog that has grown to the items of `text`; new items have no past."""
+        fresh = len(text) - len(self.text)
+        return Channels(
+            text=text,
+            popularity=np.pad(self.popularity, (0, fresh)),
+            trend=Trend(self.trend.ends, np.pad(self.trend.counts, ((0, 0), (0, fresh)))),
+            cooccurrence=self.cooccurrence.extended(len(text)),
+            liked=None if self.liked is None else self.liked.extended(len(text)),
+        )
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything to save, by name."""
+        saved = {
+            "popularity": self.popularity,
+            "trend.ends": self.trend.ends,
+            "trend.counts": self.trend.counts,
+            **_sparse_parts("cooccurrence", self.cooccurrence),
+        }
+        return saved | (_sparse_parts("liked", self.liked) if self.liked is not None else {})
+
+    @classmethod
+    def from_tensors(cls, saved: Mapping[str, np.ndarray], text: Tensor) -> "Channels":
+        """The inverse of `tensors`; the text vectors are kept elsewhere."""
+        items = len(text)
+        return cls(
+            text=text,
+            popularity=saved["popularity"],
+            trend=Trend(saved["trend.ends"], saved["trend.counts"]),
+            cooccurrence=_from_sparse_parts("cooccurrence", saved, items),
+            liked=_from_sparse_parts("liked", saved, items) if "liked.data" in saved else None,
+        )
+
+
+def binary_matrix(histories: Histories, items: int, *, liked_only: bool) -> sparse.csr_array:
+    """float32 CSR [users, items], 1 where the user has the item."""
+    owner, rows = histories.user_rows, histories.item_rows
+    if liked_only:
+        keep = histories.signals > 0
+        owner, rows = owner[keep], rows[keep]
+    matrix = sparse.csr_array((np.ones(len(rows), dtype=np.float32), (owner, rows)), shape=(len(histories), items))
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def standardised(scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
+    """Mean 0 and spread 1 over the catalog for each user; constant rows become 0."""
+    centred = scores - scores.mean(dim=1, keepdim=True)
+    return centred / centred.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
+
+
+def _sparse_parts(name: str, model: Cooccurrence) -> dict[str, np.ndarray]:
+    weights = model.weights
+    return {
+        f"{name}.data": weights.data.astype(np.float32),
+        f"{name}.indices": weights.indices.astype(np.int32),
+        f"{name}.indptr": weights.indptr.astype(np.int64),
+    }
+
+
+def _from_sparse_parts(name: str, saved: Mapping[str, Any], items: int) -> Cooccurrence:
+    parts = (saved[f"{name}.data"], saved[f"{name}.indices"], saved[f"{name}.indptr"])
+    return Cooccurrence(sparse.csr_array(parts, shape=(items, items)))

@@ -1,0 +1,75 @@
+"""Items to vectors, and whitening."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recllm.data.catalog import Catalog
+from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening, describe_items
+from recllm.errors import ConfigError
+from recllm.prompting.template import load_prompt
+from recllm.testing import TINY_WIDTH, ToyShop
+
+
+def test_equal_texts_have_equal_vectors(tiny: Path) -> None:
+    encoder = TextEncoder(TextEncoderConfig(backbone=str(tiny)))
+    vectors = encoder.encode(["garden thing", "books thing", "garden thing"])
+    assert vectors.shape == (3, TINY_WIDTH)
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    assert not np.allclose(vectors[0], vectors[1])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_the_cache_is_used_and_damage_is_repaired(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECLLM_CACHE", str(tmp_path))
+    encoder = TextEncoder(TextEncoderConfig(backbone=str(tiny)))
+    first = encoder.encode(["garden", "books"])
+    (file,) = tmp_path.rglob("*.safetensors")
+    with monkeypatch.context() as patched:
+        patched.setattr(TextEncoder, "_encode_distinct", lambda *_: pytest.fail("should come from the cache"))
+        np.testing.assert_array_equal(encoder.encode(["garden", "books"]), first)
+    file.write_bytes(file.read_bytes()[:40])
+    np.testing.assert_array_equal(encoder.encode(["garden", "books"]), first)
+
+
+def test_prompt_and_length_are_part_of_the_key(tiny: Path) -> None:
+    keys = {
+        TextEncoder(TextEncoderConfig(backbone=str(tiny), prompt=prompt, max_tokens=length)).identity()
+        for prompt in ("item.neutral", "item.ecommerce")
+        for length in (16, 32)
+    }
+    assert len(keys) == 4
+
+
+def test_items_are_put_into_words(toy: ToyShop) -> None:
+    texts = describe_items(toy.catalog, load_prompt("item.neutral"))
+    assert len(texts) == len(toy.catalog)
+    assert texts[0].strip() == "garden thing number 0"
+
+
+def test_an_item_without_any_text_still_has_words() -> None:
+    import polars as pl
+
+    catalog = Catalog.from_frame(pl.DataFrame({"item_id": ["x1"], "title": [""], "text": [""]}))
+    assert describe_items(catalog, load_prompt("item.neutral"))[0].strip() == "x1"
+
+
+def test_whitening_makes_directions_equal() -> None:
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(4000, 6)) @ rng.normal(size=(6, 6)) + 5).astype(np.float32)
+    whitening = Whitening.fit(vectors, shrinkage=0.0)
+    white = (vectors - whitening.mean) @ whitening.matrix
+    np.testing.assert_allclose(np.cov(white.T), np.eye(6), atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(whitening(vectors), axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("items", [0, 1, 3])
+def test_whitening_of_hardly_any_items_is_finite(items: int) -> None:
+    vectors = np.random.default_rng(0).normal(size=(items, 8)).astype(np.float32)
+    assert np.isfinite(Whitening.fit(vectors, 0.1)(np.ones((2, 8), dtype=np.float32))).all()
+
+
+def test_config_errors_say_what_is_allowed() -> None:
+    with pytest.raises(ConfigError, match=r"\[0, 1\]"):
+        TextEncoderConfig(shrinkage=2)

@@ -1,0 +1,131 @@
+"""Base training learns what it is shown, keeps its best state, and is the same every time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recllm.data.feedback import Feedback
+from recllm.data.histories import Histories, make_histories
+from recllm.data.tasks import make_tasks
+from recllm.encoders.backbone import resolve_backbone
+from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
+from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
+from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, draw_candidates, softmax_loss
+from recllm.encoders.windows import Predictions
+from recllm.errors import ConfigError
+from recllm.options import TrainOptions
+from recllm.testing import TINY_WIDTH, ToyShop
+
+CONFIG = BaseTrainingConfig(steps=60, batch_users=32, validate_every=20, learning_rate=5e-3, delta_learning_rate=2e-2)
+
+
+def trainer(tiny: Path, toy: ToyShop, config: BaseTrainingConfig = CONFIG, blocks: str = "pretrained") -> BaseTrainer:
+    feedback = Feedback.infer(toy.events)
+    histories = make_histories(toy.events, toy.catalog, feedback)
+    text = TextEncoder(TextEncoderConfig(backbone=str(tiny))).encode_catalog(toy.catalog)
+    white = torch.from_numpy(Whitening.fit(text, 0.1)(text))
+    torch.manual_seed(0)
+    settings = HistoryEncoderConfig(max_events=8, blocks=blocks, width=TINY_WIDTH, lora_rank=4)  # type: ignore[arg-type]
+    encoder = HistoryEncoder.build(resolve_backbone(str(tiny)), feedback.n_tokens, settings)
+    items = ItemEncoder(white, torch.ones(len(toy.catalog), dtype=torch.bool), encoder.width, 1.0)
+    train, validate = histories.of(np.arange(0, 60)), histories.of(np.arange(60, 80))
+    return BaseTrainer(encoder, items, train, make_tasks(validate), config, TrainOptions(seed=0))
+
+
+@pytest.mark.parametrize("blocks", ["pretrained", "full", "scratch"])
+def test_training_learns_the_departments(tiny: Path, toy: ToyShop, blocks: str) -> None:
+    run = trainer(tiny, toy, blocks=blocks)
+    before = run.validate()
+    log = run.run()
+    assert log.best > before + 0.2
+    assert log.best == pytest.approx(run.validate(), abs=1e-4), "the best state is the one that was kept"
+    assert log.points[-1][1] < log.points[0][1]
+
+
+def test_merging_the_shared_lora_leaves_a_plain_transformer(tiny: Path, toy: ToyShop) -> None:
+    run = trainer(tiny, toy)
+    run.run()
+    assert type(run.encoder.blocks).__name__ == "BertModel"
+    assert not [name for name, _ in run.encoder.named_parameters() if "lora" in name]
+
+
+def test_same_seed_same_result(tiny: Path, toy: ToyShop) -> None:
+    short = BaseTrainingConfig(steps=6, batch_users=16, validate_every=3)
+    one, other = trainer(tiny, toy, short), trainer(tiny, toy, short)
+    assert one.run().points == other.run().points
+    torch.testing.assert_close(one.items.delta, other.items.delta, rtol=0, atol=0)
+
+
+def test_patience_stops(tiny: Path, toy: ToyShop) -> None:
+    config = BaseTrainingConfig(steps=500, batch_users=8, validate_every=1, patience=3, learning_rate=1e-12)
+    run = trainer(tiny, toy, config)
+    run.items.delta.requires_grad_(False)
+    values = iter([0.5, 0.4, 0.4, 0.3, 0.2, 0.1])
+    run.validate = lambda: next(values)  # type: ignore[method-assign]
+    log = run.run()
+    assert "did not improve for 3 looks" in log.stopped
+    assert log.best_step == 1
+    assert len(log.points) == 4
+
+
+def test_the_budget_stops_and_validates(tiny: Path, toy: ToyShop) -> None:
+    run = trainer(tiny, toy, BaseTrainingConfig(steps=100_000, validate_every=50_000))
+    log = run.run(seconds=0.5)
+    assert log.stopped == "the time budget"
+    assert log.points, "a budget too short for a look still ends with one"
+
+
+def test_ctrl_c_keeps_the_best_state(tiny: Path, toy: ToyShop) -> None:
+    run = trainer(tiny, toy, BaseTrainingConfig(steps=40, batch_users=16, validate_every=5))
+    step, taken = run._step, []
+
+    def interrupted(*arguments: object) -> float:
+        taken.append(1)
+        if len(taken) == 23:
+            raise KeyboardInterrupt
+        return step(*arguments)  # type: ignore[arg-type]
+
+    run._step = interrupted  # type: ignore[method-assign]
+    log = run.run()
+    assert "interrupted" in log.stopped
+    assert log.best == pytest.approx(run.validate(), abs=1e-4)
+
+
+def test_nothing_to_learn_from_is_no_crash(tiny: Path, toy: ToyShop) -> None:
+    run = trainer(tiny, toy)
+    empty = BaseTrainer(run.encoder, run.items, Histories.empty(3), run.validation, CONFIG, TrainOptions())
+    assert "no training user" in empty.run().stopped
+
+
+def test_the_softmax_estimates_the_full_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    items = torch.randn(2000, 4, generator=generator)
+    states = torch.randn(50, 4, generator=generator)
+    predictions = Predictions(
+        torch.arange(50), torch.zeros(50, dtype=torch.long), torch.arange(50), torch.arange(50), torch.ones(50)
+    )
+    exact = softmax_loss(states, items, predictions, torch.arange(2000), 2000)
+    reference = torch.nn.functional.cross_entropy(states @ items.T, torch.arange(50))
+    torch.testing.assert_close(exact, reference)
+    rng = np.random.default_rng(0)
+    drawn = [draw_candidates(np.arange(2000), np.arange(50), 400, rng) for _ in range(30)]
+    estimates = [float(softmax_loss(states, items, predictions, candidates, 2000)) for candidates in drawn]
+    assert np.mean(estimates) == pytest.approx(float(exact), abs=0.05)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m ", 120)])
+def test_budgets(text: str, seconds: float) -> None:
+    assert TrainOptions(budget=text).budget_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "0s", "-3m", "ten minutes"])
+def test_budgets_that_are_no_time(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not a time"):
+        TrainOptions(budget=text)
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="cannot be used here"):
+        TrainOptions(device="cuda:7" if not torch.cuda.is_available() else "nonsense").torch_device()

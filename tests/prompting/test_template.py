@@ -1,0 +1,245 @@
+"""The prompt language: what it renders, what it refuses, and that values are inert."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recllm.errors import PromptError
+from recllm.prompting import Prompt, clean_text, list_prompts, load_prompt, parse_prompt
+
+TYPES = {
+    "x": "string",
+    "y": "string?",
+    "n": "number?",
+    "flag": "boolean?",
+    "xs": "list?",
+}
+
+
+def prompt(body: str, **variables: str) -> Prompt:
+    """A prompt whose front matter declares `variables`, by default those of TYPES that occur in the body."""
+    declared = variables or {name: kind for name, kind in TYPES.items() if _occurs(name, body)}
+    schema = "".join(f"    {name}: {kind}\n" for name, kind in declared.items())
+    return parse_prompt(f"---\ninput:\n  schema:\n{schema}---\n{body}", "test")
+
+
+def _occurs(name: str, body: str) -> bool:
+    words = body.replace("{{", " ").replace("}}", " ").replace("#", " ").split()
+    return name in words
+
+
+@pytest.mark.parametrize(
+    ("body", "values", "text"),
+    [
+        ("Hello {{x}}!", {"x": "you"}, "Hello you!"),
+        ("{{ x }}{{y}}", {"x": "a"}, "a"),
+        ("{{#if y}}yes {{y}}{{else}}no{{/if}}", {"y": "b"}, "yes b"),
+        ("{{#if y}}yes{{else}}no{{/if}}", {}, "no"),
+        ("{{#if y}}yes{{else}}no{{/if}}", {"y": " \n"}, "no"),
+        ("{{#if xs}}yes{{else}}no{{/if}}", {"xs": ["", " "]}, "no"),
+        ("{{#if n}}yes{{else}}no{{/if}}", {"n": 0}, "no"),
+        ("{{#unless flag}}off{{/unless}}", {"flag": False}, "off"),
+        ("{{#each xs}}{{this}}{{#unless @last}}, {{/unless}}{{/each}}", {"xs": ["a", "", "b"]}, "a, b"),
+        ("{{#each xs}}{{#if @first}}<{{/if}}{{this}}{{else}}none{{/each}}", {"xs": ("a", "b")}, "<ab"),
+        ("{{#each xs}}{{this}}{{else}}none{{/each}}", {"xs": []}, "none"),
+        ("{{#each xs}}{{x}}{{this}} {{/each}}", {"x": "-", "xs": ["a", "b"]}, "-a -b"),
+        ("{{#each xs}}{{#each xs}}{{this}}{{/each}}|{{this}} {{/each}}", {"xs": ["a", "b"]}, "ab|a ab|b"),
+        ("{{#ifEquals x y}}same{{else}}not{{/ifEquals}}", {"x": "a ", "y": "a"}, "same"),
+        ("{{#unlessEquals x y}}not{{/unlessEquals}}", {"x": "a"}, "not"),
+        ("{{n}}", {"n": 1995.0}, "1995"),
+        ("{{n}}", {"n": 3}, "3"),
+        ("{{flag}}", {"flag": True}, "true"),
+        ("a{{! a note }}b", {}, "ab"),
+        ('{"title": {{x}}}', {"x": "a"}, '{"title": a}'),
+        ("a }} b", {}, "a }} b"),
+        ("1\n  {{#if x}}\n2 {{x}}\n  {{/if}}\n3", {"x": "a"}, "1\n2 a\n3"),
+        ("1\n{{! note }}\n\n2", {}, "1\n\n2"),
+        ("1\r\n{{#if x}}\r\n2\r\n{{/if}}\r\n", {"x": "a"}, "1\n2"),
+    ],
+)
+def test_renders(body: str, values: dict[str, object], text: str) -> None:
+    assert prompt(body).render(**values) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{{z}}", "variable 'z', which 'input.schema' does not declare"),
+        ("line\n{{#if x}}\nopen", r"line 7, has the block '\{\{#if x\}\}', which is never closed"),
+        ("{{#if x}}{{/each}}", r"'\{\{/each\}\}' where '\{\{/if\}\}' should close"),
+        ("{{#if x}}{{else}}{{else}}{{/if}}", r"'\{\{else\}\}' where"),
+        ("{{/if}}", "without a block"),
+        ("{{else}}", "without a block"),
+        ("{{#with x}}{{/with}}", "unknown block '#with'; known: if, unless, each"),
+        ("{{#}}", "unknown block"),
+        ("{{#if}}{{/if}}", "'#if' with 0 variables; it takes 1"),
+        ("{{#ifEquals x}}{{/ifEquals}}", "with 1 variables; it takes 2"),
+        ("{{x", "a tag that is not closed"),
+        ("{{x{y}}}", "a tag that is not closed"),
+        ("{{{x}}}", "three braces"),
+        ("{{}}", "the variable ''"),
+        ("{{this}}", "'this' outside of '#each'"),
+        ("{{#each xs}}{{/each}}{{@last}}", "'@last' outside"),
+        ("{{#each xs}}{{#each this}}{{/each}}{{/each}}", "lists hold texts only"),
+        ("{{xs}}", "of type list where string or number or boolean is wanted"),
+        ("{{#each x}}{{/each}}", "of type string where list is wanted"),
+        ("{{#ifEquals x xs}}{{/ifEquals}}", "of type list"),
+        ("{{> part}}", "no '_part.prompt'"),
+        ("{{> ../part}}", "the partial '../part'; its name is"),
+    ],
+)
+def test_refuses_a_wrong_body(body: str, message: str) -> None:
+    with pytest.raises(PromptError, match=message) as caught:
+        prompt(body)
+    assert "'test'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("no front matter", "no front matter"),
+        ("---\ninput:\n", "no front matter"),
+        ("---\nmodel: gpt\n---\n", "unknown key 'model' in the front matter; known: description, domain, input"),
+        ("---\ninput:\n  default: {}\n---\n", "unknown key 'default' in 'input'; known: schema"),
+        ("---\ninput: 3\n---\n", "has int as 'input'"),
+        ("---\n- a\n---\n", "has list as the front matter"),
+        ("---\ndescription: [a]\n---\n", "has list as 'description'"),
+        ("---\na: [\n---\n", "not YAML"),
+        ("---\na: !!python/object/apply:os.system [ls]\n---\n", "not YAML"),
+        ("---\ninput:\n  schema: [x]\n---\n", "has list as 'input.schema'"),
+        ("---\ninput:\n  schema:\n    x: text\n---\n{{x}}", "declares 'x' as 'text'; the types are string"),
+        ("---\ninput:\n  schema:\n    x: [string]\n---\n{{x}}", "declares 'x' as"),
+        ("---\ninput:\n  schema:\n    X y: string\n---\n", "declares 'X y'"),
+        ("---\ninput:\n  schema:\n    this: string\n---\n", "declares 'this'"),
+        ("---\ninput:\n  schema:\n    x: string\n---\nno tag", "declares the variable 'x' and never uses it"),
+    ],
+)
+def test_refuses_wrong_front_matter(source: str, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        parse_prompt(source, "test")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "needs the variable 'x'"),
+        ({"x": None}, "needs the variable 'x'"),
+        ({"x": "a", "z": 1}, "unknown variable 'z'; its variables are: x, y, n, flag, xs"),
+        ({"x": 3}, "got int for 'x'; it wants a string"),
+        ({"x": "a", "n": True}, "got bool for 'n'; it wants a number"),
+        ({"x": "a", "n": "3"}, "got str for 'n'"),
+        ({"x": "a", "flag": 1}, "got int for 'flag'; it wants a boolean"),
+        ({"x": "a", "xs": "abc"}, "got str for 'xs'; it wants a list of strings"),
+        ({"x": "a", "xs": ["a", 1]}, "got list for 'xs'"),
+        ({"x": "a", "xs": {"a": 1}}, "got dict for 'xs'"),
+    ],
+)
+def test_refuses_wrong_values(values: dict[str, object], message: str) -> None:
+    made = prompt("{{x}}{{y}}{{n}}{{flag}}{{#each xs}}{{/each}}", **TYPES)
+    with pytest.raises(PromptError, match=message):
+        made.render(**values)
+
+
+@given(st.text())
+def test_a_value_is_printed_and_never_read(value: str) -> None:
+    assert prompt("[{{x}}]").render(x=value) == f"[{clean_text(value)}]"
+
+
+@given(st.text("{}#/>!x ").map(clean_text), st.text("{}#/>!x ").map(clean_text))
+def test_tags_in_values_are_verbatim(first: str, second: str) -> None:
+    made = prompt("<{{x}}|{{#each xs}}{{this}}{{/each}}>")
+    assert made.render(x=first, xs=[second]) == f"<{first}|{second}>"
+    assert made.render(x="{{x}}", xs=["{{#if x}}"]) == "<{{x}}|{{#if x}}>"
+
+
+@given(st.text())
+def test_clean_text_is_one_visible_line(text: str) -> None:
+    cleaned = clean_text(text)
+    assert clean_text(cleaned) == cleaned
+    assert len(cleaned.splitlines()) <= 1
+    assert {unicodedata.category(letter) for letter in cleaned}.isdisjoint({"Cc", "Cs", "Zl", "Zp"})
+
+
+def test_clean_text_keeps_emoji_and_scripts_and_drops_what_hides() -> None:
+    family, persian = "👨\u200d👩\u200d👧", "می\u200cخواهم"
+    assert clean_text(f" {family}\t\n{persian} ") == f"{family} {persian}"
+    assert clean_text("a\u202eb\u2066c\u200bd\ufeffe\x00f\x1b[31mg\U000e0041h\ud800i") == "abcdef[31mghi"
+
+
+@given(st.text())
+def test_any_body_is_compiled_or_refused(body: str) -> None:
+    try:
+        made = prompt(body, x="string")
+    except PromptError:
+        return
+    assert isinstance(made.render(x="a"), str)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["{{x}}", "{{#if x}}", "{{else}}", "{{/if}}", "{{#each xs}}", "{{this}}", "{{/each}}", "\n", "a", "{"]
+        )
+    )
+)
+def test_any_sequence_of_tags_is_compiled_or_refused(parts: list[str]) -> None:
+    try:
+        made = prompt("".join(parts) + "{{x}}{{#if xs}}{{/if}}", x="string", xs="list")
+    except PromptError:
+        return
+    made.render(x="a", xs=["b"])
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / f"{name}.prompt").write_text(text, encoding="utf-8")
+
+
+def test_partials(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "a.b",
+        "---\ninput:\n  schema:\n    xs: list\n---\n{{#each xs}}\n{{> line}}\n{{/each}}\nend {{> line_end}}",
+    )
+    write(tmp_path, "_line", "- {{this}}\n")
+    write(tmp_path, "_line_end", "of {{#each xs}}{{this}}{{/each}}")
+    made = load_prompt("a.b", tmp_path)
+    assert made.render(xs=["1", "2"]) == "- 1\n- 2\nend of 12"
+    assert list_prompts(tmp_path) == ("a.b",)
+    write(tmp_path, "_line", "+ {{this}}\n")
+    changed = load_prompt("a.b", tmp_path)
+    assert changed.render(xs=["1"]) == "+ 1\nend of 1"
+    assert changed.digest != made.digest
+    write(tmp_path, "_line", "{{> line}}")
+    with pytest.raises(
+        PromptError, match=r"partial 'line' of prompt 'a.b', line 1, has the partial 'line', which includes itself"
+    ):
+        load_prompt("a.b", tmp_path)
+    write(tmp_path, "_line", "{{other}}")
+    with pytest.raises(PromptError, match=r"partial 'line' of prompt 'a.b', line 1"):
+        load_prompt("a.b", tmp_path)
+
+
+def test_reference_names_the_version(tmp_path: Path) -> None:
+    write(tmp_path, "a", "---\ndescription: d\ndomain: neutral\n---\ntext")
+    made = load_prompt("a", tmp_path)
+    assert (made.name, made.description, made.domain, made.render()) == ("a", "d", "neutral", "text")
+    assert made.reference == f"a@{made.digest[:8]}"
+    assert load_prompt("a", tmp_path).digest == made.digest
+    (tmp_path / "a.prompt").write_bytes(b"---\r\ndescription: d\r\ndomain: neutral\r\n---\r\ntext")
+    assert load_prompt("a", tmp_path).digest == made.digest
+
+
+@pytest.mark.parametrize("name", ["missing", "../a", "/etc/passwd", "_a", "", "a\n", "A"])
+def test_an_unknown_prompt_lists_the_known(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "a", "---\n---\ntext")
+    with pytest.raises(PromptError, match=r"there is no prompt .* it has: a$"):
+        load_prompt(name, tmp_path)
+
+
+def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "a.prompt").write_bytes(b"---\n---\n\xff")
+    with pytest.raises(PromptError, match="not UTF-8"):
+        load_prompt("a", tmp_path)

@@ -1,0 +1,107 @@
+"""Channels: what each says, that they say nothing about new users and items, and the union of what they bring."""
+
+import numpy as np
+import torch
+
+from recllm.data.histories import Histories
+from recllm.retrieval.candidates import recall, top_candidates
+from recllm.retrieval.channels import Channels, Trend, binary_matrix, standardised
+from recllm.retrieval.cooccurrence import Cooccurrence
+
+
+def histories() -> Histories:
+    return Histories(
+        ("a", "b", "nobody"),
+        np.array([0, 3, 5, 5]),
+        np.array([0, 1, 2, 1, 3]),
+        np.array([10, 20, 30, 10, 40]),
+        np.array([1, -1, 1, 1, 1], dtype=np.int8),
+        np.zeros(5, dtype=np.int64),
+    )
+
+
+def channels(items: int = 6) -> Channels:
+    text = torch.nn.functional.normalize(torch.randn(items, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    matrix = binary_matrix(histories(), items, liked_only=False)
+    model = Cooccurrence.fit(matrix, regularisation=1.0, neighbours=items)
+    popularity = np.arange(items, dtype=np.float32)
+    return Channels(text, popularity, Trend.fit(histories(), items), model, None)
+
+
+def test_scores_are_standardised_and_silent_on_nobody() -> None:
+    found = channels()
+    scores = found.scores(histories(), torch.zeros(3, 4), torch.zeros(6, 4))
+    assert scores.shape == (3, len(found.names), 6)
+    by_name = dict(zip(found.names, scores.transpose(0, 1), strict=True))
+    assert not by_name["history"].any()
+    assert not by_name["cooccurrence"][2].any()
+    assert not by_name["text"][2].any()
+    assert by_name["popularity"][2].argmax() == 5
+    torch.testing.assert_close(by_name["text"][0].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(by_name["text"][0].square().mean(), torch.tensor(1.0), atol=1e-4, rtol=0)
+
+
+def test_text_looks_at_likes_only() -> None:
+    found = channels()
+    liked = binary_matrix(histories(), 6, liked_only=True)
+    profile = torch.nn.functional.normalize(found.text[0] + found.text[2], dim=0)
+    torch.testing.assert_close(found.text_scores(liked)[0], found.text @ profile)
+
+
+def test_a_trend_knows_only_the_past() -> None:
+    trend = Trend.fit(histories(), 6)
+    early = trend.at(np.array([15]))[0]
+    assert early[0] > 0
+    assert early[3] == 0, "item 3 was first liked at 40"
+    latest = trend.at(np.array([10**12]))[0]
+    assert latest[3] == latest.max()
+    np.testing.assert_array_equal(trend.at(np.array([0]))[0], latest)
+
+
+def test_tensors_round_trip() -> None:
+    found = channels()
+    again = Channels.from_tensors(found.tensors(), found.text)
+    args = (histories(), torch.randn(3, 4), torch.randn(6, 4))
+    torch.testing.assert_close(found.scores(*args), again.scores(*args))
+    assert again.names == found.names
+
+
+def test_new_items_have_no_past() -> None:
+    found = channels()
+    grown = found.extended(torch.cat([found.text, found.text[:1]]))
+    assert grown.popularity[-1] == 0
+    assert not grown.trend.counts[:, -1].any()
+    known = binary_matrix(histories(), 7, liked_only=False)
+    assert not grown.cooccurrence.scores(known)[:, -1].any()
+    assert grown.scores(histories(), torch.zeros(3, 4), torch.zeros(7, 4)).shape == (3, len(found.names), 7)
+
+
+def test_constant_scores_become_zero() -> None:
+    assert not standardised(torch.full((2, 5), 3.0)).any()
+
+
+def test_candidates_are_the_union_of_the_best() -> None:
+    scores = torch.zeros(1, 2, 6)
+    scores[0, 0] = torch.tensor([5.0, 4, 0, 0, 0, 0])
+    scores[0, 1] = torch.tensor([0.0, 0, 0, 0, 4, 5])
+    everything = torch.ones(1, 6, dtype=torch.bool)
+    assert top_candidates(scores, everything, 1)[0].nonzero().ravel().tolist() == [0, 5]
+    eligible = everything.clone()
+    eligible[0, 5] = False
+    assert top_candidates(scores, eligible, 1)[0].nonzero().ravel().tolist() == [0, 4]
+
+
+def test_a_silent_channel_brings_nobody_and_a_short_union_is_filled() -> None:
+    scores = torch.zeros(1, 2, 6)
+    scores[0, 0, 3] = 1.0
+    everything = torch.ones(1, 6, dtype=torch.bool)
+    assert top_candidates(scores, everything, 2)[0].sum() == 2
+    silent = torch.zeros(1, 1, 6)
+    assert top_candidates(silent, everything, 2).all(), "nothing speaks: everything eligible stays"
+
+
+def test_recall() -> None:
+    scores = torch.tensor([[5.0, 4, 3, 2, 1]])
+    relevant = torch.tensor([[True, False, False, True, False]])
+    everything = torch.ones(1, 5, dtype=torch.bool)
+    assert recall(scores, everything, relevant, 2).tolist() == [0.5]

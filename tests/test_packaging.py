@@ -1,0 +1,61 @@
+"""What people install: the wheel carries the data, works outside the checkout, and the source archive can make it."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+pytestmark = pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="README.md is not written yet")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    return folder
+
+
+def test_the_wheel_works_outside_the_checkout(built, tmp_path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        archive.extractall(tmp_path)
+    assert {path.name for path in (ROOT / "prompts").glob("*.prompt")} == {
+        name.rpartition("/")[2]
+        for name in names
+        if name.startswith("recllm/_data/prompts/") and name.endswith(".prompt")
+    }
+    assert {"recllm/py.typed", "recllm/_data/adapters/README.md", "recllm/data/demo/items.csv.gz"} <= names
+    assert not [name for name in names if name.startswith(("tests/", "adapters/", "prompts/", "scripts/"))]
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    code = (
+        "import recllm; from recllm.resources import data_folder\n"
+        "from recllm.prompting import list_prompts\n"
+        "print(recllm.__file__, data_folder('prompts'), data_folder('adapters'), sep='\\n')\n"
+        "assert list_prompts()\n"
+        "catalog, events = recllm.load_demo(); assert len(catalog) and len(events)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith(str(tmp_path)) for line in done.stdout.splitlines())
+
+
+def test_the_source_archive_has_all_that_the_wheel_needs(built) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as source:
+        names = {name.partition("/")[2] for name in source.getnames()}
+    wanted = {"pyproject.toml", "README.md", "LICENSE", "adapters/README.md", "prompts/item.neutral.prompt"}
+    assert wanted | {"recllm/py.typed", "recllm/data/demo/items.csv.gz", "scripts/setup"} <= names
+
+
+def test_the_wheel_is_small(built) -> None:
+    (wheel,) = built.glob("*.whl")
+    assert wheel.stat().st_size < 5_000_000
