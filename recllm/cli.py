@@ -121,6 +121,8 @@ def recommend(
         users = recllm.Interactions.read(events)
         users = users.of_users(user) if user else users
     rec = recllm.Recommender.load(model)
+    if isinstance(users, recllm.Interactions) and (report := users.known_items(rec.catalog).report).dropped:
+        say(str(report))
     recs = rec.recommend(users, n=n, adapt=adapt, explain=explain, exclude_seen=not seen)
     if as_json:
         typer.echo(recs.to_json())

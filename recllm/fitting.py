@@ -27,11 +27,14 @@ from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_he
 from recllm.retrieval.channels import Channels, RetrievalConfig, Trend, binary_matrix
 from recllm.retrieval.cooccurrence import Cooccurrence
 
-BASE_SHARE, ADAPTATION_SHARE = 0.7, 0.2
-"""Parts of a time budget; the head and the channels take the rest."""
+BASE_SHARE, ADAPTATION_SHARE = 0.75, 0.6
+"""Parts of the time that is left of a budget when a stage begins; the head takes the rest."""
 
 FEWEST_HELD_OUT = 30
 """Users wanted for the head and for early stopping, as long as that is not more than a fifth of all."""
+
+MOST_HELD_OUT = {"head": 1000, "stop": 400}
+"""More users than this sharpen neither the head nor the validation figure, and are better trained on."""
 
 
 @final
@@ -133,7 +136,8 @@ class Fitter:
         users = np.flatnonzero(self.histories.lengths > 0)
         ids = [self.histories.user_ids[user] for user in users]
         wanted = min(0.2, FEWEST_HELD_OUT / len(ids))
-        head, stop = max(self.config.ranking.reserved, wanted), max(0.05, 0.75 * wanted)
+        head = min(max(self.config.ranking.reserved, wanted), MOST_HELD_OUT["head"] / len(ids))
+        stop = min(max(0.05, 0.75 * wanted), MOST_HELD_OUT["stop"] / len(ids))
         parts = split_users(ids, {"base": 1 - head - stop, "head": head, "stop": stop}, seed=self.options.seed)
         self.base, self.reserved, stopping = (self.histories.of(users[parts[p]]) for p in ("base", "head", "stop"))
         if not len(self.base.item_rows):
@@ -150,7 +154,7 @@ class Fitter:
 
     def run(self) -> Model:
         """Fit every stage."""
-        seconds = self.options.budget_seconds()
+        self._begin = time.monotonic()
         self._say("read the catalog", 0, 1)
         text_encoder = TextEncoder(self.config.text)
         begin = time.monotonic()
@@ -166,8 +170,8 @@ class Fitter:
         whitening = Whitening.fit(text[warm], self.config.text.shrinkage)
         white = torch.from_numpy(whitening(text))
         channels = self._timed("channels", lambda: self._fit_channels(white))
-        encoder, items = self._fit_base(text_encoder, white, warm, seconds)
-        learner = self._fit_adaptation(encoder, items, warm, seconds)
+        encoder, items = self._fit_base(text_encoder, white, warm)
+        learner = self._fit_adaptation(encoder, items, warm)
         head = RankingHead(len(channels.names), self.config.ranking)
         model = Model(
             self.catalog,
@@ -184,6 +188,13 @@ class Fitter:
         self._timed("head", lambda: self._fit_head(model))
         self._measure(model)
         return model
+
+    def _share(self, part: float) -> float | None:
+        """Seconds for a stage: a part of what is left of the budget, and always enough for a few steps."""
+        budget = self.options.budget_seconds()
+        if budget is None:
+            return None
+        return max(part * (budget - (time.monotonic() - self._begin)), 0.02 * budget)
 
     def _timed(self, stage: str, run: Any) -> Any:
         begin = time.monotonic()
@@ -233,22 +244,20 @@ class Fitter:
         return best
 
     def _fit_base(
-        self, text_encoder: TextEncoder, white: torch.Tensor, warm: np.ndarray, seconds: float | None
+        self, text_encoder: TextEncoder, white: torch.Tensor, warm: np.ndarray
     ) -> tuple[HistoryEncoder, ItemEncoder]:
         torch.manual_seed(self.options.seed)
         config = self.config.history
         encoder = HistoryEncoder.build(text_encoder.backbone, self.feedback.n_tokens, config)
         items = ItemEncoder(white, torch.from_numpy(warm), encoder.width, config.delta_bound)
         trainer = BaseTrainer(encoder, items, self.base, self.validation, self.config.training, self.options)
-        log = trainer.run(seconds * BASE_SHARE if seconds else None)
+        log = trainer.run(self._share(BASE_SHARE))
         items.requires_grad_(False)
         encoder.requires_grad_(False)
         self._note("base", log)
         return encoder, items
 
-    def _fit_adaptation(
-        self, encoder: HistoryEncoder, items: ItemEncoder, warm: np.ndarray, seconds: float | None
-    ) -> MetaLearner | None:
+    def _fit_adaptation(self, encoder: HistoryEncoder, items: ItemEncoder, warm: np.ndarray) -> MetaLearner | None:
         config = self.config.adaptation
         if config is None:
             return None
@@ -258,7 +267,7 @@ class Fitter:
         with torch.no_grad():
             vectors = items()
         trainer = MetaTrainer(learner, encoder, vectors, rows, self.base, self.validation, self.options)
-        log = trainer.run(seconds * ADAPTATION_SHARE if seconds else None, self.config.training.softmax_items)
+        log = trainer.run(self._share(ADAPTATION_SHARE), self.config.training.softmax_items)
         learner.requires_grad_(False)
         self._note("adaptation", log)
         return learner
@@ -297,7 +306,7 @@ class Fitter:
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         with torch.no_grad():
             seen_vectors = model.vectors
-            model.vectors = model.items(masked)
+            model.vectors = model.items(hidden_delta=masked)
         tasks = []
         try:
             order = np.arange(len(sampler))

@@ -239,6 +239,13 @@ def test_recommend_prints_a_table(shop, fake) -> None:
     assert max(map(len, result.stdout.splitlines())) <= 100
 
 
+def test_recommend_says_which_events_it_cannot_use(shop, fake) -> None:
+    result = run("recommend", "--model", "model", "--events", "events.csv", "--json")
+    assert json.loads(result.stdout)
+    assert "5 rows read, 3 kept" in result.stderr
+    assert "not in the catalog" in result.stderr
+
+
 def test_recommend_json(shop, fake) -> None:
     rows = json.loads(run("recommend", "--model", "model", "--user", "ann", "-n", "2", "--json").stdout)
     assert [(row["user_id"], row["rank"]) for row in rows] == [("ann", 1), ("ann", 2)]

@@ -113,16 +113,24 @@ class ItemEncoder(nn.Module):
         self.bound = bound
         self.delta = nn.Parameter(torch.zeros(text.shape[0], width), requires_grad=bound > 0)
 
-    def forward(self, hidden_delta: Bool[Tensor, "items"] | None = None) -> Float[Tensor, "items width"]:
-        """All item vectors; `hidden_delta` marks items to be read from their text alone in this pass."""
-        vectors = self.project(self.text)
+    def forward(
+        self, rows: Int[Tensor, "rows"] | None = None, hidden_delta: Bool[Tensor, "items"] | None = None
+    ) -> Float[Tensor, "rows width"]:
+        """Vectors of these items, or of all.
+
+        Args:
+            rows: Item rows; None for the whole catalog.
+            hidden_delta: Items to be read from their text alone in this pass.
+        """
+        vectors = self.project(self.text if rows is None else self.text[rows])
         if self.bound == 0:
             return vectors
+        own = self.delta if rows is None else self.delta[rows]
         # The floor keeps the gradient of a zero delta finite.
-        length = self.delta.square().sum(dim=1, keepdim=True).add(1e-12).sqrt()
-        delta = self.delta * (self.bound / length).clamp(max=1.0)
+        length = own.square().sum(dim=1, keepdim=True).add(1e-12).sqrt()
         keep = self.warm if hidden_delta is None else self.warm & ~hidden_delta
-        return vectors + delta * keep.unsqueeze(1)
+        kept = keep if rows is None else keep[rows]
+        return vectors + own * (self.bound / length).clamp(max=1.0) * kept.unsqueeze(1)
 
 
 @final

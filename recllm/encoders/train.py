@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -258,10 +258,16 @@ class BaseTrainer:
         self.encoder.train()
         batch, predictions = self.sampler.draw(users, self.rng)
         hidden = torch.from_numpy(self.rng.random(len(self.items.text)) < self.encoder.config.delta_dropout)
-        vectors = self.items(hidden)
-        states = self.encoder(batch, vectors)[predictions.user, predictions.time]
         candidates = draw_candidates(self.warm, predictions.target_item.numpy(), self.config.softmax_items, self.rng)
-        loss = softmax_loss(states, vectors, predictions, candidates, len(self.warm))
+        # Only the items of this step are computed, so a step's cost does not grow with the catalog.
+        rows = torch.unique(torch.cat([candidates, batch.item_rows.ravel()]))
+        place = torch.zeros(len(self.items.text), dtype=torch.long)
+        place[rows] = torch.arange(len(rows))
+        vectors = self.items(rows, hidden)
+        states = self.encoder(replace(batch, item_rows=place[batch.item_rows]), vectors)
+        states = states[predictions.user, predictions.time]
+        here = replace(predictions, target_item=place[predictions.target_item])
+        loss = softmax_loss(states, vectors, here, place[candidates], len(self.warm))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)

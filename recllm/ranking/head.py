@@ -29,9 +29,9 @@ class RankingConfig:
     """
 
     hidden: int = 16
-    listed: int = 400
+    listed: int = 200
     rounds: int = 6
-    epochs: int = 40
+    epochs: int = 20
     learning_rate: float = 5e-3
     weight_decay: float = 0.01
     masked_items: float = 0.15
@@ -81,7 +81,7 @@ class RankingHead(nn.Module):
         channels = scores.shape[1]
         hidden = torch.einsum("uci,hc->uhi", scores, self.hidden.weight[:, :channels])
         hidden = hidden + (user @ self.hidden.weight[:, channels:].T + self.hidden.bias).unsqueeze(2)
-        corrected: Tensor = summed + torch.einsum("uhi,h->ui", torch.nn.functional.gelu(hidden), self.output.weight[0])
+        corrected: Tensor = summed + torch.einsum("uhi,h->ui", torch.relu(hidden), self.output.weight[0])
         return corrected
 
 

@@ -83,7 +83,7 @@ def test_a_new_item_has_its_text_vector_whatever_its_delta() -> None:
     vectors, plain = items().detach(), items.project(text).detach()
     torch.testing.assert_close(vectors[2], plain[2])
     torch.testing.assert_close((vectors - plain)[:2].norm(dim=1), torch.full((2,), 0.5))
-    torch.testing.assert_close(items(torch.tensor([True, False, False])).detach()[0], plain[0])
+    torch.testing.assert_close(items(hidden_delta=torch.tensor([True, False, False])).detach()[0], plain[0])
 
 
 def test_a_zero_delta_has_a_finite_gradient() -> None:
