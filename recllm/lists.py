@@ -18,8 +18,8 @@ from recllm.retrieval.candidates import top_candidates
 class Lists:
     """Collects ranked lists batch by batch: retrieve, rank, then the rules."""
 
-    def __init__(self, model: Model, ties: np.ndarray, n: int, diversity: float) -> None:
-        self.model, self.ties, self.n, self.diversity = model, ties, n, diversity
+    def __init__(self, model: Model, n: int, diversity: float) -> None:
+        self.model, self.n, self.diversity = model, n, diversity
         self.users: list[str] = []
         self.rows: list[np.ndarray] = []
         self.scores: list[np.ndarray] = []
@@ -33,7 +33,7 @@ class Lists:
         scores = model.rank(histories, channel_scores).numpy()
         pool = self.n * SIMILARITY_POOL if self.diversity else self.n
         for user, line in enumerate(scores):
-            rows = best_items(line, retrieved[user], self.ties, pool)
+            rows = best_items(line, retrieved[user], self.model.ties, pool)
             if self.diversity:
                 rows = diversified(rows, line, model.channels.text.numpy(), self.n, self.diversity)
             best = channel_scores[user, :, torch.from_numpy(rows)].argmax(dim=0).tolist()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -19,6 +20,7 @@ from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
 from recllm.encoders.train import encode_users, evaluating
 from recllm.ranking.head import RankingHead
+from recllm.ranking.rules import tie_order
 from recllm.retrieval.channels import Channels, RetrievalConfig
 
 CELLS = 40_000_000
@@ -90,6 +92,11 @@ class Model:
     def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:
         """From histories to the head's scores over the whole catalog."""
         return self.rank(histories, self.channel_scores(histories, lora))
+
+    @cached_property
+    def ties(self) -> np.ndarray:
+        """Each item's place among equal scores, int64 [items]."""
+        return tie_order(self.catalog.item_ids)
 
     @property
     def batch_users(self) -> int:

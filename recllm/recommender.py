@@ -19,7 +19,7 @@ from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
 from recllm.lists import Lists, eligible_items, list_columns
 from recllm.model import Model
 from recllm.options import TrainOptions
-from recllm.ranking.rules import best_items, check_list_options, matching_items, tie_order
+from recllm.ranking.rules import best_items, check_list_options, matching_items
 from recllm.results import Explanations, Recommendations
 from recllm.storage import load_recommender, save_recommender
 
@@ -161,7 +161,7 @@ class Recommender:
         if without is not None:
             histories = histories.drop_events(~np.isin(histories.item_rows, model.catalog.rows(without)))
         allowed = matching_items(model.catalog, filters) if filters else np.ones(len(model.catalog), dtype=bool)
-        lists = Lists(model, self._ties(), n, diversity)
+        lists = Lists(model, n, diversity)
         for batch in self._batches(len(histories)):
             part, lora = self._adapted(histories.of(batch), adapt, adapters)
             eligible = eligible_items(model.catalog, part, allowed, candidates)
@@ -355,12 +355,9 @@ class Recommender:
         for batch in self._batches(len(histories)):
             yield from self._fitted().scores(*self._adapted(histories.of(batch), adapt, adapters)).numpy()
 
-    def _ties(self) -> np.ndarray:
-        return tie_order(self._fitted().catalog.item_ids)
-
     def _ranked(self, catalog: Catalog, names: Sequence[str], scores: np.ndarray, n: int) -> Recommendations:
         check_list_options(n, 0.0)
-        ties, everything = self._ties(), np.ones(len(catalog), dtype=bool)
+        ties, everything = self._fitted().ties, np.ones(len(catalog), dtype=bool)
         rows = [best_items(line, everything & np.isfinite(line), ties, n) for line in scores]
         return Recommendations(
             **list_columns(catalog, names, rows, [line[found] for line, found in zip(scores, rows, strict=True)]),

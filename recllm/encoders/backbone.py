@@ -109,7 +109,7 @@ def load_blocks(backbone: Backbone, depth: int) -> "PreTrainedModel":
         config.num_hidden_layers = depth
         if getattr(config, "layer_types", None):
             config.layer_types = list(config.layer_types)[:depth]
-        with _quiet_loading():
+        with quiet_loading():
             model = transformers.AutoModel.from_pretrained(backbone.path, config=config, dtype="float32")
     except (OSError, ValueError, KeyError) as error:
         raise BackboneError(f"backbone {backbone.name!r} at {backbone.path} could not be loaded: {error}") from error
@@ -126,10 +126,11 @@ def without_unused_parts(model: "PreTrainedModel") -> "PreTrainedModel":
     return model
 
 
-class _quiet_loading:
-    """Silence transformers' report on unused weights: the blocks beyond `depth` are left out on purpose."""
+class quiet_loading:
+    """Inside, transformers shows no bar and no report on weights that are left out on purpose."""
 
     def __enter__(self) -> None:
+        """Remember what is set, and silence it."""
         from transformers.utils import logging
 
         self._level = logging.get_verbosity()
@@ -138,6 +139,7 @@ class _quiet_loading:
         logging.disable_progress_bar()
 
     def __exit__(self, *_: object) -> None:
+        """Back to what was."""
         from transformers.utils import logging
 
         logging.set_verbosity(self._level)

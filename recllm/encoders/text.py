@@ -11,7 +11,7 @@ import numpy as np
 
 from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
-from recllm.encoders.backbone import Backbone, resolve_backbone
+from recllm.encoders.backbone import Backbone, quiet_loading, resolve_backbone
 from recllm.errors import ConfigError
 from recllm.prompting.items import item_values
 from recllm.prompting.template import Prompt, load_prompt
@@ -98,7 +98,8 @@ class TextEncoder:
     ) -> np.ndarray:
         import sentence_transformers
 
-        model = sentence_transformers.SentenceTransformer(str(self.backbone.path), device=device)
+        with quiet_loading():
+            model = sentence_transformers.SentenceTransformer(str(self.backbone.path), device=device)
         model.max_seq_length = self.config.max_tokens
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # batches of like length waste no padding
         chunk = 8 * self.config.batch_size

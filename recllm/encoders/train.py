@@ -1,9 +1,10 @@
 """Base training: the shared LoRA, the text projection and the id-deltas learn to predict what users like next."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, final
 
 import numpy as np
@@ -27,6 +28,7 @@ class BaseTrainingConfig:
 
     Attributes:
         steps: Gradient steps at most; fewer when validation stops improving.
+        epochs: Times at most that a small log is gone through; bounds the steps where there is nobody to validate on.
         batch_users: Windows per step.
         positions: Predictions per window.
         horizon: Targets are the liked events among this many next ones.
@@ -39,6 +41,7 @@ class BaseTrainingConfig:
     """
 
     steps: int = 2000
+    epochs: int = 40
     batch_users: int = 64
     positions: int = 6
     horizon: int = 10
@@ -50,9 +53,10 @@ class BaseTrainingConfig:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_users", "positions", "horizon", "softmax_items", "validate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training.{name} must be at least 1; got {getattr(self, name)}.")
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if field_.type is int and value < 1:
+                raise ConfigError(f"training.{field_.name} must be at least 1; got {value}.")
 
 
 @final
@@ -108,7 +112,10 @@ def add_shared_lora(encoder: HistoryEncoder) -> None:
     lora = peft.LoraConfig(
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0.0, target_modules="all-linear"
     )
-    wrapped: Any = peft.get_peft_model(encoder.blocks, lora)
+    with warnings.catch_warnings():
+        # peft asks transformers for a property under its former name.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        wrapped: Any = peft.get_peft_model(encoder.blocks, lora)
     encoder.blocks = wrapped
     for module in wrapped.modules():
         if "Norm" in type(module).__name__:
@@ -195,7 +202,7 @@ class BaseTrainer:
         log = TrainingLog()
         if len(self.sampler):
             try:
-                self._loop(log, Schedule(self.config.steps, seconds))
+                self._loop(log, Schedule(self._steps(), seconds))
             except KeyboardInterrupt:
                 log.stopped = "interrupted; the best state so far is kept"
         else:
@@ -203,6 +210,11 @@ class BaseTrainer:
         if self.encoder.config.blocks == "pretrained":
             merge_shared_lora(self.encoder)
         return log
+
+    def _steps(self) -> int:
+        """Steps after which every place to predict from was seen `epochs` times, if that is fewer."""
+        passes = self.config.epochs * len(self.sampler.edges) // self.config.batch_users
+        return min(self.config.steps, max(passes, 50))
 
     def _loop(self, log: TrainingLog, schedule: Schedule) -> None:
         optimiser = self._optimiser()
@@ -229,7 +241,7 @@ class BaseTrainer:
                     )
                 if over:
                     break
-            log.stopped = log.stopped or ("the time budget" if step + 1 < self.config.steps else "all steps done")
+            log.stopped = log.stopped or ("the time budget" if step + 1 < schedule.steps else "all steps done")
         finally:
             log.seconds = schedule.elapsed()
             if best:

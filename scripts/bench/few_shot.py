@@ -25,7 +25,6 @@ from recllm.encoders.validation import ndcg_at_10
 from recllm.fitting import RecommenderConfig
 from recllm.lists import Lists
 from recllm.model import Model
-from recllm.ranking.rules import tie_order
 from recllm.retrieval.channels import binary_matrix
 
 SHOTS = (0, 1, 3, 5, 10, 20)
@@ -46,7 +45,7 @@ def served(model: Model, support: Histories, query: Histories, adapt: bool) -> n
     for start in range(0, len(support), model.batch_users):
         rows = np.arange(start, min(start + model.batch_users, len(support)))
         part, asked = support.of(rows), query.of(rows)
-        lists = Lists(model, tie_order(model.catalog.item_ids), 10, 0.0)
+        lists = Lists(model, 10, 0.0)
         seen = binary_matrix(part, len(model.catalog), liked_only=False).toarray() > 0
         lists.add(part, model.adapt(part) if adapt else None, ~seen)
         scores = torch.full((len(part), len(model.catalog)), -1e9)
