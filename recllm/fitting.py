@@ -37,6 +37,10 @@ MOST_HELD_OUT = {"head": 1000, "stop": 400}
 """More users than this sharpen neither the head nor the validation figure, and are better trained on."""
 
 
+NOTHING_KNOWN = 0.1
+"""Share of the head's tasks in which the user's events are hidden: newcomers are ranked for, too."""
+
+
 @final
 @dataclass(frozen=True)
 class RecommenderConfig:
@@ -312,6 +316,8 @@ class Fitter:
             order = np.arange(len(sampler))
             for start in range(0, len(order), model.batch_users):
                 supports, predictions = sampler.draw_supports(order[start : start + model.batch_users], rng)
+                nobody = rng.random(len(supports)) < NOTHING_KNOWN
+                supports = supports.drop_events(~nobody[supports.user_rows])
                 lora = model.adapt(supports) if adapted else None
                 scores = model.channel_scores(supports, lora)
                 for place, name in enumerate(model.channels.names):

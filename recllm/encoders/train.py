@@ -37,20 +37,20 @@ class BaseTrainingConfig:
         delta_learning_rate: For the id-deltas.
         weight_decay: On everything but the deltas, which are bounded.
         validate_every: Steps between looks at the validation users.
-        patience: Looks without improvement before stopping.
+        patience: Looks without improvement before the rate is brought down from the best state, and training ends.
     """
 
     steps: int = 2000
     epochs: int = 40
     batch_users: int = 64
-    positions: int = 6
+    positions: int = 12
     horizon: int = 10
     softmax_items: int = 6000
     learning_rate: float = 1e-3
     delta_learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    validate_every: int = 100
-    patience: int = 5
+    validate_every: int = 50
+    patience: int = 4
 
     def __post_init__(self) -> None:
         for field_ in fields(self):
@@ -84,11 +84,24 @@ class TrainingLog:
 
 @final
 class Schedule:
-    """Warm-up, then a cosine to zero, over the steps or the seconds, whichever ends first."""
+    """Warm-up, a stable rate, and a linear decay to zero.
+
+    The decay begins when `STABLE` of the steps or of the seconds are over, or when `decay` is called because validation
+    stopped improving: a rate brought down from a good state finds a better one than a rate that is merely stopped.
+
+    Args:
+        steps: Gradient steps at most.
+        seconds: Time at most; None for no limit.
+        warmup: Steps of the warm-up.
+    """
+
+    STABLE = 0.7
+    DECAY_AFTER_PLATEAU = 0.4
 
     def __init__(self, steps: int, seconds: float | None, warmup: int = 50) -> None:
         self.steps, self.seconds, self.warmup = steps, seconds, warmup
         self.begin = time.monotonic()
+        self.decay_from: int | None = None
 
     def elapsed(self) -> float:
         """Seconds since training began."""
@@ -96,12 +109,29 @@ class Schedule:
 
     def progress(self, step: int) -> float:
         """Share of the run that is over, in [0, 1]."""
-        spent = self.elapsed() / self.seconds if self.seconds else 0.0
-        return min(1.0, max(step / self.steps, spent))
+        return min(1.0, max(step / self.steps, self._spent()))
+
+    def _spent(self) -> float:
+        return self.elapsed() / self.seconds if self.seconds else 0.0
+
+    def decay(self, step: int) -> None:
+        """Begin the decay now, and end it after a part of the steps taken so far."""
+        self.decay_from = step
+        self.steps = min(self.steps, step + max(int(self.DECAY_AFTER_PLATEAU * step), 20))
+
+    @property
+    def decaying(self) -> bool:
+        """Whether `decay` was called."""
+        return self.decay_from is not None
 
     def factor(self, step: int) -> float:
         """Multiplier on the learning rate."""
-        return min(1.0, (step + 1) / self.warmup) * 0.5 * (1 + float(np.cos(np.pi * self.progress(step))))
+        if self.decay_from is None:
+            steps_left = (1 - step / self.steps) / (1 - self.STABLE)
+        else:
+            steps_left = (self.steps - step) / max(self.steps - self.decay_from, 1)
+        time_left = (1 - self._spent()) / (1 - self.STABLE)
+        return max(0.0, min(1.0, (step + 1) / self.warmup, steps_left, time_left))
 
 
 def add_shared_lora(encoder: HistoryEncoder) -> None:
@@ -220,32 +250,39 @@ class BaseTrainer:
         optimiser = self._optimiser()
         best: dict[str, Tensor] = {}
         losses: list[float] = []
+        looks = 0
         try:
-            for step, users in enumerate(self._batches()):
+            for step, users in enumerate(self._batches(), start=1):
                 for group in optimiser.param_groups:
-                    group["lr"] = group["peak"] * schedule.factor(step)
+                    group["lr"] = group["peak"] * schedule.factor(step - 1)
                 losses.append(self._step(users, optimiser))
-                over = schedule.progress(step + 1) >= 1
-                if (step + 1) % self.config.validate_every == 0 or over:
+                over = schedule.progress(step) >= 1
+                if step % self.config.validate_every == 0 or over:
                     value = self.validate()
-                    log.points.append((step + 1, float(np.mean(losses)), value))
+                    looks += 1
+                    # Without anybody to validate on, the last state is the best guess.
+                    if not best or np.isnan(value) or value > log.best:
+                        log.best_step, best, looks = step, self._state(), 0
+                    log.points.append((step, float(np.mean(losses)), value))
                     losses.clear()
-                    if not best or value >= log.best:
-                        log.best_step, best = step + 1, self._state()
-                    looks = len(log.points) - 1 - max(i for i, p in enumerate(log.points) if p[0] == log.best_step)
-                    if looks >= self.config.patience:
-                        over, log.stopped = True, f"validation did not improve for {looks} looks"
-                if self.options.progress is not None:
-                    self.options.progress(
-                        "learn the shop", schedule.progress(step + 1), 1.0, f"NDCG@10 {log.best:.3f}" if best else ""
-                    )
+                    if looks >= self.config.patience and not schedule.decaying and not over:
+                        schedule.decay(step)
+                        self._restore(best)
+                        log.stopped = f"validation did not improve for {looks} looks; then the rate was brought down"
+                self._say(schedule.progress(step), log.best)
                 if over:
                     break
-            log.stopped = log.stopped or ("the time budget" if step + 1 < schedule.steps else "all steps done")
+            out_of_time = schedule.seconds is not None and schedule.elapsed() >= schedule.seconds
+            log.stopped = log.stopped or ("the time budget" if out_of_time else "all steps done")
         finally:
             log.seconds = schedule.elapsed()
             if best:
                 self._restore(best)
+
+    def _say(self, progress: float, best: float) -> None:
+        if self.options.progress is not None:
+            note = f"NDCG@10 {best:.3f}" if np.isfinite(best) else ""
+            self.options.progress("learn the shop", progress, 1.0, note)
 
     def _batches(self) -> Iterator[np.ndarray]:
         size = self.config.batch_users

@@ -112,7 +112,7 @@ class Channels:
     ) -> Float[Tensor, "users channels items"]:
         """Each channel's scores over the whole catalog, brought to mean 0 and spread 1 per user.
 
-        A channel that knows nothing of a user scores 0 everywhere.
+        A channel that knows nothing of a user scores 0 everywhere: without events only popularity and trend speak.
         """
         known = binary_matrix(histories, len(items), liked_only=False)
         liked = binary_matrix(histories, len(items), liked_only=True)
@@ -120,7 +120,7 @@ class Channels:
         some = histories.lengths > 0
         newest[some] = histories.timestamps[histories.offsets[1:][some] - 1]
         raw = {
-            "history": users @ items.T,
+            "history": (users @ items.T) * torch.from_numpy(some).unsqueeze(1),
             "text": self.text_scores(liked),
             "cooccurrence": torch.from_numpy(self.cooccurrence.scores(known)),
             "popularity": torch.from_numpy(np.log1p(self.popularity)).expand(len(histories), -1),

@@ -12,7 +12,7 @@ from recllm.data.tasks import make_tasks
 from recllm.encoders.backbone import resolve_backbone
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
-from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, draw_candidates, softmax_loss
+from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, Schedule, draw_candidates, softmax_loss
 from recllm.encoders.windows import Predictions
 from recllm.errors import ConfigError
 from recllm.options import TrainOptions
@@ -58,16 +58,28 @@ def test_same_seed_same_result(tiny: Path, toy: ToyShop) -> None:
     torch.testing.assert_close(one.items.delta, other.items.delta, rtol=0, atol=0)
 
 
-def test_patience_stops(tiny: Path, toy: ToyShop) -> None:
-    config = BaseTrainingConfig(steps=500, batch_users=8, validate_every=1, patience=3, learning_rate=1e-12)
+def test_a_plateau_brings_the_rate_down_and_ends(tiny: Path, toy: ToyShop) -> None:
+    config = BaseTrainingConfig(steps=500, batch_users=8, validate_every=1, patience=3)
     run = trainer(tiny, toy, config)
-    run.items.delta.requires_grad_(False)
-    values = iter([0.5, 0.4, 0.4, 0.3, 0.2, 0.1])
+    values = iter([0.1, 0.5, 0.4, 0.4, 0.3, *([0.2] * 10), 0.6, *([0.2] * 100)])
     run.validate = lambda: next(values)  # type: ignore[method-assign]
     log = run.run()
     assert "did not improve for 3 looks" in log.stopped
-    assert log.best_step == 1
-    assert len(log.points) == 4
+    assert log.best_step == 16, "the decay may still find a better state"
+    assert len(log.points) == 5 + 20
+
+
+def test_a_schedule_warms_up_holds_and_decays() -> None:
+    schedule = Schedule(steps=100, seconds=None, warmup=10)
+    factors = [schedule.factor(step) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[20:70] == pytest.approx([1.0] * 50)
+    assert factors[85] == pytest.approx(0.5)
+    early = Schedule(steps=1000, seconds=None, warmup=10)
+    early.decay(100)
+    assert early.factor(100) == pytest.approx(1.0)
+    assert early.factor(120) == pytest.approx(0.5)
+    assert early.progress(140) == 1
 
 
 def test_the_budget_stops_and_validates(tiny: Path, toy: ToyShop) -> None:
