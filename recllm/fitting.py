@@ -84,8 +84,8 @@ class RecommenderConfig:
         """A profile that learns the shipped shop in about three minutes on two cores."""
         return cls(
             text=TextEncoderConfig(prompt="item.ecommerce", max_tokens=48),
-            training=BaseTrainingConfig(steps=400),
-            adaptation=AdaptationConfig(outer_steps=60, validate_every=20),
+            training=BaseTrainingConfig(steps=250),
+            adaptation=AdaptationConfig(outer_steps=40, validate_every=10),
             domain="ecommerce",
         )
 
@@ -290,6 +290,7 @@ class Fitter:
             max_events=self.config.history.max_events,
             horizon=self.config.training.horizon,
             positions=1,
+            mixed=True,
         )
         if len(sampler) < 5:  # too few to learn from: a plain sum of the channels
             return

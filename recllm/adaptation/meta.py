@@ -40,7 +40,8 @@ class AdaptationConfig:
         contrast_items: Items, drawn once, that a liked item must win against in the inner loop.
         outer_steps: Meta-training steps at most; 0 leaves the start and the step sizes as they are.
         batch_users: Tasks per outer step.
-        learning_rate: Of the outer loop.
+        learning_rate: Of the outer loop, for the start.
+        step_size_learning_rate: Of the outer loop, for the logarithms of the step sizes.
         second_order: Differentiate through the inner steps (MAML) instead of the first-order approximation.
         horizon: Query events of a training task are this many next ones.
         validate_every: Outer steps between looks at the validation users.
@@ -49,14 +50,15 @@ class AdaptationConfig:
 
     lora_rank: int = 4
     inner_steps: int = 3
-    inner_learning_rate: float = 0.05
+    inner_learning_rate: float = 0.3
     contrast_items: int = 256
-    outer_steps: int = 300
+    outer_steps: int = 120
     batch_users: int = 64
     learning_rate: float = 1e-3
+    step_size_learning_rate: float = 0.03
     second_order: bool = False
     horizon: int = 10
-    validate_every: int = 50
+    validate_every: int = 20
     patience: int = 3
 
     def __post_init__(self) -> None:
@@ -179,11 +181,16 @@ class MetaTrainer:
         self, log: TrainingLog, schedule: Schedule, best: dict[str, Tensor], softmax_items: int
     ) -> dict[str, Tensor]:
         config = self.learner.config
-        optimiser = torch.optim.AdamW(self.learner.parameters(), lr=config.learning_rate, weight_decay=0.0)
+        optimiser = torch.optim.Adam(
+            [
+                {"params": list(self.learner.start_matrices), "peak": config.learning_rate},
+                {"params": [self.learner.log_step_sizes], "peak": config.step_size_learning_rate},
+            ]
+        )
         losses: list[float] = []
         for step in range(config.outer_steps):
             for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * schedule.factor(step)
+                group["lr"] = group["peak"] * schedule.factor(step)
             losses.append(self._step(optimiser, softmax_items))
             over = schedule.progress(step + 1) >= 1
             if (step + 1) % config.validate_every == 0 or over:

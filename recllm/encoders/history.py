@@ -44,7 +44,7 @@ class HistoryEncoderConfig:
     lora_rank: int = 16
     lora_alpha: int = 32
     dropout: float = 0.1
-    delta_bound: float = 1.0
+    delta_bound: float = 0.5
     delta_dropout: float = 0.2
 
     def __post_init__(self) -> None:

@@ -38,19 +38,24 @@ class WindowSampler:
 
     A window ends where a block of equal timestamps ends, as at serving time, and starts anywhere, since a support of
     K events may start inside a basket. Half of the draws are as long as the context, half log-uniform in length, so
-    that short histories are as well trained as long ones; a draw shares one length, which wastes no time on padding.
+    that short histories are as well trained as long ones. A draw shares one length, which wastes no time on padding,
+    unless lengths are `mixed`.
 
     Args:
         histories: Training users.
         max_events: Longest window.
         horizon: Targets are the liked events among this many next ones, rounded up to a whole block.
         positions: Predictions per window.
+        mixed: Whether every window of a draw has a length of its own.
     """
 
-    def __init__(self, histories: Histories, *, max_events: int, horizon: int, positions: int) -> None:
+    def __init__(
+        self, histories: Histories, *, max_events: int, horizon: int, positions: int, mixed: bool = False
+    ) -> None:
         self.histories = histories
         self.max_events = max_events
         self.positions = positions
+        self.mixed = mixed
         lengths = histories.lengths
         events = len(histories.item_rows)
         self.first = np.repeat(histories.offsets[:-1], lengths)
@@ -108,8 +113,9 @@ class WindowSampler:
     def _spans(self, users: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         low, high = self.edge_offsets[users], self.edge_offsets[users + 1]
         end = self.edges[low + (rng.random(len(users)) * (high - low)).astype(np.int64)]
-        short = int(np.exp(rng.random() * np.log(self.max_events)).round())
-        length = self.max_events if rng.random() < 0.5 else short
+        draws = len(users) if self.mixed else 1
+        short = np.exp(rng.random(draws) * np.log(self.max_events)).round().astype(np.int64)
+        length = np.where(rng.random(draws) < 0.5, self.max_events, short)
         return np.maximum(end - length, self.first[end]), end
 
     def _points(self, start: int, stop: int, rng: np.random.Generator) -> np.ndarray:

@@ -75,3 +75,13 @@ def test_same_seed_same_windows() -> None:
     one, other = (sampler.draw_supports(np.arange(12), np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(one[0].item_rows, other[0].item_rows)
     np.testing.assert_array_equal(one[1].target_item, other[1].target_item)
+
+
+def test_mixed_lengths_cover_all_support_sizes() -> None:
+    histories, rng = random_histories(200), np.random.default_rng(0)
+    alike, mixed = (
+        WindowSampler(histories, max_events=8, horizon=4, positions=1, mixed=mixed) for mixed in (False, True)
+    )
+    lengths = [sampler.draw_supports(np.arange(len(sampler)), rng)[0].lengths for sampler in (alike, mixed)]
+    assert set(lengths[1].tolist()) >= {1, 2, 3, 4, 5, 8}
+    assert len(set(lengths[0][lengths[0] < lengths[0].max()].tolist())) < len(set(lengths[1].tolist()))
