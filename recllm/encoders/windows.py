@@ -70,7 +70,8 @@ class WindowSampler:
         liked_before = np.concatenate([[0], np.cumsum(histories.signals > 0)])
         self.has_target = liked_before[self.target_end] > liked_before[index]
         self.edge = starts_block & self.has_target
-        edges = np.flatnonzero(self.edge)
+        # A window ends where something is known: where users have few baskets, most edges would be their first event.
+        edges = np.flatnonzero(self.edge & (index > self.first))
         owner = histories.user_rows[edges]
         self.edges, self.edge_offsets = edges, np.searchsorted(owner, np.arange(len(histories) + 1))
         self.users = np.flatnonzero(np.diff(self.edge_offsets) > 0)

@@ -59,8 +59,8 @@ class RankingHead(nn.Module):
     def __init__(self, channels: int, config: RankingConfig) -> None:
         super().__init__()
         self.config = config
-        self.weights = nn.Linear(4, channels)
-        self.hidden = nn.Linear(channels + 4, config.hidden)
+        self.weights = nn.Linear(2, channels)
+        self.hidden = nn.Linear(channels + 2, config.hidden)
         self.output = nn.Linear(config.hidden, 1, bias=False)
         nn.init.zeros_(self.weights.weight)
         nn.init.constant_(self.weights.bias, 0.5)
@@ -85,11 +85,9 @@ class RankingHead(nn.Module):
         return corrected
 
 
-def history_features(known: Float[Tensor, "users"]) -> Float[Tensor, "users 4"]:
-    """How much is known of a user: log-scaled length, and whether it is none, one or few."""
-    return torch.stack(
-        [torch.log1p(known) / 3, (known == 0).float(), (known == 1).float(), (known <= 5).float()], dim=1
-    )
+def history_features(known: Float[Tensor, "users"]) -> Float[Tensor, "users 2"]:
+    """How much is known of a user: the length on a log scale, and whether it is nothing at all."""
+    return torch.stack([torch.log1p(known) / 3, (known == 0).float()], dim=1)
 
 
 @final

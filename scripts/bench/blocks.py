@@ -27,11 +27,8 @@ from recllm.encoders.validation import few_shot_ndcg
 
 ARMS = {
     "pretrained, depth 1, LoRA": HistoryEncoderConfig(),
-    "pretrained, depth 1, all weights": HistoryEncoderConfig(blocks="full"),
     "scratch, width 128, 2 blocks": HistoryEncoderConfig(blocks="scratch", depth=2),
 }
-LEARNING_RATES = {"pretrained": (1e-3, 2e-3), "full": (5e-4, 1e-3), "scratch": (1e-3, 2e-3)}
-"""Each arm's rate is chosen among these on the validation users, at equal seconds."""
 
 
 def figures(encoder: HistoryEncoder, items: ItemEncoder, tasks: Tasks) -> dict[str, float]:
@@ -50,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
     parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3], help="learning rates for every arm")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -66,11 +64,11 @@ def main() -> None:
     white = torch.from_numpy(Whitening.fit(vectors[warm], 0.1)(vectors))
     rows = []
     for name, arm in ARMS.items():
-        for rate in LEARNING_RATES[arm.blocks]:
+        for rate in arguments.rates:
             torch.manual_seed(arguments.seed)
             encoder = HistoryEncoder.build(texts.backbone, feedback.n_tokens, arm)
             items = ItemEncoder(white, torch.from_numpy(warm), encoder.width, arm.delta_bound)
-            config = replace(BaseTrainingConfig(), steps=10**6, epochs=10**6, patience=10**3, learning_rate=rate)
+            config = replace(BaseTrainingConfig(), steps=10**6, epochs=10**6, learning_rate=rate)
             options = recllm.TrainOptions(seed=arguments.seed)
             begin = time.monotonic()
             log = BaseTrainer(encoder, items, base, validation, config, options).run(arguments.seconds)

@@ -70,6 +70,12 @@ def test_users_who_never_like_anything_are_left_out() -> None:
     assert len(WindowSampler(nothing, max_events=8, horizon=4, positions=2)) == 0
 
 
+def test_no_window_is_empty() -> None:
+    sampler = WindowSampler(random_histories(200), max_events=8, horizon=4, positions=1)
+    windows, _ = sampler.draw_supports(np.arange(len(sampler)), np.random.default_rng(0))
+    assert windows.lengths.min() >= 1
+
+
 def test_same_seed_same_windows() -> None:
     sampler = WindowSampler(random_histories(), max_events=8, horizon=4, positions=4)
     one, other = (sampler.draw_supports(np.arange(12), np.random.default_rng(7)) for _ in range(2))
