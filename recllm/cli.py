@@ -218,9 +218,12 @@ def _closing(result: "DemoResult") -> str:
     )
     before = [line.bought_later for customer in result.customers for line in customer.before]
     after = [line.bought_later for customer in result.customers for line in customer.after]
+    pairs = [(customer.before, customer.after) for customer in result.customers]
+    changed = sum([line.item_id for line in one] != [line.item_id for line in other] for one, other in pairs)
     return (
         "✓ = in fact bought afterwards (recllm was not told).  ↑3 = three places up by adapting.\n"
-        f"✓ before adapting: {sum(before)} of {len(before)}; after: {sum(after)} of {len(after)}.\n"
+        f"✓ before adapting: {sum(before)} of {len(before)}; after: {sum(after)} of {len(after)}. "
+        f"Adapting changed {changed} of {len(pairs)} lists.\n"
         f"Learned in {_duration(result.fit_seconds)}; a new customer takes {result.adapt_milliseconds:.0f} ms. {kept}"
     )
 
