@@ -82,7 +82,7 @@ class ProgressBar:
         self._bar.stop()
 
     def __call__(self, stage: str, done: float, total: float, note: str = "") -> None:
-        """Show that `stage` has come to `done` of `total`; see `recllm.encoders.train.Progress`."""
+        """Show that `stage` has come to `done` of `total`; see `recllm.options.Progress`."""
         if stage not in self._tasks:
             self._tasks[stage] = self._bar.add_task(stage, total=total, note="")
             if self._bar.disable and not self._quiet:

@@ -308,7 +308,7 @@ class BaseTrainer:
         batch, predictions = self.sampler.draw(users, self.rng)
         hidden = torch.from_numpy(self.rng.random(len(self.items.text)) < self.encoder.config.delta_dropout)
         candidates = draw_candidates(self.warm, predictions.target_item.numpy(), self.config.softmax_items, self.rng)
-        # Only the items of this step are computed, so a step's cost does not grow with the catalog.
+        # Only the items of this step are projected, whatever the size of the catalog.
         rows = torch.unique(torch.cat([candidates, batch.item_rows.ravel()]))
         place = torch.zeros(len(self.items.text), dtype=torch.long)
         place[rows] = torch.arange(len(rows))
