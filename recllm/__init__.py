@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RecllmError,
         ResourceError,
     )
+    from recllm.evaluate.run import evaluate as evaluate
     from recllm.options import TrainOptions
     from recllm.recommender import Recommender, RecommenderConfig
     from recllm.results import Explanations, Recommendations
@@ -49,6 +50,7 @@ __all__ = [
     "ResourceError",
     "TrainOptions",
     "__version__",
+    "evaluate",
     "load_demo",
 ]
 
@@ -66,6 +68,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name where it lives, once."""
+    if name == "evaluate":  # a package that can be called
+        return importlib.import_module("recllm.evaluate")
     home = _HOMES.get(name)
     if home is None:
         if name not in __all__:

@@ -12,6 +12,7 @@ from recllm.adaptation.adapters import Adapters
 from recllm.data.catalog import Catalog
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
+from recllm.data.trained import TrainedOn
 from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import ConfigError, DataError, NotFittedError
 from recllm.explain import gather_evidence, reason_domains, word
@@ -44,6 +45,7 @@ class Recommender:
         self.report = FitReport()
         self._model: Model | None = None
         self._events: Interactions | None = None
+        self._trained = TrainedOn.of(Interactions.from_mapping({}))
         self._seed = 0
         self._fingerprint: str | None = None
 
@@ -65,6 +67,7 @@ class Recommender:
         fitter = Fitter(self.config, catalog, known, options)
         self._model = fitter.run()
         self.report, self._events, self._seed, self._fingerprint = fitter.report, known, options.seed, None
+        self._trained = TrainedOn.of(known)
         return self
 
     @classmethod
@@ -275,9 +278,8 @@ class Recommender:
         Raises:
             ArtifactError: The folder holds something else, or the disk refuses.
         """
-        save_recommender(
-            folder, self.config, self._fitted(), self._known_events(), self.report, self._seed, self.fingerprint
-        )
+        model, events = self._fitted(), self._known_events()
+        save_recommender(folder, self.config, model, events, self._trained, self.report, self._seed, self.fingerprint)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Recommender":
@@ -286,15 +288,33 @@ class Recommender:
         Raises:
             ArtifactError: A file is missing, damaged or not what it should be.
         """
-        config, model, events, report, seed = load_recommender(folder)
+        config, model, events, trained, report, seed = load_recommender(folder)
         recommender = cls(config)
         recommender._model, recommender._events, recommender.report, recommender._seed = model, events, report, seed
+        recommender._trained = trained
         return recommender
 
     @property
     def catalog(self) -> Catalog:
         """The items this recommender knows."""
         return self._fitted().catalog
+
+    @property
+    def model(self) -> Model:
+        """The fitted parts, for who wants to look inside."""
+        return self._fitted()
+
+    def with_model(self, model: Model, config: RecommenderConfig) -> "Recommender":
+        """The same recommender with other parts, for experiments; nothing is trained."""
+        other = Recommender(config)
+        other._model, other._events, other._trained = model, self._known_events(), self._trained
+        other.report, other._seed = self.report, self._seed
+        return other
+
+    @property
+    def trained_on(self) -> TrainedOn:
+        """Which users, and events up to when, shaped the weights; evaluation refuses them."""
+        return self._trained
 
     @property
     def fingerprint(self) -> str:

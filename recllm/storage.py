@@ -15,6 +15,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport
 from recllm.data.feedback import Feedback
 from recllm.data.interactions import Interactions
+from recllm.data.trained import TrainedOn
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
 from recllm.errors import ArtifactError, ConfigError
@@ -32,6 +33,7 @@ def save_recommender(
     config: RecommenderConfig,
     model: Model,
     events: Interactions,
+    trained: TrainedOn,
     report: FitReport,
     seed: int,
     fingerprint: str,
@@ -51,13 +53,13 @@ def save_recommender(
             "columns": columns,
         },
         "report": asdict(report),
-        "run": {"seed": seed, "fingerprint": fingerprint},
+        "run": {"seed": seed, "fingerprint": fingerprint, "trained_until": trained.until},
     }
-    tensors = model.tensors() | {"events": _event_arrays(events, model.catalog)}
+    tensors = model.tensors() | {"events": _event_arrays(events, model.catalog), "trained": {"users": trained.users}}
     save_artifact(folder, tensors=tensors, documents=documents, card=card(config, model, report), kind=KIND)
 
 
-def load_recommender(folder: str | Path) -> tuple[RecommenderConfig, Model, Interactions, FitReport, int]:
+def load_recommender(folder: str | Path) -> tuple[RecommenderConfig, Model, Interactions, TrainedOn, FitReport, int]:
     """Read what `save_recommender` wrote; the backbone itself is not needed for anything but new texts."""
     artifact = load_artifact(folder, KIND)
     try:
@@ -67,8 +69,9 @@ def load_recommender(folder: str | Path) -> tuple[RecommenderConfig, Model, Inte
         catalog = _catalog(documents["catalog"])
         model = _model(artifact, config, feedback, catalog)
         events = _events(documents["events"], artifact.tensors["events"], catalog)
-        report = FitReport(**documents["report"])
-        return config, model, events, report, int(documents["run"]["seed"])
+        report, run = FitReport(**documents["report"]), documents["run"]
+        trained = TrainedOn(artifact.tensors["trained"]["users"], int(run["trained_until"]))
+        return config, model, events, trained, report, int(run["seed"])
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, pl.exceptions.PolarsError) as error:
         raise ArtifactError(
             f"{folder} does not hold a recommender this version can read: {error}; fit it again."

@@ -28,7 +28,7 @@ class FakeConfig:
 
 
 class FakeOptions:
-    def __init__(self, *, seed: int, device: str, budget: str | None, progress: Any) -> None:
+    def __init__(self, *, device: str, budget: str | None, progress: Any, seed: int = 0) -> None:
         self.seed, self.device, self.budget, self.progress = seed, device, budget, progress
 
 
@@ -331,3 +331,66 @@ def test_demo_customers_are_chosen_by_hash_and_told_little() -> None:
 def test_movement(before, text) -> None:
     line = demo.Suggestion(rank=3, item_id="1", title="x", score=1.0, bought_later=False, rank_before=before)
     assert cli._movement(line) == text
+
+
+class FakeReport:
+    def to_dict(self) -> dict[str, Any]:
+        return {"figures": []}
+
+    def to_html(self, path: Path) -> None:
+        path.write_text("<title>page</title>")
+
+    def __str__(self) -> str:
+        return "the table"
+
+    def __rich__(self) -> str:
+        return "the table"
+
+
+@pytest.fixture
+def evaluated(fake, monkeypatch) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+
+    def evaluate(given: Any, catalog: Any, events: Any, **options: Any) -> FakeReport:
+        options["options"].progress("evaluate: popularity", 1, 3)
+        calls.append({"given": given, "items": len(catalog), "events": len(events), **options})
+        return FakeReport()
+
+    monkeypatch.setitem(vars(recllm), "evaluate", evaluate)
+    return calls
+
+
+def test_evaluate_passes_on_what_was_asked(evaluated, shop) -> None:
+    (shop / "asked.txt").write_text("ann\nbob\n")
+    result = run(
+        *("evaluate", "--items", "items.csv", "--events", "events.csv", "--shots", "0,5", "--seeds", "1,2"),
+        *("--baselines", "EASE, item-kNN", "--square", "--sparsity", "0.5,1", "--test-users", "asked.txt"),
+        *("--protocol", "early", "--folds", "1", "--budget", "5m", "--cache", "kept"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "the table" in result.stdout
+    (call,) = evaluated
+    assert isinstance(call["given"], FakeConfig)
+    assert (call["shots"], call["seeds"], call["sparsity"]) == ([0, 5], [1, 2], [0.5, 1.0])
+    assert (call["baselines"], call["square"], call["protocol"]) == (["EASE", "item-kNN"], True, "early")
+    assert (call["test_users"], call["cache"]) == (["ann", "bob"], Path("kept"))
+    assert call["options"].budget == "5m"
+    assert call["command"].startswith("recllm ")
+
+
+def test_evaluate_writes_json_or_a_page(evaluated, shop) -> None:
+    base = ("evaluate", "--items", "items.csv", "--events", "events.csv")
+    result = run(*base, "--json", "--baselines", "none", "--html", "page.html")
+    assert json.loads(result.stdout) == {"figures": []}
+    assert "page" in (shop / "page.html").read_text()
+    assert evaluated[0]["baselines"] is None
+    run(*base)
+    assert evaluated[1]["baselines"] == "all"
+
+
+def test_evaluate_refuses_what_it_cannot_read(evaluated, shop) -> None:
+    base = ("evaluate", "--items", "items.csv", "--events", "events.csv")
+    refuses(run(*base, "--shots", "one"), "--shots", "one", "numbers")
+    refuses(run(*base, "--test-users", "missing.txt"), "missing.txt")
+    refuses(run(*base, "--model", "nowhere"), "nowhere")
+    refuses(run("evaluate", "--items", "no.csv", "--events", "events.csv"), "no.csv")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -26,6 +26,7 @@ class Histories:
         timestamps: int64 [events], unix seconds.
         signals: int8 [events], +1 liked, 0 neutral, -1 disliked.
         tokens: int64 [events], `Feedback.tokens`.
+        event_rows: int64 [events], rows of the log that the events stand in; -1 where they come from no log.
     """
 
     user_ids: tuple[str, ...]
@@ -34,13 +35,17 @@ class Histories:
     timestamps: NDArray[np.int64]
     signals: NDArray[np.int8]
     tokens: NDArray[np.int64]
+    event_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         events = len(self.item_rows)
+        if not len(self.event_rows):
+            object.__setattr__(self, "event_rows", np.full(events, -1, dtype=np.int64))
         if len(self.offsets) != len(self.user_ids) + 1 or self.offsets[0] != 0 or self.offsets[-1] != events:
             raise DataError(f"offsets do not fit {len(self.user_ids)} users and {events} events")
-        if not len(self.timestamps) == len(self.signals) == len(self.tokens) == events:
-            raise DataError("item_rows, timestamps, signals and tokens differ in length")
+        columns = (self.timestamps, self.signals, self.tokens, self.event_rows)
+        if any(len(column) != events for column in columns):
+            raise DataError("item_rows, timestamps, signals, tokens and event_rows differ in length")
 
     @classmethod
     def empty(cls, users: int | Sequence[str]) -> "Histories":
@@ -62,6 +67,7 @@ class Histories:
             np.concatenate([p.timestamps for p in parts]),
             np.concatenate([p.signals for p in parts]),
             np.concatenate([p.tokens for p in parts]),
+            np.concatenate([p.event_rows for p in parts]),
         )
 
     def __len__(self) -> int:
@@ -147,6 +153,7 @@ class Histories:
             self.timestamps[events],
             self.signals[events],
             self.tokens[events],
+            self.event_rows[events],
         )
 
 
@@ -185,7 +192,13 @@ def make_histories(
         order = order[np.sort(np.unique(pair, return_index=True)[1])]
     lengths = np.bincount(users[order], minlength=len(interactions.user_ids)).astype(np.int64)
     return Histories(
-        interactions.user_ids, _offsets(lengths), items[order], times[order], signals[order], tokens[order]
+        interactions.user_ids,
+        _offsets(lengths),
+        items[order],
+        times[order],
+        signals[order],
+        tokens[order],
+        known[order],
     )
 
 

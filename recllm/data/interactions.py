@@ -99,7 +99,15 @@ class Interactions:
         """int64 [events]: the position of each event's user in `user_ids`."""
         return _positions(self.frame["user_id"], self.user_ids)
 
-    def _select(self, keep: NDArray[np.bool_] | NDArray[np.int64], user_ids: Iterable[str] | None) -> "Interactions":
+    def select(
+        self, keep: NDArray[np.bool_] | NDArray[np.int64], user_ids: Iterable[str] | None = None
+    ) -> "Interactions":
+        """The events where a mask (bool [events]) is true, or those in these rows, in their order.
+
+        Args:
+            keep: Mask or rows.
+            user_ids: All users of the result; those of its events if not given.
+        """
         frame = self.frame.filter(keep) if keep.dtype == np.bool_ else self.frame[keep]
         report = CleaningReport(f"selection of {self.report.source}", frame.height, frame.height)
         return Interactions(frame, report, user_ids, self.timed)
@@ -110,17 +118,17 @@ class Interactions:
         row_of = {user: row for row, user in enumerate(asked)}
         position = np.array([row_of.get(u, -1) for u in self.user_ids], dtype=np.int64)[self.user_rows]
         order = np.argsort(position, kind="stable")
-        return self._select(order[position[order] >= 0], asked)
+        return self.select(order[position[order] >= 0], asked)
 
     def without_users(self, user_ids: Iterable[Any]) -> "Interactions":
         """The events of all other users."""
         gone = set(as_id_list(user_ids))
         keep = np.array([u not in gone for u in self.user_ids], dtype=bool)
-        return self._select(keep[self.user_rows], [u for u in self.user_ids if u not in gone])
+        return self.select(keep[self.user_rows], [u for u in self.user_ids if u not in gone])
 
     def before(self, timestamp: int) -> "Interactions":
         """The events before a moment (unix seconds); users without any are left out."""
-        return self._select((self.frame["timestamp"] < timestamp).to_numpy(), None)
+        return self.select((self.frame["timestamp"] < timestamp).to_numpy(), None)
 
     def known_items(self, catalog: Catalog) -> "Interactions":
         """The events with items of the catalog; the others are counted in the report. All users stay."""

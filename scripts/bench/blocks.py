@@ -8,13 +8,13 @@ those that are not test users) stop training; figures are given for them and for
 
 import argparse
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from few_shot import SHOTS, load
 
 import recllm
 from recllm.data.feedback import Feedback
@@ -24,11 +24,21 @@ from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEn
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, encode_users, evaluating
 from recllm.encoders.validation import few_shot_ndcg
+from recllm.evaluate.protocol import SHOTS
 
 ARMS = {
     "pretrained, depth 1, LoRA": HistoryEncoderConfig(),
     "scratch, width 128, 2 blocks": HistoryEncoderConfig(blocks="scratch", depth=2),
 }
+
+
+def load(name: str) -> tuple[recllm.Catalog, recllm.Interactions, recllm.Interactions]:
+    """Catalog, training events and events of the test users."""
+    folder = Path(os.environ["RECLLM_DATA"]) / name
+    catalog = recllm.Catalog.read(folder / "items.csv.gz")
+    events = recllm.Interactions.read(folder / "interactions.csv.gz")
+    test = (folder / "test_users.txt").read_text().split()
+    return catalog, events.without_users(test), events.of_users(test)
 
 
 def figures(encoder: HistoryEncoder, items: ItemEncoder, tasks: Tasks) -> dict[str, float]:

@@ -1,0 +1,147 @@
+"""Evaluation, put together: splits, methods, lists, metrics, report."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from recllm import __version__
+from recllm.data.catalog import Catalog
+from recllm.data.interactions import Interactions
+from recllm.errors import ConfigError
+from recllm.evaluate import square as squares
+from recllm.evaluate.cells import Cells
+from recllm.evaluate.methods import Measurement, Method
+from recllm.evaluate.protocol import SHOTS, make_splits
+from recllm.evaluate.report import Report
+from recllm.evaluate.split import Split
+from recllm.evaluate.tuning import BASELINES, baseline_named
+from recllm.fitting import RecommenderConfig
+from recllm.options import TrainOptions
+from recllm.recommender import Recommender
+
+OURS = "recllm"
+
+
+def evaluate(
+    config_or_scorer: Method | Mapping[str, Method] | None,
+    catalog: Catalog,
+    events: Interactions,
+    *,
+    protocol: str = "users",
+    shots: Sequence[int] = SHOTS,
+    folds: int = 1,
+    seeds: Sequence[int] = (0,),
+    baselines: Sequence[str] | Literal["all"] | None = "all",
+    square: bool = False,
+    test_users: Sequence[str] | None = None,
+    cut: float = 0.8,
+    sparsity: Sequence[float] = (1.0,),
+    rankings: str | Path | None = None,
+    save_splits: str | Path | None = None,
+    cache: str | Path | None = None,
+    dataset: str | None = None,
+    command: str | None = None,
+    options: TrainOptions | None = None,
+) -> Report:
+    """Measure methods on users that no part of their training has seen, ranking the whole catalog.
+
+    Args:
+        config_or_scorer: A `RecommenderConfig`, which is fitted on every split; a fitted `Recommender`; anything with
+            `score(users, item_ids)`, which is fitted if it has `fit(catalog, events)`; or several by name. None: only
+            baselines and rankings.
+        catalog: All items.
+        events: The whole log.
+        protocol: `users`, `time`, `early`, `prequential`, `basket` or `cold`; see `recllm.evaluate.protocol`.
+        shots: How many events are known of a user; the query is the same for all.
+        folds: Disjoint groups of test users.
+        seeds: One evaluation each; users' groups, ties and training depend on it.
+        baselines: Names, `"all"`, or None; each is tuned on validation users.
+        square: Also measure what meta-training and the inner loop add (needs a config with adaptation); where training
+            events are left out (`sparsity`), only the whole, D.
+        test_users: Exactly these are asked, instead of a group.
+        cut: Protocol `time`: the share of events before the cut.
+        sparsity: Shares of the training events to learn from, such as `(0.1, 0.3, 1.0)`; one measurement each.
+        rankings: A folder of lists that other programs made for the saved split.
+        save_splits: Where to write the splits for other programs.
+        cache: A folder in which finished parts are kept, so that a stopped evaluation can go on.
+        dataset: Name of the data in the report; by default the name of the events' folder or file.
+        command: How the evaluation was called, for the report.
+        options: Run options of fitting; `seed` is replaced by `seeds`.
+
+    Returns:
+        The report: `to_pandas()`, `to_json()`, `to_html()`, `verdict()`; prints as a table.
+
+    Raises:
+        ConfigError: An option is unknown or does not fit.
+        DataError: Too few users or events, or a scorer misbehaves; the scorer is named.
+        LeakageError: A fitted recommender was trained on users that would be asked.
+    """
+    methods = _named(config_or_scorer)
+    names = _baseline_names(baselines)
+    if square:
+        configs = [method for method in methods.values() if isinstance(method, RecommenderConfig)]
+        if len(configs) != 1:
+            raise ConfigError(f"the square takes one RecommenderConfig apart; {len(configs)} were given.")
+        squares.check_square(configs[0])
+    if not methods and not names and rankings is None:
+        raise ConfigError("there is nothing to evaluate; give a config, a scorer, baselines or rankings.")
+    if not len(seeds) or not len(sparsity):
+        raise ConfigError("seeds and sparsity need at least one value each.")
+    title = dataset or _dataset_name(events)
+    measurement = Measurement(title, methods, names, square, rankings, Cells(cache), options or TrainOptions())
+    about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
+    about |= {
+        "ours": [*methods, squares.D] if square else list(methods),
+        "command": command,
+        "versions": _versions(),
+        "splits": [],
+        "methods": {},
+    }
+    about |= {"data hash": f"catalog {catalog.fingerprint[:16]}, events {events.fingerprint[:16]}"}
+    measured = []
+    cutting = {"protocol": protocol, "shots": shots, "folds": folds, "test_users": test_users, "cut": cut}
+    for seed in seeds:
+        for share in sorted(set(sparsity)):
+            for split in make_splits(catalog, events, seed=seed, share=share, **cutting):  # type: ignore[arg-type]
+                split.audit()
+                if save_splits is not None:
+                    split.save(Path(save_splits) / _place(split, share, len(seeds), folds, sparsity))
+                about["splits"].append(split.about())
+                measured += measurement.of(split, about["methods"])
+    return Report(measured, about)
+
+
+def _named(given: Method | Mapping[str, Method] | None) -> dict[str, Method]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {str(name): method for name, method in given.items()}
+    ours = isinstance(given, RecommenderConfig | Recommender)
+    return {OURS if ours else getattr(given, "name", type(given).__name__): given}
+
+
+def _baseline_names(baselines: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
+    if baselines == "all":
+        return tuple(BASELINES)
+    names = (baselines,) if isinstance(baselines, str) else tuple(baselines or ())
+    return tuple(dict.fromkeys(baseline_named(name).name for name in names))
+
+
+def _dataset_name(events: Interactions) -> str:
+    path = Path(events.report.source)
+    generic = path.name.split(".")[0] in ("interactions", "events", "ratings", "log")
+    return path.parent.name if generic and path.parent.name else path.name.split(".")[0]
+
+
+def _place(split: Split, share: float, seeds: int, folds: int, sparsity: Sequence[float]) -> str:
+    parts = [f"seed-{split.seed}"] if seeds > 1 else []
+    parts += [f"fold-{split.fold}"] if folds > 1 else []
+    parts += [f"share-{share:g}"] if len(set(sparsity)) > 1 else []
+    return "-".join(parts) or "."
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "transformers", "peft", "sentence-transformers", "numpy", "scipy", "polars")
+    return {"recllm": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}
