@@ -255,7 +255,9 @@ class Fitter:
         encoder = HistoryEncoder.build(text_encoder.backbone, self.feedback.n_tokens, config)
         items = ItemEncoder(white, torch.from_numpy(warm), encoder.width, config.delta_bound)
         trainer = BaseTrainer(encoder, items, self.base, self.validation, self.config.training, self.options)
-        log = trainer.run(self._share(BASE_SHARE))
+        # Without adaptation its time goes to the base, so that both ways of spending a budget can be compared.
+        rest = 0.0 if self.config.adaptation is not None else (1 - BASE_SHARE) * ADAPTATION_SHARE
+        log = trainer.run(self._share(BASE_SHARE + rest))
         items.requires_grad_(False)
         encoder.requires_grad_(False)
         self._note("base", log)

@@ -1,5 +1,6 @@
 """What one method answered on one split, kept on disk: an evaluation that was stopped goes on where it was."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,7 @@ class Cells:
             return _read(place)
         except ArtifactError:
             cell = make()
+            shutil.rmtree(place, ignore_errors=True)  # so damaged that nobody could tell whose it is
             _write(place, cell)
             return cell
 

@@ -18,8 +18,9 @@ from recllm.errors import ArtifactError, LeakageError
 from recllm.evaluate import square as squares
 from recllm.evaluate.arms import Arm
 from recllm.evaluate.cells import Cell, Cells
+from recllm.evaluate.facts import ItemFacts
 from recllm.evaluate.figures import Measured
-from recllm.evaluate.metrics import ItemFacts, measure, rating_errors
+from recllm.evaluate.metrics import measure, rating_errors
 from recllm.evaluate.rankings import read_rankings
 from recllm.evaluate.scorers import rank_arm
 from recllm.evaluate.split import Split

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from recllm.data.catalog import Catalog
-from recllm.data.features import item_features
-from recllm.data.interactions import Interactions
 from recllm.errors import DataError
 from recllm.evaluate.arms import LENGTH, Arm, Ranked
+from recllm.evaluate.facts import ItemFacts
 
 _TOP = 10
 _DISCOUNT = 1.0 / np.log2(np.arange(2, _TOP + 2))
@@ -25,12 +22,6 @@ _SMOOTHING = 0.01
 """Steck's α: as much of the user's own distribution is mixed into the list's, so that the divergence is finite."""
 _BLOCK = 1024
 """Users at a time."""
-_CELLS = 2**20
-"""Users × items at a time: the sort keys stay in the cache."""
-_NEVER = np.iinfo(np.int64).min
-"""The sort key of what may not be listed."""
-_SPACELESS = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-"""Japanese and Chinese are written without spaces: each character counts as a word."""
 
 USER_METRICS = (
     "NDCG@10",
@@ -47,62 +38,6 @@ USER_METRICS = (
     "Recall@200",
 )
 LIST_METRICS = ("Coverage@10", "Gini@10", "ms per user")
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class ItemFacts:
-    """What metrics need to know of the catalog.
-
-    Attributes:
-        popularity: float64 [items], the share of training users with any event on it, above 0: one more user who has
-            everything is counted, so that the novelty of an item that nobody has is finite.
-        categories: bool CSR [items, categories]; None if no item has one.
-        words: float32 CSR [items, terms], TF-IDF of title, text and categories, rows of length 1 (0 without text): a
-            space that rankers do not see.
-    """
-
-    popularity: NDArray[np.float64]
-    categories: sparse.csr_array | None
-    words: sparse.csr_array
-
-    def __len__(self) -> int:
-        """Number of items."""
-        return len(self.popularity)
-
-    @classmethod
-    def of(cls, catalog: Catalog, train: Interactions) -> "ItemFacts":
-        """Facts of a catalog and the events that methods are trained on."""
-        users = item_features(train, catalog)["popularity"].to_numpy()
-        return cls((users + 1.0) / (len(train.user_ids) + 1.0), _categories(catalog), _words(catalog))
-
-
-def _categories(catalog: Catalog) -> sparse.csr_array | None:
-    long = catalog.frame.select("categories").with_row_index("row")
-    long = long.filter(pl.col("categories").list.len() > 0).explode("categories")
-    if not long.height:
-        return None
-    names = long["categories"].unique().sort()
-    columns = long["categories"].replace_strict(names, pl.Series(range(len(names)), dtype=pl.Int64)).to_numpy()
-    entries = (np.ones(long.height, dtype=bool), (long["row"].to_numpy(), columns))
-    return sparse.csr_array(entries, shape=(len(catalog), len(names)))
-
-
-def _words(catalog: Catalog) -> sparse.csr_array:
-    """Single words; character n-grams where no item has a word (only signs, emoji); else rows of length 0."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    texts = catalog.frame.select(
-        pl.concat_str("title", "text", pl.col("categories").list.join(" "), separator=" ")
-    ).to_series()
-    pattern = rf"{_SPACELESS}|(?:(?!{_SPACELESS})\w)+"
-    for options in ({"token_pattern": pattern}, {"analyzer": "char_wb", "ngram_range": (1, 3)}):
-        vectorizer = TfidfVectorizer(dtype=np.float32, **options)
-        try:
-            return sparse.csr_array(vectorizer.fit_transform(texts.to_list()))
-        except ValueError:  # "empty vocabulary"
-            continue
-    return sparse.csr_array((len(catalog), 1), dtype=np.float32)
 
 
 def measure(ranked: Ranked, arm: Arm, facts: ItemFacts) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
@@ -284,49 +219,6 @@ def _gini(counts: NDArray[np.int64]) -> float:
         return 0.0
     weights = 2 * np.arange(1, n + 1) - n - 1.0
     return float(weights @ np.sort(counts) / ((n - 1) * total))
-
-
-def top(
-    scores: NDArray[np.float32], allowed: NDArray[np.bool_], ties: NDArray[np.int64], length: int
-) -> NDArray[np.int32]:
-    """The best items of each user.
-
-    Args:
-        scores: float32 [tasks, items]; −inf (and NaN) is never listed.
-        allowed: bool [tasks, items].
-        ties: int64 [items]; of equal scores the item with the lower value comes first.
-        length: Of the lists.
-
-    Returns:
-        int32 [tasks, length]: item rows, best first, −1 after the end.
-    """
-    tasks, items = scores.shape
-    best = np.full((tasks, length), -1, dtype=np.int32)
-    kept = min(length, items)
-    order = np.argsort(ties, kind="stable")[::-1]
-    place = np.empty(items, dtype=np.int64)
-    place[order] = np.arange(items)
-    block = max(1, _CELLS // max(items, 1))
-    for start in range(0, tasks if kept else 0, block):
-        some = slice(start, start + block)
-        keys = _sort_keys(scores[some], allowed[some], place)
-        keys = np.sort(np.partition(keys, items - kept, axis=1)[:, items - kept :], axis=1)[:, ::-1]
-        best[some, :kept] = np.where(keys == _NEVER, -1, order[keys & 0xFFFFFFFF])
-    return best
-
-
-def _sort_keys(scores: NDArray[np.float32], allowed: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The score in the upper 32 bits, the place among ties in the lower: no two are equal, so a cut is never between.
-
-    The bits of a float grow with it, those of negative ones the other way round.
-    """
-    scores = scores.astype(np.float32, copy=False) + np.float32(0)  # −0 and 0 are one score
-    listable = scores > -np.inf  # not so for NaN
-    bits = scores.view(np.int32)
-    bits ^= (bits >> 31) & 0x7FFFFFFF
-    keys = (bits.astype(np.int64) << 32) | place
-    keys[~(allowed & listable)] = _NEVER
-    return keys
 
 
 def rating_errors(predicted: ArrayLike, actual: ArrayLike, scale_step: float = 1) -> dict[str, NDArray[np.float64]]:

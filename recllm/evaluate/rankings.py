@@ -36,7 +36,7 @@ def _read(path: Path, split: Split) -> Cell:
     name = path.name.removesuffix(".csv.gz")
     try:
         about: dict[str, Any] = dict(json.loads((path.parent / f"{name}.json").read_text(encoding="utf-8")))
-        frame = pl.read_csv(path, schema_overrides=COLUMNS).select(COLUMNS)
+        frame = pl.read_csv(path, schema_overrides=COLUMNS).select(*COLUMNS)
         milliseconds = float(about.get("ms per user", "nan"))
     except (OSError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise DataError(f"the rankings {path} cannot be read: {error}") from error

@@ -13,8 +13,7 @@ from recllm.data.cleaning import as_id, as_id_list
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError
 from recllm.evaluate.arms import LENGTH, Arm, Ranked
-from recllm.evaluate.metrics import top
-from recllm.ranking.rules import tie_order
+from recllm.ranking.rules import best_lists, tie_order
 from recllm.recommender import Recommender
 
 CELLS = 20_000_000
@@ -77,7 +76,7 @@ def rank_scores(arm: Arm, catalog: Catalog, scores: Callable[[slice], np.ndarray
     parts = [np.zeros((0, LENGTH), dtype=np.int32)]
     for start in range(0, len(arm), size):
         tasks = slice(start, min(start + size, len(arm)))
-        parts.append(top(scores(tasks), arm.allowed(tasks, items), ties, LENGTH))
+        parts.append(best_lists(scores(tasks), arm.allowed(tasks, items), ties, LENGTH))
     return Ranked(np.concatenate(parts), time.perf_counter() - begin)
 
 

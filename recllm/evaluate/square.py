@@ -24,12 +24,12 @@ from recllm.encoders.validation import mean_ndcg
 from recllm.errors import ConfigError
 from recllm.evaluate.arms import LENGTH, Arm, Ranked
 from recllm.evaluate.cells import Cell
-from recllm.evaluate.metrics import top
 from recllm.evaluate.scorers import rank_arm
 from recllm.evaluate.split import Split
 from recllm.fitting import Fitter, RecommenderConfig
 from recllm.model import Model
 from recllm.options import TrainOptions
+from recllm.ranking.rules import best_lists
 from recllm.recommender import Recommender
 from recllm.results import Recommendations
 
@@ -176,7 +176,7 @@ def _channel_lists(model: Model, arm: Arm) -> list[Ranked]:
         for place, part in enumerate(parts):
             # A channel that has nothing to say of a user brings nobody.
             speaks = np.ptp(scores[:, place], axis=1) > 0
-            part.append(top(scores[:, place], allowed & speaks[:, None], model.ties, LENGTH))
+            part.append(best_lists(scores[:, place], allowed & speaks[:, None], model.ties, LENGTH))
     seconds = time.perf_counter() - begin
     return [Ranked(np.concatenate(part), seconds / len(parts)) for part in parts]
 

@@ -14,9 +14,8 @@ from recllm.errors import ConfigError, DataError
 from recllm.evaluate.arms import Arm
 from recllm.evaluate.baselines import EASE, Baseline, ItemKNN, Known, Popularity, RecentPopularity
 from recllm.evaluate.factorisation import IALS, Factorisation
-from recllm.evaluate.metrics import top
 from recllm.evaluate.text_baselines import TextMean, WhitenedTextKNN
-from recllm.ranking.rules import tie_order
+from recllm.ranking.rules import best_lists, tie_order
 
 KINDS: tuple[type[Baseline], ...] = (
     Popularity,
@@ -153,7 +152,7 @@ class _Exam:
         for start in range(0, len(self.arms[arm]), USERS_TOGETHER):
             tasks = slice(start, min(start + USERS_TOGETHER, len(self.arms[arm])))
             scores = baseline.scores_of(known.of_users(np.arange(len(self.arms[arm]))[tasks]))
-            rows = top(scores, self.arms[arm].allowed(tasks, self.items), self.ties, LIST)
+            rows = best_lists(scores, self.arms[arm].allowed(tasks, self.items), self.ties, LIST)
             wanted = self.wanted[arm][tasks].toarray()
             hits = np.take_along_axis(wanted, np.maximum(rows, 0), axis=1) & (rows >= 0)
             found = wanted.sum(axis=1)

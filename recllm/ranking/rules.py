@@ -5,12 +5,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recllm.data.catalog import Catalog
 from recllm.errors import ConfigError, DataError
 
 SIMILARITY_POOL = 10
 """Diversity chooses among this many times as many items as are wanted."""
+
+_CELLS = 2**20
+"""Users × items sorted at a time: the sort keys stay in the cache."""
+
+_NEVER = np.iinfo(np.int64).min
+"""The sort key of what may not be listed."""
 
 
 def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> np.ndarray:
@@ -61,6 +68,49 @@ def best_items(scores: np.ndarray, allowed: np.ndarray, ties: np.ndarray, n: int
         rows = rows[scores[rows] >= bar]
     result: np.ndarray = rows[np.lexsort((ties[rows], -scores[rows]))][:n]
     return result
+
+
+def best_lists(
+    scores: NDArray[np.float32], allowed: NDArray[np.bool_], ties: NDArray[np.int64], length: int
+) -> NDArray[np.int32]:
+    """The best items of many users at once; for each of them what `best_items` gives.
+
+    Args:
+        scores: float32 [tasks, items]; −inf (and NaN) is never listed.
+        allowed: bool [tasks, items].
+        ties: int64 [items]; of equal scores the item with the lower value comes first.
+        length: Of the lists.
+
+    Returns:
+        int32 [tasks, length]: item rows, best first, −1 after the end.
+    """
+    tasks, items = scores.shape
+    best = np.full((tasks, length), -1, dtype=np.int32)
+    kept = min(length, items)
+    order = np.argsort(ties, kind="stable")[::-1]
+    place = np.empty(items, dtype=np.int64)
+    place[order] = np.arange(items)
+    block = max(1, _CELLS // max(items, 1))
+    for start in range(0, tasks if kept else 0, block):
+        some = slice(start, start + block)
+        keys = _sort_keys(scores[some], allowed[some], place)
+        keys = np.sort(np.partition(keys, items - kept, axis=1)[:, items - kept :], axis=1)[:, ::-1]
+        best[some, :kept] = np.where(keys == _NEVER, -1, order[keys & 0xFFFFFFFF])
+    return best
+
+
+def _sort_keys(scores: NDArray[np.float32], allowed: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The score in the upper 32 bits, the place among ties in the lower: no two are equal, so a cut is never between.
+
+    The bits of a float grow with it, those of negative ones the other way round.
+    """
+    scores = scores.astype(np.float32, copy=False) + np.float32(0)  # −0 and 0 are one score
+    listable = scores > -np.inf  # not so for NaN
+    bits = scores.view(np.int32)
+    bits ^= (bits >> 31) & 0x7FFFFFFF
+    keys = (bits.astype(np.int64) << 32) | place
+    keys[~(allowed & listable)] = _NEVER
+    return keys
 
 
 def diversified(ranked: np.ndarray, scores: np.ndarray, vectors: np.ndarray, n: int, diversity: float) -> np.ndarray:

@@ -20,8 +20,10 @@ from recllm.data.cleaning import CleaningReport
 from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
 from recllm.evaluate.arms import LENGTH, Arm, Ranked
-from recllm.evaluate.metrics import ItemFacts, measure, top
+from recllm.evaluate.facts import ItemFacts
+from recllm.evaluate.metrics import measure
 from recllm.evaluate.statistics import difference_estimate
+from recllm.ranking.rules import best_lists
 
 BLOCK = 256
 SHOTS, ASKED, WORDS = 10, 20, 30
@@ -94,7 +96,7 @@ def main() -> None:
         some = slice(first, first + BLOCK)
         scores = left[some] @ right.T
         start = time.perf_counter()
-        rows.append(top(scores, arm.allowed(some, items), ties, LENGTH))
+        rows.append(best_lists(scores, arm.allowed(some, items), ties, LENGTH))
         ranking += time.perf_counter() - start
     seconds["lists from scores"] = ranking
 

@@ -189,7 +189,7 @@ def test_the_order_of_files_changes_no_figure(toy: ToyShop, protocol: str, names
         baselines=names,
     )
     same_figures(found, again, [*VALUES, "ci_low", "ci_high"])
-    assert found[found.metric == "NDCG@10"].value.nunique() > 3
+    assert found[found.metric == "NDCG@10"].value.nunique() >= 3
 
 
 @pytest.mark.parametrize("ties", [True, False])

@@ -15,14 +15,13 @@ from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError
 from recllm.evaluate.arms import Arm, Ranked
+from recllm.evaluate.facts import ItemFacts
 from recllm.evaluate.metrics import (
     LIST_METRICS,
     USER_METRICS,
-    ItemFacts,
     measure,
     rating_errors,
     rating_metrics,
-    top,
 )
 
 ACCURACY = [name for name in USER_METRICS if name.partition("@")[0] not in ("ΔNDCG", "Novelty", "ILD", "Calibration")]
@@ -305,47 +304,6 @@ def test_facts_of_an_empty_catalog() -> None:
     catalog = Catalog.from_frame(pd.DataFrame({"item_id": ["a"]}))
     nothing = Catalog(catalog.frame.head(0), catalog.report)
     assert len(ItemFacts.of(nothing, Interactions.from_mapping({"u": ["a"]}))) == 0
-
-
-def sorted_in_full(scores: NDArray, allowed: NDArray, ties: NDArray, length: int) -> NDArray:
-    result = np.full((len(scores), length), -1)
-    for user, line in enumerate(scores):
-        order = np.lexsort((ties, -line))
-        kept = [item for item in order if allowed[user, item] and line[item] > -np.inf][:length]
-        result[user, : len(kept)] = kept
-    return result
-
-
-SCORES = st.sampled_from([-np.inf, -2.5, -1.0, -1e-40, -0.0, 0.0, 1e-40, 1.0, 1.0000001, 3e38])
-
-
-@given(st.data(), st.integers(0, 4), st.integers(0, 12), st.integers(0, 14))
-def test_top_is_a_full_sort(data: st.DataObject, users: int, items: int, length: int) -> None:
-    cells = {"min_size": users * items, "max_size": users * items}
-    scores = np.array(data.draw(st.lists(SCORES, **cells)), dtype=np.float32).reshape(users, items)
-    allowed = np.array(data.draw(st.lists(st.booleans(), **cells)), dtype=bool).reshape(users, items)
-    ties = np.array(data.draw(st.permutations(range(items))), dtype=np.int64) * 10**15 - 2**62
-    before = scores.copy()
-    best = top(scores, allowed, ties, length)
-    assert best.dtype == np.int32
-    np.testing.assert_array_equal(best, sorted_in_full(scores, allowed, ties, length))
-    np.testing.assert_array_equal(scores, before)
-
-
-def test_top_of_many_users_with_few_distinct_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.integers(0, 4, (50, 300)).astype(np.float32)
-    allowed, ties = rng.random((50, 300)) < 0.9, rng.permutation(300)
-    wanted = sorted_in_full(scores, allowed, ties, 200)
-    np.testing.assert_array_equal(top(scores, allowed, ties, 200), wanted)
-    monkeypatch.setattr("recllm.evaluate.metrics._CELLS", 1000)
-    np.testing.assert_array_equal(top(scores, allowed, ties, 200), wanted)
-
-
-def test_top_never_lists_nan() -> None:
-    scores = np.array([[np.nan, 1.0, -np.nan, np.inf]], dtype=np.float32)
-    best = top(scores, np.ones((1, 4), dtype=bool), np.arange(4), 4)
-    assert best.tolist() == [[3, 1, -1, -1]]
 
 
 def test_rating_errors() -> None:
