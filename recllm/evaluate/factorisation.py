@@ -8,6 +8,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
@@ -87,11 +88,13 @@ def ridge(targets: sparse.csr_array, others: Floats, penalties: Floats, everyone
         left = np.eye(factors, dtype=others.dtype) * penalties[start:stop, None, None].astype(others.dtype)
         if everyone is not None:
             left += everyone
-        for row in range(start, stop):
-            theirs = others[targets.indices[targets.indptr[row] : targets.indptr[row + 1]]]
-            left[row - start] += theirs.T @ theirs
         right = (targets[start:stop] @ others).astype(others.dtype)
-        result[start:stop] = np.linalg.solve(left, right[..., None])[..., 0]
+        # Systems this small are slower on several threads, and many times so where another program wants the cores.
+        with threadpool_limits(limits=1, user_api="blas"):
+            for row in range(start, stop):
+                theirs = others[targets.indices[targets.indptr[row] : targets.indptr[row + 1]]]
+                left[row - start] += theirs.T @ theirs
+            result[start:stop] = np.linalg.solve(left, right[..., None])[..., 0]
     return result
 
 

@@ -39,7 +39,7 @@ FIRST_USERS = [f"u{user}" for user in range(30)]
 # --- orders that users share -----------------------------------------------------------------------------------------
 
 ITEMS = 60
-NUMBERS = Catalog.from_frame(pl.DataFrame({"item_id": [f"i{row}" for row in range(ITEMS)]}))
+NUMBERS = Catalog.from_frame(pl.DataFrame({"item_id": [f"i{row:02}" for row in range(ITEMS)]}))
 ASKED_USERS = [f"u{user}" for user in range(250)]
 
 
@@ -60,9 +60,9 @@ class PartnerOfTheNewest:
 
 
 def log_of_blocks(users: list[list[list[int]]]) -> Interactions:
-    """Of each user's blocks of item rows; lines of a second stand in the order of the items."""
+    """Of each user's blocks of item rows; lines of a second are in the order of items, by row and by name."""
     rows = [
-        (f"u{user}", f"i{row}", time)
+        (f"u{user}", f"i{row:02}", time)
         for user, blocks in enumerate(users)
         for time, block in enumerate(blocks)
         for row in sorted(block)
