@@ -264,7 +264,8 @@ class ItemKNN(Baseline):
             self._block(matrix, norms, np.arange(start, min(start + rows, len(catalog))))
             for start in range(0, len(catalog), rows)
         ]
-        self._weights = sparse.csr_array(sparse.vstack(blocks, format="csr")) if blocks else sparse.csr_array((0, 0))
+        weights = sparse.vstack(blocks, format="csr") if blocks else sparse.csr_array((0, 0))
+        self._weights = sparse.csr_array(weights).astype(np.float64)
 
     def _block(self, matrix: sparse.csr_array, norms: Scores, rows: NDArray[np.int64]) -> sparse.csr_array:
         """The nearest items of some: CSR [rows, items]."""
@@ -277,7 +278,9 @@ class ItemKNN(Baseline):
         return sparse.csr_array(cosines)
 
     def _scores(self, known: Known) -> Scores:
-        return (known.matrix(self._items) @ self._weights).toarray()
+        # In float32 the order of items would decide how ties are rounded apart.
+        sums: NDArray[np.float64] = (known.matrix(self._items).astype(np.float64) @ self._weights).toarray()
+        return sums.astype(np.float32)
 
 
 @final

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -103,7 +104,7 @@ class Measurement:
     def _baseline(self, name: str, split: Split) -> Cell:
         config = next((m for m in self.methods.values() if isinstance(m, RecommenderConfig)), None)
         text = TextEncoderConfig() if config is None else config.text
-        key = (__version__, split.fingerprint, "baseline", name, json.dumps(to_mapping(text)))
+        key = (__version__, split.contents, "baseline", name, json.dumps(to_mapping(text)))
 
         def make() -> Cell:
             common = {"seed": split.seed, "text": text}
@@ -170,7 +171,7 @@ class _Fitted:
     @property
     def key(self) -> tuple[str, ...]:
         config = json.dumps(to_mapping(self.config))
-        return (__version__, self.split.fingerprint, config, str(self.options.seed), str(self.options.budget))
+        return (__version__, self.split.contents, config, str(self.options.seed), str(self.options.budget))
 
     @cached_property
     def recommender(self) -> Recommender:
@@ -178,7 +179,8 @@ class _Fitted:
         if place is not None:
             try:
                 return Recommender.load(place)
-            except ArtifactError:
+            except ArtifactError:  # not there, or damaged
+                shutil.rmtree(place, ignore_errors=True)
                 place.parent.mkdir(parents=True, exist_ok=True)
         said = self.options.progress
 
@@ -201,11 +203,21 @@ def check_strangers(recommender: Recommender, split: Split) -> None:
     """
     trained = recommender.trained_on
     for arm in split.arms:
-        if arm.strangers and (seen := trained.includes(arm.user_ids)).any():
+        # Where time is cut, users known before the cut may be known to the recommender, too.
+        may_be_known = not arm.strangers and split.until is not None
+        if not may_be_known and (seen := trained.includes(arm.user_ids)).any():
             example = arm.user_ids[int(np.argmax(seen))]
             raise LeakageError(
                 f"{int(seen.sum())} of {len(arm)} users to be asked were in the training of this recommender, for "
                 f"example {example!r}; pass its config, so that it is fitted without them, or other test_users."
+            )
+    if split.cold_items is not None:
+        cold = [split.catalog.item_ids[row] for row in np.flatnonzero(split.cold_items)]
+        rows = recommender.catalog.rows(cold)
+        if recommender.model.items.warm.numpy()[rows[rows >= 0]].any():
+            raise LeakageError(
+                "this recommender was trained on events of items that are to be new; pass its config, so that it is "
+                "fitted without them."
             )
     if split.until is not None and trained.until >= split.until:
         raise LeakageError(

@@ -173,7 +173,6 @@ def test_what_differs_is_done(toy: ToyShop, tmp_path: Path, worked: list[str]) -
         assert set(worked) >= {f"fit {name}" for name in NAMES}, options
 
 
-@pytest.mark.xfail(strict=True, reason="recllm.evaluate.methods keys cells by Split.fingerprint, not Split.contents")
 @pytest.mark.parametrize("what", ["order of items", "ratings"])
 def test_what_the_fingerprint_does_not_tell_is_done_too(
     toy: ToyShop, tmp_path: Path, worked: list[str], what: str
