@@ -13,7 +13,7 @@ Ties in time are broken by a hash of seed, user and item, never by an order that
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,18 +24,15 @@ from recllm.data.cleaning import as_id_list
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
-from recllm.data.tasks import make_tasks, split_users
+from recllm.data.tasks import split_users
 from recllm.errors import ConfigError, DataError
 from recllm.evaluate.arms import Arm
+from recllm.evaluate.asking import ASK, few_shot, next_after
 from recllm.evaluate.split import Split, repeats_of
 
 SHOTS = (0, 1, 3, 5, 10, 20)
 TEST_SHARE, VALIDATION_SHARE, COLD_SHARE = 0.2, 0.1, 0.15
 MOST_VALIDATION_USERS = 400
-EARLY_EVENTS = 20
-LADDER = (0, 1, 2, 3, 5, 8, 13, 21, 34, 50)
-"""Numbers of known events at which the prequential curve is read."""
-
 FEWEST_TEST_USERS = 2
 
 
@@ -84,8 +81,8 @@ def make_splits(
 def _check(
     protocol: str, shots: Sequence[int], folds: int, test_users: Sequence[str] | None, cut: float, share: float
 ) -> None:
-    if protocol not in _ARMS and protocol != "time":
-        known = ", ".join([*_ARMS, "time"])
+    if protocol not in ASK and protocol != "time":
+        known = ", ".join([*ASK, "time"])
         raise ConfigError(f"protocol {protocol!r} is unknown; choose one of {known}.")
     if not len(shots) or min(shots) < 0:
         raise ConfigError(f"shots are numbers of known events, at least one and none below 0; got {tuple(shots)}.")
@@ -125,7 +122,7 @@ class _Maker:
             cold = _cold_items(self.catalog, self.seed)
             arms, dropped, train = self._cold_arms(histories, train, feedback, cold)
         else:
-            arms, dropped = _ARMS[self.protocol](histories, self.shots)
+            arms, dropped = ASK[self.protocol](histories, self.shots)
         arms = [arm if arm.log else replace(arm, log=asked) for arm in arms]
         return self._split(fold, train, feedback, arms, dropped, cold=cold)
 
@@ -136,9 +133,9 @@ class _Maker:
         feedback = Feedback.infer(train, self.liked_from)
         known = set(train.user_ids)
         fresh = self.events.of_users(sorted(set(self.events.user_ids) - known))
-        arms, dropped = _few_shot("time", self._histories(fresh, feedback), self.shots)
+        arms, dropped = few_shot("time", self._histories(fresh, feedback), self.shots)
         both = self.events.of_users(sorted(known))
-        later = _next_after(self._histories(both, feedback), until, self.shots)
+        later = next_after(self._histories(both, feedback), until, self.shots)
         arms = [replace(arm, log=fresh) for arm in arms] + [replace(arm, log=both) for arm in later]
         return self._split(0, train, feedback, arms, dropped, until=until)
 
@@ -158,7 +155,7 @@ class _Maker:
         arms: list[Arm] = []
         dropped: dict[str, int] = {}
         for name, histories in (("known user", known), ("new user", strangers)):
-            found, lost = _few_shot(name, histories, self.shots)
+            found, lost = few_shot(name, histories, self.shots)
             dropped |= {f"{name}: {reason}": count for reason, count in lost.items()}
             arms += [
                 replace(
@@ -171,7 +168,7 @@ class _Maker:
                 for kind, which in (("known", ~cold), ("new", cold))
                 for arm in found
             ]
-        asked = _few_shot("", known, (0,))[0][0].query
+        asked = few_shot("", known, (0,))[0][0].query
         items, width = train.item_rows(self.catalog), len(self.catalog)
         row_of = {user: row for row, user in enumerate(users)}
         owner = np.array([row_of[user] for user in asked.user_ids], dtype=np.int64)[asked.user_rows]
@@ -197,8 +194,8 @@ class _Maker:
         parts = split_users(users, {"train": 1 - share, "validation": share}, self.seed)
         chosen = tuple(users[row] for row in parts["validation"])
         log = train.of_users(chosen)
-        choosing = _basket if self.protocol == "basket" else _users
-        validation, _ = choosing(self._histories(log, feedback), self.shots)
+        asked_like = "basket" if self.protocol == "basket" else "users"
+        validation, _ = ASK[asked_like](self._histories(log, feedback), self.shots)
         if self.share < 1:
             label = f", {100 * self.share:g} % of events"
             arms = [replace(arm, protocol=f"{arm.protocol}{label}") for arm in arms]
@@ -228,94 +225,6 @@ class _Maker:
             f"{FEWEST_TEST_USERS} are needed, and a few hundred of each for figures that mean something: users count "
             "who have 3 events or more, at 2 moments or more, with something liked at the end."
         )
-
-
-# --- arms --------------------------------------------------------------------------------------------------------
-
-_Made = tuple[list[Arm], dict[str, int]]
-
-
-def _few_shot(protocol: str, histories: Histories, shots: Sequence[int], *, query_size: int = 10) -> _Made:
-    tasks = make_tasks(histories, query_size)
-    return _at_every_size(protocol, tasks.support, tasks.query, shots), tasks.dropped
-
-
-def _at_every_size(protocol: str, before: Histories, query: Histories, shots: Sequence[int]) -> list[Arm]:
-    return [Arm(protocol, k, before.last(k), query, history_lengths=before.lengths) for k in shots]
-
-
-def _users(histories: Histories, shots: Sequence[int]) -> _Made:
-    return _few_shot("users", histories, shots)
-
-
-def _basket(histories: Histories, shots: Sequence[int]) -> _Made:
-    arms, dropped = _few_shot("basket", histories, shots, query_size=1)
-    return [replace(arm, exclude_seen=False) for arm in arms], dropped
-
-
-def _early(histories: Histories, shots: Sequence[int]) -> _Made:
-    """The cut is the first edge between timestamps after 20 events; the query the next whole ones with 10 events."""
-    before, query = _cut(histories, EARLY_EVENTS, query_size=10)
-    keep = _asked_users(before, query)
-    short = int((query.lengths == 0).sum())
-    dropped = {"shorter_than_their_early_life": short, "no_liked_query": len(histories) - len(keep) - short}
-    return _at_every_size("early", before.of(keep), query.of(keep), shots), dropped
-
-
-def _prequential(histories: Histories, shots: Sequence[int]) -> _Made:
-    """At every rung of the ladder, each user's first edge with so many known events, and the next basket."""
-    arms = []
-    for rung, following in zip(LADDER, [*LADDER[1:], np.iinfo(np.int64).max], strict=True):
-        before, query = _cut(histories, rung, query_size=1)
-        keep = _asked_users(before, query, at_least=rung, below=int(following))
-        arms.append(Arm("prequential", rung, before.of(keep), query.of(keep)))
-    return arms, {}
-
-
-_ARMS: dict[str, Callable[[Histories, Sequence[int]], _Made]] = {
-    "users": _users,
-    "early": _early,
-    "prequential": _prequential,
-    "basket": _basket,
-    "cold": _users,
-}
-
-
-def _next_after(histories: Histories, until: int, shots: Sequence[int]) -> list[Arm]:
-    """What users known before a moment take next after it: their first basket, discovery only."""
-    later = histories.timestamps >= until
-    before = histories.drop_events(~later)
-    first = np.full(len(histories), np.iinfo(np.int64).max)
-    np.minimum.at(first, histories.user_rows[later], histories.timestamps[later])
-    query = histories.drop_events(histories.timestamps == first[histories.user_rows])
-    keep = _asked_users(before, query, at_least=1)
-    arms = _at_every_size("time: known users, next basket", before.of(keep), query.of(keep), [k for k in shots if k])
-    return [replace(arm, strangers=False) for arm in arms]
-
-
-def _cut(histories: Histories, known: int, *, query_size: int) -> tuple[Histories, Histories]:
-    """Cut every log at its first edge between timestamps with at least `known` events before it."""
-    position, blocks = histories.positions, histories.blocks
-    starts = np.concatenate([[True], np.diff(blocks) != 0]) if len(blocks) else np.zeros(0, dtype=bool)
-    starts |= position == 0
-    block_start = np.maximum.accumulate(np.where(starts, np.arange(len(position)), 0)) if len(position) else position
-    start_position = position[block_start]  # of the block an event stands in
-    eligible = np.where(start_position >= known, start_position, np.iinfo(np.int64).max)
-    cut = np.full(len(histories), np.iinfo(np.int64).max)
-    np.minimum.at(cut, histories.user_rows, eligible)
-    in_support = position < cut[histories.user_rows]
-    # The query takes whole blocks until it holds enough.
-    in_query = ~in_support & (start_position - cut[histories.user_rows] < query_size)
-    return histories.drop_events(in_support), histories.drop_events(in_query)
-
-
-def _asked_users(
-    before: Histories, query: Histories, *, at_least: int = 0, below: int | None = None
-) -> NDArray[np.int64]:
-    """Users with something liked in the query and a support of the wanted size."""
-    liked = np.bincount(query.user_rows[query.signals > 0], minlength=len(query)) > 0
-    fits = (before.lengths >= at_least) & (before.lengths < (below or np.iinfo(np.int64).max))
-    return np.flatnonzero(liked & fits)
 
 
 # --- training events ---------------------------------------------------------------------------------------------

@@ -403,7 +403,7 @@ def check_promises(split: Split, events: Interactions) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_split_of_any_log_keeps_its_promises(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recllm.evaluate.protocol.EARLY_EVENTS", 3)
+    monkeypatch.setattr("recllm.evaluate.asking.EARLY_EVENTS", 3)
     made = 0
 
     @settings(max_examples=20)

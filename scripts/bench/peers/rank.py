@@ -36,6 +36,12 @@ class Split:
             pd.read_csv(folder / f"{name}.csv.gz", dtype=IDS, keep_default_na=False)
             for name in ("train", "support", "query")
         )
+        cold = pd.read_csv(folder / "items.csv.gz", dtype=IDS, keep_default_na=False)
+        self.kept_out = {
+            "all": set(),
+            "cold": set(cold.item_id[~cold.cold]),
+            "not cold": set(cold.item_id[cold.cold]),
+        }
         self.events = events
         likes = self.train[self.train.signal > 0]
         self.popular = likes.item_id.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
@@ -50,8 +56,9 @@ class Split:
         support, known, users = self.support[self.support.arm == arm], self.known(arm), self.users(arm)
         found = rank(known, users) if len(known) else {}
         (about,) = (about for about in self.about["arms"] if about["arm"] == arm)
-        seen = support.groupby("user_id").item_id.agg(set).to_dict() if about.get("exclude_seen", True) else {}
-        return {user: _filled(found.get(user, []), self.popular, seen.get(user, set())) for user in users}
+        seen = support.groupby("user_id").item_id.agg(set).to_dict() if about["exclude_seen"] else {}
+        out = self.kept_out[about["candidates"]]
+        return {user: _filled(found.get(user, []), self.popular, seen.get(user, set()) | out) for user in users}
 
     def known(self, arm: str) -> pd.DataFrame:
         """The support of an arm, or what is liked of it."""
@@ -78,9 +85,9 @@ class Split:
         return float(np.mean(values))
 
 
-def _filled(found: Iterable[str], popular: Iterable[str], seen: set[str]) -> list[str]:
-    unseen = dict.fromkeys(item for source in (found, popular) for item in source if item not in seen)
-    return list(unseen)[:LENGTH]
+def _filled(found: Iterable[str], popular: Iterable[str], kept_out: set[str]) -> list[str]:
+    listed = dict.fromkeys(item for source in (found, popular) for item in source if item not in kept_out)
+    return list(listed)[:LENGTH]
 
 
 def train_sasrec(split: Split, options: argparse.Namespace) -> tuple[Rank, dict[str, Any]]:
