@@ -65,12 +65,12 @@ class Measurement:
         measured = []
         makers = self._makers(split)
         for place, (name, make) in enumerate(makers):
-            self._say(f"evaluate: {name}", place, len(makers))
+            self._say(f"{split.label}evaluate {name}", place, len(makers))
             for method, cell in make().items():
                 if cell.about:
                     notes.setdefault(method, []).append(dict(cell.about))
                 measured += [self._measured(split, arm, method, cell, facts) for arm in split.arms]
-            self._say(f"evaluate: {name}", 1, 1)
+            self._say(f"{split.label}evaluate {name}", 1, 1)
         return measured
 
     def _say(self, stage: str, done: float, total: float) -> None:
@@ -186,7 +186,7 @@ class _Fitted:
 
         def progress(stage: str, done: float, total: float, note: str = "") -> None:
             if said is not None:
-                said(f"{self.name}: {stage}", done, total, note)
+                said(f"{self.split.label}{self.name}, {stage}", done, total, note)
 
         recommender = Recommender(self.config)
         recommender.fit(self.split.catalog, self.split.train, options=replace(self.options, progress=progress))

@@ -56,6 +56,14 @@ class Split:
     share: float = 1.0
 
     @property
+    def label(self) -> str:
+        """Tells people which split of an evaluation this is: `30 % of events, fold 2: `; nothing for the first."""
+        parts = [f"{100 * self.share:g} % of events"] if self.share < 1 else []
+        parts += [f"fold {self.fold + 1}"] if self.fold else []
+        parts += [f"seed {self.seed}"] if self.seed else []
+        return ", ".join(parts) + ": " if parts else ""
+
+    @property
     def fitting(self) -> Interactions:
         """The events of training users on whom nothing is chosen."""
         return self.train.without_users(self.validation_users)
