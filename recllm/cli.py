@@ -189,6 +189,7 @@ def evaluate(
             rankings=rankings,
             save_splits=save_splits,
             cache=cache,
+            dataset=_name_of(events),
             command=shlex.join(["recllm", *sys.argv[1:]]),
             options=recllm.TrainOptions(device=device, budget=budget, progress=progress),
         )
@@ -200,6 +201,12 @@ def evaluate(
     make_console().print(report)
     if html is not None:
         say(f"The page is {html}.")
+
+
+def _name_of(events: Path) -> str:
+    """The name of a log: of its file, or of the folder where the file is called what every log is called."""
+    stem = events.name.partition(".")[0]
+    return events.resolve().parent.name if stem in ("interactions", "events", "ratings", "log") else stem
 
 
 def _numbers(text: str, option: str, kind: Callable[[str], Any] = int) -> list[Any]:

@@ -37,6 +37,7 @@ SQUARE = ("A: base", "B: base + inner loop", "C: meta-trained, 0 steps", "D: met
 SHARE = r"(?P<of>.+), (?P<share>\d+(\.\d+)?) % of events"
 """A protocol with fewer training events."""
 NOTHING = "Nothing was measured: there was no method, or no user was left to ask."
+CANDIDATES = "Recall@200"
 _FORMAT = "recllm-report-1"
 _WIDTH = 100
 """Of the text form."""
@@ -274,8 +275,8 @@ class Report:
         return table
 
     def _lines(self, place: Place, shots: Sequence[int], metric: str) -> list[tuple[str, list[tuple[str, bool]]]]:
-        """Method -> per K, the figure and whether it is the best."""
-        methods = self.figures.methods(place, metric)
+        """Method -> per K, the figure and whether it is the best; channels have candidates only to be judged by."""
+        methods = [m for m in self.figures.methods(place, metric) if metric == CANDIDATES or not m.startswith(CHANNEL)]
         best = {
             k: best_of({name: self.figures.estimate(place, name, k, metric).value for name in methods}, metric)
             for k in shots

@@ -66,7 +66,7 @@ def evaluate(
         rankings: A folder of lists that other programs made for the saved split.
         save_splits: Where to write the splits for other programs.
         cache: A folder in which finished parts are kept, so that a stopped evaluation can go on.
-        dataset: Name of the data in the report; by default the name of the events' folder or file.
+        dataset: Name of the data in the report; by default the name of the events' file.
         command: How the evaluation was called, for the report.
         options: Run options of fitting; `seed` is replaced by `seeds`.
 
@@ -89,7 +89,7 @@ def evaluate(
         raise ConfigError("there is nothing to evaluate; give a config, a scorer, baselines or rankings.")
     if not len(seeds) or not len(sparsity):
         raise ConfigError("seeds and sparsity need at least one value each.")
-    title = dataset or _dataset_name(events)
+    title = dataset or events.report.source.partition(".")[0]
     measurement = Measurement(title, methods, names, square, rankings, Cells(cache), options or TrainOptions())
     about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
     about |= {
@@ -127,12 +127,6 @@ def _baseline_names(baselines: Sequence[str] | Literal["all"] | None) -> tuple[s
         return tuple(BASELINES)
     names = (baselines,) if isinstance(baselines, str) else tuple(baselines or ())
     return tuple(dict.fromkeys(baseline_named(name).name for name in names))
-
-
-def _dataset_name(events: Interactions) -> str:
-    path = Path(events.report.source)
-    generic = path.name.split(".")[0] in ("interactions", "events", "ratings", "log")
-    return path.parent.name if generic and path.parent.name else path.name.split(".")[0]
 
 
 def _place(split: Split, share: float, seeds: int, folds: int, sparsity: Sequence[float]) -> str:

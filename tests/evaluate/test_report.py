@@ -391,3 +391,15 @@ def test_nothing_measured() -> None:
     assert nobody.segments() == {}
     assert not has_nan(nobody.to_dict())
     assert NOTHING in str(nobody)
+
+
+def test_channels_are_judged_by_what_they_bring_only() -> None:
+    values = np.linspace(0, 1, 20)
+    shares = [measured(name, 10, values, metric="Recall@200") for name in ("popularity", "channel: text")]
+    report = Report([*shares, measured("popularity", 1, values), measured("channel: text", 1, values)], {})
+
+    def shown(metric: str) -> list[str]:
+        return [str(cell) for cell in report.table(metric).columns[0].cells]
+
+    assert shown("NDCG@10") == ["popularity"]
+    assert shown("Recall@200") == ["popularity", "channel: text"]

@@ -19,10 +19,10 @@ from recllm.evaluate.page.parts import (
     title_of,
 )
 from recllm.evaluate.page.provenance import provenance
-from recllm.evaluate.report import CHANNEL, CONTROL, NOTHING, SQUARE, Report, name_of
+from recllm.evaluate.report import CANDIDATES, CHANNEL, CONTROL, NOTHING, SQUARE, Report, name_of
 from recllm.evaluate.verdicts import LOWER_IS_BETTER, Comparison
 
-CATALOG_METRIC, CHANNEL_METRIC = "Coverage@10", "Recall@200"
+CATALOG_METRIC = "Coverage@10"
 COSTS = ("ms per user", "bytes per user")
 _SQUARE = (
     "A: the base alone. B: the base with an inner loop, nothing meta-trained. C: meta-trained, no inner "
@@ -160,14 +160,14 @@ def _all_metrics(report: Report) -> Iterator[Block]:
 
 def _channels(report: Report) -> Iterator[Block]:
     for place in report.main_places:
-        methods = [m for m in report.figures.methods(place, CHANNEL_METRIC) if m.startswith(CHANNEL)]
+        methods = [m for m in report.figures.methods(place, CANDIDATES) if m.startswith(CHANNEL)]
         if methods:
-            rows = table_by_shots(report, place, methods, CHANNEL_METRIC)
+            rows = table_by_shots(report, place, methods, CANDIDATES)
             yield Block(
                 title=name_of(place, report.main_places),
-                head=["channel", *(f"K = {k}" for k in report.figures.shots(place, CHANNEL_METRIC))],
+                head=["channel", *(f"K = {k}" for k in report.figures.shots(place, CANDIDATES))],
                 rows=[(name.removeprefix(CHANNEL), cells) for name, cells in rows],
-                caption=f"{CHANNEL_METRIC}: share of what a user then liked among the first 200 candidates. {MARKS}",
+                caption=f"{CANDIDATES}: share of what a user then liked among the first 200 candidates. {MARKS}",
             )
 
 
