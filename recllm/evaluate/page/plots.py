@@ -242,7 +242,11 @@ def _label_ends(axes: "Axes", lines: Sequence[Line], ends: Sequence[tuple[float,
             fontweight="bold" if line.ours else "normal",
             fontsize=11,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": style["color"], "linewidth": 0.6, "alpha": 0.45, "shrinkB": 5},
+            # From the beginning of the name, lest a steep thread crosses the names above and below.
+            arrowprops={
+                **{"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 2, "shrinkB": 5},
+                **{"color": style["color"], "linewidth": 0.6, "alpha": 0.45},
+            },
         )
 
 
