@@ -93,7 +93,7 @@ def evaluate(
     measurement = Measurement(title, methods, names, square, rankings, Cells(cache), options or TrainOptions())
     about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
     about |= {
-        "ours": [*methods, squares.D] if square else list(methods),
+        "ours": [*([squares.D, squares.C, squares.B, squares.A] if square else []), *methods],
         "command": command,
         "versions": _versions(),
         "splits": [],

@@ -36,12 +36,9 @@ class Split:
             pd.read_csv(folder / f"{name}.csv.gz", dtype=IDS, keep_default_na=False)
             for name in ("train", "support", "query")
         )
-        cold = pd.read_csv(folder / "items.csv.gz", dtype=IDS, keep_default_na=False)
-        self.kept_out = {
-            "all": set(),
-            "cold": set(cold.item_id[~cold.cold]),
-            "not cold": set(cold.item_id[cold.cold]),
-        }
+        items = pd.read_csv(folder / "items.csv.gz", dtype=str, keep_default_na=False)
+        cold, warm = (set(items.item_id[items.cold == value]) for value in ("1", "0"))
+        self.kept_out: dict[str, set[str]] = {"all": set(), "cold": warm, "not cold": cold}
         self.events = events
         likes = self.train[self.train.signal > 0]
         self.popular = likes.item_id.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
