@@ -76,9 +76,11 @@ class Model:
                 lora = self.learner.adapt(self.encoder, histories, self.vectors, steps=0)
             return encode_adapted(self.encoder, lora, histories, self.vectors)
 
-    def channel_scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users channels items"]:
-        """Standardised scores of every channel over the whole catalog."""
-        return self.channels.scores(histories, self.user_vectors(histories, lora), self.vectors)
+    def channel_scores(
+        self, histories: Histories, lora: UserLora | None, asked_at: np.ndarray | None = None
+    ) -> Float[Tensor, "users channels items"]:
+        """Standardised scores of every channel over the whole catalog; see `Channels.scores`."""
+        return self.channels.scores(histories, self.user_vectors(histories, lora), self.vectors, asked_at)
 
     def rank(
         self, histories: Histories, channel_scores: Float[Tensor, "users channels items"]

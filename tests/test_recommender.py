@@ -330,3 +330,20 @@ def test_errors_say_what_to_do(tiny: Path, toy: ToyShop, fitted: Recommender) ->
         Recommender(RecommenderConfig(domain="shop"))
     with pytest.raises(DataError, match="users are"):
         fitted.recommend([["i0", "i1"]])
+
+
+def test_the_half_life_is_chosen_by_validation(tiny: Path) -> None:
+    """Half of the log long ago, the other half of late, with other items: what is recent serves newcomers."""
+    rows = []
+    for user in range(200):
+        late = user % 2
+        items = np.random.default_rng(user).permutation(20)[:6] + 20 * late
+        rows += [(f"u{user}", f"i{item}", 10**6 * late + 100 * user + at) for at, item in enumerate(items.tolist())]
+    events = Interactions.from_frame(pl.DataFrame(rows, ["user_id", "item_id", "timestamp"], orient="row"))
+    catalog = Catalog.from_frame(pl.DataFrame({"item_id": [f"i{row}" for row in range(40)], "title": "garden thing"}))
+    config = config_for(tiny, adaptation=None)
+    rec = Recommender(config).fit(catalog, events, options=TrainOptions(seed=0))
+    assert rec.report.chosen["half-life"] in config.retrieval.half_lives
+    nobody = rec.recommend({"nobody": []}, n=10)
+    late_items = {f"i{row}" for row in range(20, 40)}
+    assert np.mean([row.item_id in late_items for row in nobody]) >= 0.9

@@ -23,6 +23,7 @@ class Predictions:
         target_of: The prediction a target belongs to [targets].
         target_item: Item row [targets].
         target_weight: 1 / (number of targets of that prediction) [targets].
+        asked_at: Time of the first event after each window, unix seconds, int64 [windows].
     """
 
     user: Int[Tensor, "predictions"]
@@ -30,6 +31,7 @@ class Predictions:
     target_of: Int[Tensor, "targets"]
     target_item: Int[Tensor, "targets"]
     target_weight: Float[Tensor, "targets"]
+    asked_at: Int[np.ndarray, "windows"]
 
 
 @final
@@ -108,6 +110,7 @@ class WindowSampler:
             torch.tensor(target_of),
             torch.from_numpy(np.concatenate(target_item)),
             torch.tensor(target_weight, dtype=torch.float32),
+            self.histories.timestamps[end],
         )
         return self._slice(begin, end), predictions
 

@@ -14,14 +14,13 @@ from recllm.data.histories import Histories
 from recllm.errors import ConfigError
 from recllm.retrieval.cooccurrence import Cooccurrence
 
-CHANNELS = ("history", "text", "cooccurrence", "liked", "popularity", "trend")
+CHANNELS = ("history", "text", "cooccurrence", "liked", "popularity", "trend", "recent")
 """history: the user vector · text: whitened text similarity to liked items · cooccurrence: items taken by the same
 people, over all events · liked: the same over liked events only · popularity: distinct users · trend: popularity at the
-time of the user's newest event."""
+time of the user's newest event · recent: popularity when the recommendation is asked for."""
 
 TREND_BINS = 64
-TREND_MEMORY = 0.7
-"""Share of its weight that a bin keeps when the next one begins; bins hold equally many events."""
+"""Moments at which popularity is remembered; equally many events lie between two."""
 
 
 @final
@@ -33,17 +32,21 @@ class RetrievalConfig:
         per_channel: Candidates taken from each channel.
         neighbours: Co-occurring items remembered per item.
         regularisation: λ of EASE, one to choose from by validation or a fixed one.
+        half_lives: Shares of the log after which an event counts half in what is popular at a moment; likewise.
     """
 
     per_channel: int = 200
     neighbours: int = 256
     regularisation: tuple[float, ...] = (50.0, 200.0, 800.0)
+    half_lives: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
 
     def __post_init__(self) -> None:
         if self.per_channel < 1 or self.neighbours < 1:
             raise ConfigError("retrieval.per_channel and retrieval.neighbours must be at least 1.")
         if not self.regularisation or min(self.regularisation) <= 0:
             raise ConfigError("retrieval.regularisation needs at least one value above 0.")
+        if not self.half_lives or min(self.half_lives) <= 0:
+            raise ConfigError("retrieval.half_lives needs at least one value above 0.")
 
 
 @final
@@ -60,8 +63,8 @@ class Trend:
     counts: np.ndarray
 
     @classmethod
-    def fit(cls, histories: Histories, items: int) -> "Trend":
-        """Bins hold equally many liked events of `histories`."""
+    def fit(cls, histories: Histories, items: int, half_life: float = 0.1) -> "Trend":
+        """Bins hold equally many liked events of `histories`; an event counts half after this share of them."""
         liked = histories.signals > 0
         times, rows = histories.timestamps[liked], histories.item_rows[liked]
         if not len(times):
@@ -69,8 +72,9 @@ class Trend:
         ends = np.unique(np.quantile(times, np.linspace(0, 1, TREND_BINS + 1)[1:], method="lower"))
         fresh = np.zeros((len(ends) + 1, items), dtype=np.float32)
         np.add.at(fresh, (np.searchsorted(ends, times) + 1, rows), 1.0)
+        memory = 0.5 ** (1 / (half_life * TREND_BINS))
         for bin_ in range(1, len(fresh)):
-            fresh[bin_] += TREND_MEMORY * fresh[bin_ - 1]
+            fresh[bin_] += memory * fresh[bin_ - 1]
         return cls(ends, fresh)
 
     def at(self, timestamps: np.ndarray) -> np.ndarray:
@@ -109,14 +113,23 @@ class Channels:
         histories: Histories,
         users: Float[Tensor, "users width"],
         items: Float[Tensor, "items width"],
+        asked_at: np.ndarray | None = None,
     ) -> Float[Tensor, "users channels items"]:
         """Each channel's scores over the whole catalog, brought to mean 0 and spread 1 per user.
 
-        A channel that knows nothing of a user scores 0 everywhere: without events only popularity and trend speak.
+        A channel that knows nothing of a user scores 0 everywhere: without events only popularity, trend and recent
+        speak.
+
+        Args:
+            histories: What is known of the users.
+            users: Their vectors.
+            items: Item vectors.
+            asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends.
         """
         known = binary_matrix(histories, len(items), liked_only=False)
         liked = binary_matrix(histories, len(items), liked_only=True)
-        newest = np.full(len(histories), np.iinfo(np.int64).max)
+        now = np.full(len(histories), np.iinfo(np.int64).max) if asked_at is None else asked_at
+        newest = now.copy()  # of whom nothing is known
         some = histories.lengths > 0
         newest[some] = histories.timestamps[histories.offsets[1:][some] - 1]
         raw = {
@@ -125,6 +138,7 @@ class Channels:
             "cooccurrence": torch.from_numpy(self.cooccurrence.scores(known)),
             "popularity": torch.from_numpy(np.log1p(self.popularity)).expand(len(histories), -1),
             "trend": torch.from_numpy(np.log1p(self.trend.at(newest))),
+            "recent": torch.from_numpy(np.log1p(self.trend.at(now))),
         }
         if self.liked is not None:
             raw["liked"] = torch.from_numpy(self.liked.scores(liked))

@@ -116,7 +116,12 @@ def test_the_softmax_estimates_the_full_one() -> None:
     items = torch.randn(2000, 4, generator=generator)
     states = torch.randn(50, 4, generator=generator)
     predictions = Predictions(
-        torch.arange(50), torch.zeros(50, dtype=torch.long), torch.arange(50), torch.arange(50), torch.ones(50)
+        torch.arange(50),
+        torch.zeros(50, dtype=torch.long),
+        torch.arange(50),
+        torch.arange(50),
+        torch.ones(50),
+        np.zeros(50, dtype=np.int64),
     )
     exact = softmax_loss(states, items, predictions, torch.arange(2000), 2000)
     reference = torch.nn.functional.cross_entropy(states @ items.T, torch.arange(50))

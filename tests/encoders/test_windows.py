@@ -33,6 +33,8 @@ def test_windows_never_show_their_targets(positions: int) -> None:
         users = rng.choice(len(sampler), 16)
         windows, predictions = sampler.draw_supports(users, rng)
         assert len(windows) == 16
+        newest_seen = np.array([windows.timestamps[end - 1] for end in windows.offsets[1:]])
+        assert (predictions.asked_at > newest_seen).all(), "one asks after the window's last event"
         for prediction, (row, time) in enumerate(zip(predictions.user, predictions.time, strict=True)):
             own = sampler.users[users[row]]
             items, times = (

@@ -58,6 +58,23 @@ def test_a_trend_knows_only_the_past() -> None:
     np.testing.assert_array_equal(trend.at(np.array([0]))[0], latest)
 
 
+def test_recent_is_as_of_the_time_of_asking() -> None:
+    found = channels()
+    args = (histories(), torch.zeros(3, 4), torch.zeros(6, 4))
+    places = [found.names.index(name) for name in ("trend", "recent")]
+    (_, recent), (trend, now) = (
+        found.scores(*args, asked_at=moment)[:, places].transpose(0, 1) for moment in (np.array([15, 15, 15]), None)
+    )
+    latest = standardised(torch.from_numpy(np.log1p(found.trend.at(np.array([10**12])))))
+    torch.testing.assert_close(now, latest.expand(3, -1))
+    early = standardised(torch.from_numpy(np.log1p(found.trend.at(np.array([15])))))
+    torch.testing.assert_close(recent, early.expand(3, -1))
+    assert recent[0, 3] < now[0, 3], "item 3 was first liked at 40"
+    # Of whom nothing is known, the newest event is as good as now.
+    torch.testing.assert_close(trend[2], now[2])
+    torch.testing.assert_close(found.scores(*args, asked_at=np.array([15, 15, 15]))[2, places[0]], early[0])
+
+
 def test_tensors_round_trip() -> None:
     found = channels()
     again = Channels.from_tensors(found.tensors(), found.text)
