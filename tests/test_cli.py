@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -360,7 +361,8 @@ def evaluated(fake, monkeypatch) -> list[dict[str, Any]]:
     return calls
 
 
-def test_evaluate_passes_on_what_was_asked(evaluated, shop) -> None:
+def test_evaluate_passes_on_what_was_asked(evaluated, shop, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["anything", "evaluate", "--items", "my items.csv"])
     (shop / "asked.txt").write_text("ann\nbob\n")
     result = run(
         *("evaluate", "--items", "items.csv", "--events", "events.csv", "--shots", "0,5", "--seeds", "1,2"),
@@ -375,7 +377,7 @@ def test_evaluate_passes_on_what_was_asked(evaluated, shop) -> None:
     assert (call["baselines"], call["square"], call["protocol"]) == (["EASE", "item-kNN"], True, "early")
     assert (call["test_users"], call["cache"]) == (["ann", "bob"], Path("kept"))
     assert call["options"].budget == "5m"
-    assert call["command"].startswith("recllm ")
+    assert call["command"] == "recllm evaluate --items 'my items.csv'"
 
 
 def test_evaluate_writes_json_or_a_page(evaluated, shop) -> None:
