@@ -81,10 +81,7 @@ def evaluate(
     methods = _named(config_or_scorer)
     names = _baseline_names(baselines)
     if square:
-        configs = [method for method in methods.values() if isinstance(method, RecommenderConfig)]
-        if len(configs) != 1:
-            raise ConfigError(f"the square takes one RecommenderConfig apart; {len(configs)} were given.")
-        squares.check_square(configs[0])
+        _check_square(methods)
     if not methods and not names and rankings is None:
         raise ConfigError("there is nothing to evaluate; give a config, a scorer, baselines or rankings.")
     if not len(seeds) or not len(sparsity):
@@ -120,6 +117,14 @@ def _named(given: Method | Mapping[str, Method] | None) -> dict[str, Method]:
         return {str(name): method for name, method in given.items()}
     ours = isinstance(given, RecommenderConfig | Recommender)
     return {OURS if ours else getattr(given, "name", type(given).__name__): given}
+
+
+def _check_square(methods: Mapping[str, Method]) -> None:
+    configs = [method for method in methods.values() if isinstance(method, RecommenderConfig)]
+    if len(configs) != 1:
+        raise ConfigError(f"the square takes one RecommenderConfig apart; {len(configs)} were given.")
+    if configs[0].adaptation is None:
+        raise ConfigError("the square compares a base with its adapters; give a config whose adaptation is not None.")
 
 
 def _baseline_names(baselines: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:

@@ -21,12 +21,11 @@ import torch
 from recllm.adaptation.meta import AdaptationConfig, MetaLearner
 from recllm.data.interactions import Interactions
 from recllm.encoders.validation import mean_ndcg
-from recllm.errors import ConfigError
 from recllm.evaluate.arms import LENGTH, Arm, Ranked
 from recllm.evaluate.cells import Cell
 from recllm.evaluate.scorers import rank_arm
 from recllm.evaluate.split import Split
-from recllm.fitting import Fitter, RecommenderConfig
+from recllm.fitting import Fitter
 from recllm.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.rules import best_lists
@@ -191,9 +190,3 @@ def _union(lists: list[Ranked]) -> Ranked:
         found = line[np.sort(first)][:LENGTH]
         result[task, : len(found)] = found
     return Ranked(result, sum(ranked.seconds for ranked in lists))
-
-
-def check_square(config: RecommenderConfig) -> None:
-    """Raises ConfigError for a config that has nothing to compare."""
-    if config.adaptation is None:
-        raise ConfigError("the square compares a base with its adapters; give a config whose adaptation is not None.")
