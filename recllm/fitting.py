@@ -26,6 +26,7 @@ from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
 from recllm.retrieval.channels import Channels, RetrievalConfig, Trend, binary_matrix
 from recllm.retrieval.cooccurrence import Cooccurrence
+from recllm.retrieval.learning import ChannelLearner
 
 BASE_SHARE, ADAPTATION_SHARE = 0.75, 0.6
 """Parts of the time that is left of a budget when a stage begins; the head takes the rest."""
@@ -211,56 +212,11 @@ class Fitter:
             self.options.progress(stage, done, total, note)
 
     def _fit_channels(self, white: torch.Tensor) -> Channels:
-        items = len(self.catalog)
-        liked_matrix = binary_matrix(self.base, items, liked_only=True)
-        known_matrix = binary_matrix(self.base, items, liked_only=False)
-        every_event_is_liked = liked_matrix.nnz == known_matrix.nnz
-        return Channels(
-            text=white,
-            popularity=np.asarray(liked_matrix.sum(axis=0)).ravel().astype(np.float32),
-            trend=self._best_trend(),
-            cooccurrence=self._best_cooccurrence("cooccurrence", known_matrix, liked_only=False),
-            liked=None if every_event_is_liked else self._best_cooccurrence("liked", liked_matrix, liked_only=True),
-        )
-
-    def _best_trend(self) -> Trend:
-        """The half-life by validation NDCG@10 for users of whom nothing is known, whom it serves almost alone."""
-        choices, items = self.config.retrieval.half_lives, len(self.catalog)
-        best, best_value = Trend.fit(self.base, items, choices[len(choices) // 2]), -1.0
-        if not len(self.validation.query) or len(choices) == 1:
-            return best
-        for choice in choices:
-            trend = Trend.fit(self.base, items, choice)
-            now = torch.from_numpy(trend.at(np.array([np.iinfo(np.int64).max])))
-            value = mean_ndcg(lambda nobody, now=now: now.expand(len(nobody), -1), self.validation, shots=(0,))  # type: ignore[misc]
-            if value > best_value:
-                best, best_value, self.report.chosen["half-life"] = trend, value, choice
-        self.report.figures["popularity now"] = best_value
-        return best
-
-    def _best_cooccurrence(self, name: str, matrix: Any, *, liked_only: bool) -> Cooccurrence:
-        """λ by validation NDCG@10; the middle one where there is nobody to validate on."""
-        choices = self.config.retrieval.regularisation
-        if not len(self.validation.query) or len(choices) == 1:
-            choice = choices[len(choices) // 2]
-            return Cooccurrence.fit(matrix, regularisation=choice, neighbours=self.config.retrieval.neighbours)
-        best, best_value = None, -1.0
-        for place, choice in enumerate(choices):
-            self._say("count what goes together", place, len(choices))
-            model = Cooccurrence.fit(matrix, regularisation=choice, neighbours=self.config.retrieval.neighbours)
-
-            def score(histories: Histories, model: Cooccurrence = model) -> torch.Tensor:
-                return torch.from_numpy(
-                    model.scores(binary_matrix(histories, len(self.catalog), liked_only=liked_only))
-                )
-
-            value = mean_ndcg(score, self.validation)
-            if value > best_value:
-                best, best_value, self.report.chosen[f"{name} λ"] = model, value, choice
-        self._say("count what goes together", 1, 1)
-        self.report.figures[name] = best_value
-        assert best is not None
-        return best
+        learner = ChannelLearner(self.base, self.validation, len(self.catalog), self.config.retrieval, self._say)
+        channels = learner.fit(white)
+        self.report.chosen |= learner.chosen
+        self.report.figures |= learner.figures
+        return channels
 
     def _fit_base(
         self, text_encoder: TextEncoder, white: torch.Tensor, warm: np.ndarray

@@ -113,6 +113,13 @@ class Histories:
         """int64 [events of one user]: its item rows, oldest first."""
         return self.item_rows[self.offsets[user] : self.offsets[user + 1]]
 
+    @cached_property
+    def newer(self) -> NDArray[np.int64]:
+        """int64 [events]: how many of the same user's events have a later timestamp."""
+        key = self.user_rows * (int(self.lengths.max(initial=0)) + 1) + self.blocks
+        newer: NDArray[np.int64] = np.repeat(self.offsets[1:], self.lengths) - np.searchsorted(key, key, side="right")
+        return newer
+
     def of(self, user_rows: Iterable[int] | NDArray[np.int64]) -> "Histories":
         """These users, in this order; a user may be repeated."""
         users = np.asarray(user_rows if isinstance(user_rows, np.ndarray) else list(user_rows), dtype=np.int64)

@@ -20,7 +20,7 @@ from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.errors import ConfigError, NotFittedError
 from recllm.retrieval.channels import binary_matrix
-from recllm.retrieval.cooccurrence import EXACT_ITEMS, Cooccurrence
+from recllm.retrieval.cooccurrence import EXACT_ITEMS, HUBS, Cooccurrence
 
 Events = Literal["all", "liked"]
 Scores = NDArray[np.float32]
@@ -29,6 +29,9 @@ EVENTS: tuple[Events, ...] = ("all", "liked")
 WINDOWS = (None, 5, 10, 20)
 BLOCK_ENTRIES = 1 << 25
 """Entries of a dense block of an items × items matrix: 128 MB."""
+
+ALL_WEIGHTS, MOST_WEIGHTS = 8_000, 1_000
+"""EASE keeps all weights up to so many items, and so many of each item above."""
 
 
 @final
@@ -286,7 +289,7 @@ class ItemKNN(Baseline):
 @final
 @dataclass(eq=False, kw_only=True)
 class EASE(Baseline):
-    """EASE (Steck, arXiv 1905.03375) with all its weights; `note` says so where the catalog is too large for it.
+    """EASE (Steck, arXiv 1905.03375) with all its weights; `note` says what is left out where the catalog is large.
 
     Attributes:
         regularisation: λ.
@@ -301,14 +304,18 @@ class EASE(Baseline):
 
     def _fit(self, catalog: Catalog, known: Known) -> None:
         warm = int((known.counts(len(catalog)) > 0).sum())
-        exact = warm <= EXACT_ITEMS
-        neighbours = max(len(catalog), 1) if exact else 256
+        dense = warm <= ALL_WEIGHTS
+        neighbours = max(len(catalog), 1) if dense else MOST_WEIGHTS
         fitted = Cooccurrence.fit(known.matrix(len(catalog)), regularisation=self.regularisation, neighbours=neighbours)
-        self._weights = fitted.weights.toarray() if exact else fitted.weights
-        if not exact:
+        self._weights = fitted.weights.toarray() if dense else fitted.weights
+        if not dense:
             self.note = (
-                f"EASE inverts an items × items matrix, and {warm:,} items with events are more than {EXACT_ITEMS:,}: "
-                f"this is item-item cosine instead, with λ as shrinkage and {neighbours} neighbours"
+                f"of EASE's weights towards {warm:,} items with events the {neighbours} strongest of each are kept"
+            )
+        if warm > EXACT_ITEMS:
+            self.note += (
+                f"; an items × items matrix is inverted for the {HUBS:,} most popular items only, what is left is "
+                "regressed on each item alone"
             )
 
     def _scores(self, known: Known) -> Scores:

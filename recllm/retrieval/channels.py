@@ -14,10 +14,11 @@ from recllm.data.histories import Histories
 from recllm.errors import ConfigError
 from recllm.retrieval.cooccurrence import Cooccurrence
 
-CHANNELS = ("history", "text", "cooccurrence", "liked", "popularity", "trend", "recent")
+CHANNELS = ("history", "text", "cooccurrence", "liked", "following", "popularity", "trend", "recent")
 """history: the user vector · text: whitened text similarity to liked items · cooccurrence: items taken by the same
-people, over all events · liked: the same over liked events only · popularity: distinct users · trend: popularity at the
-time of the user's newest event · recent: popularity when the recommendation is asked for."""
+people, over all events · liked: the same over liked events only · following: what others liked soon after the same
+events · popularity: distinct users · trend: popularity at the time of the user's newest event · recent: popularity when
+the recommendation is asked for."""
 
 TREND_BINS = 64
 """Moments at which popularity is remembered; equally many events lie between two."""
@@ -32,12 +33,14 @@ class RetrievalConfig:
         per_channel: Candidates taken from each channel.
         neighbours: Co-occurring items remembered per item.
         regularisation: λ of EASE, one to choose from by validation or a fixed one.
-        half_lives: Shares of the log after which an event counts half in what is popular at a moment; likewise.
+        shrinkage: Of what follows what. Little: popular items have channels of their own.
+        half_lives: Shares of the log after which an event counts half in what is popular at a moment; to choose from.
     """
 
     per_channel: int = 200
     neighbours: int = 256
     regularisation: tuple[float, ...] = (50.0, 200.0, 800.0)
+    shrinkage: float = 10.0
     half_lives: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
 
     def __post_init__(self) -> None:
@@ -45,6 +48,8 @@ class RetrievalConfig:
             raise ConfigError("retrieval.per_channel and retrieval.neighbours must be at least 1.")
         if not self.regularisation or min(self.regularisation) <= 0:
             raise ConfigError("retrieval.regularisation needs at least one value above 0.")
+        if self.shrinkage <= 0:
+            raise ConfigError(f"retrieval.shrinkage must be above 0; got {self.shrinkage}.")
         if not self.half_lives or min(self.half_lives) <= 0:
             raise ConfigError("retrieval.half_lives needs at least one value above 0.")
 
@@ -95,6 +100,7 @@ class Channels:
         trend: Popularity over time.
         cooccurrence: Over all events.
         liked: Over liked events; None where every event is liked.
+        following: What is liked soon after what; None where nothing follows, as in a log without times.
     """
 
     text: Tensor
@@ -102,11 +108,12 @@ class Channels:
     trend: Trend
     cooccurrence: Cooccurrence
     liked: Cooccurrence | None
+    following: Cooccurrence | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The channels in use, in the order of `scores`."""
-        return tuple(name for name in CHANNELS if name != "liked" or self.liked is not None)
+        return tuple(name for name in CHANNELS if getattr(self, name, self) is not None)
 
     def scores(
         self,
@@ -126,22 +133,22 @@ class Channels:
             items: Item vectors.
             asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends.
         """
-        known = binary_matrix(histories, len(items), liked_only=False)
-        liked = binary_matrix(histories, len(items), liked_only=True)
         now = np.full(len(histories), np.iinfo(np.int64).max) if asked_at is None else asked_at
         newest = now.copy()  # of whom nothing is known
         some = histories.lengths > 0
         newest[some] = histories.timestamps[histories.offsets[1:][some] - 1]
         raw = {
             "history": (users @ items.T) * torch.from_numpy(some).unsqueeze(1),
-            "text": self.text_scores(liked),
-            "cooccurrence": torch.from_numpy(self.cooccurrence.scores(known)),
+            "text": self.text_scores(binary_matrix(histories, len(items), liked_only=True)),
+            "cooccurrence": cooccurrence_scores(self.cooccurrence, histories, liked_only=False),
             "popularity": torch.from_numpy(np.log1p(self.popularity)).expand(len(histories), -1),
             "trend": torch.from_numpy(np.log1p(self.trend.at(newest))),
             "recent": torch.from_numpy(np.log1p(self.trend.at(now))),
         }
         if self.liked is not None:
-            raw["liked"] = torch.from_numpy(self.liked.scores(liked))
+            raw["liked"] = cooccurrence_scores(self.liked, histories, liked_only=True)
+        if self.following is not None:
+            raw["following"] = cooccurrence_scores(self.following, histories, liked_only=False)
         return torch.stack([standardised(raw[name]) for name in self.names], dim=1)
 
     def text_scores(self, liked: sparse.csr_array) -> Float[Tensor, "users items"]:
@@ -158,28 +165,38 @@ class Channels:
             trend=Trend(self.trend.ends, np.pad(self.trend.counts, ((0, 0), (0, fresh)))),
             cooccurrence=self.cooccurrence.extended(len(text)),
             liked=None if self.liked is None else self.liked.extended(len(text)),
+            following=None if self.following is None else self.following.extended(len(text)),
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything to save, by name."""
-        saved = {
+        models = {"cooccurrence": self.cooccurrence, "liked": self.liked, "following": self.following}
+        return {
             "popularity": self.popularity,
             "trend.ends": self.trend.ends,
             "trend.counts": self.trend.counts,
-            **_sparse_parts("cooccurrence", self.cooccurrence),
+        } | {
+            key: part
+            for name, model in models.items()
+            if model is not None
+            for key, part in _sparse_parts(name, model).items()
         }
-        return saved | (_sparse_parts("liked", self.liked) if self.liked is not None else {})
 
     @classmethod
     def from_tensors(cls, saved: Mapping[str, np.ndarray], text: Tensor) -> "Channels":
         """The inverse of `tensors`; the text vectors are kept elsewhere."""
-        items = len(text)
+        models = {
+            name: _from_sparse_parts(name, saved, len(text))
+            for name in ("cooccurrence", "liked", "following")
+            if f"{name}.data" in saved
+        }
         return cls(
             text=text,
             popularity=saved["popularity"],
             trend=Trend(saved["trend.ends"], saved["trend.counts"]),
-            cooccurrence=_from_sparse_parts("cooccurrence", saved, items),
-            liked=_from_sparse_parts("liked", saved, items) if "liked.data" in saved else None,
+            cooccurrence=models["cooccurrence"],
+            liked=models.get("liked"),
+            following=models.get("following"),
         )
 
 
@@ -195,6 +212,21 @@ def binary_matrix(histories: Histories, items: int, *, liked_only: bool) -> spar
     return matrix
 
 
+def cooccurrence_scores(model: Cooccurrence, histories: Histories, *, liked_only: bool) -> Float[Tensor, "users items"]:
+    """What item-item weights say of users, their older events counting less by the model's decay."""
+    items = model.weights.shape[1]
+    if liked_only:
+        histories = histories.drop_events(histories.signals > 0)
+    if model.decay == 1:
+        known = binary_matrix(histories, items, liked_only=False)
+    else:
+        weights = (model.decay**histories.newer).astype(np.float32)
+        known = sparse.csr_array((weights, (histories.user_rows, histories.item_rows)), shape=(len(histories), items))
+        known.sum_duplicates()
+        np.minimum(known.data, 1.0, out=known.data)
+    return torch.from_numpy(model.scores(known))
+
+
 def standardised(scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
     """Mean 0 and spread 1 over the catalog for each user; constant rows become 0."""
     centred = scores - scores.mean(dim=1, keepdim=True)
@@ -207,9 +239,10 @@ def _sparse_parts(name: str, model: Cooccurrence) -> dict[str, np.ndarray]:
         f"{name}.data": weights.data.astype(np.float32),
         f"{name}.indices": weights.indices.astype(np.int32),
         f"{name}.indptr": weights.indptr.astype(np.int64),
+        f"{name}.decay": np.array(model.decay),
     }
 
 
 def _from_sparse_parts(name: str, saved: Mapping[str, Any], items: int) -> Cooccurrence:
     parts = (saved[f"{name}.data"], saved[f"{name}.indices"], saved[f"{name}.indptr"])
-    return Cooccurrence(sparse.csr_array(parts, shape=(items, items)))
+    return Cooccurrence(sparse.csr_array(parts, shape=(items, items)), float(saved.get(f"{name}.decay", 1.0)))

@@ -1,14 +1,20 @@
-"""Items consumed by the same people: EASE for small catalogs, sparse item-item cosines for large ones."""
+"""Items consumed by the same people: EASE, over all items of small catalogs and over the popular ones of large."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 import scipy.linalg
 from scipy import sparse
 
-EXACT_ITEMS = 12_000
-"""EASE inverts an items × items matrix; above this many items that takes too long and too much memory."""
+EXACT_ITEMS = 20_000
+"""Up to this many items with events EASE is solved for all of them: an items × items matrix in place, 1.6 GB."""
+
+HUBS = 4096
+"""In larger catalogs it is solved for this many popular items."""
+
+ROWS = 1024
+"""Rows of an items × items matrix that are looked at together."""
 
 
 @final
@@ -18,16 +24,20 @@ class Cooccurrence:
 
     Attributes:
         weights: float32 CSR [items, items], the strongest `neighbours` of each row, diagonal zero.
+        decay: How much less a user's event counts for every newer one; 1: all alike.
     """
 
     weights: sparse.csr_array
+    decay: float = 1.0
 
     @classmethod
     def fit(cls, matrix: sparse.csr_matrix, *, regularisation: float, neighbours: int) -> "Cooccurrence":
         """Weights from a binary user × item matrix.
 
         Up to `EXACT_ITEMS` items with events this is EASE (Steck, arXiv 1905.03375), `B = I − P / diag(P)` with
-        `P = (XᵀX + λI)⁻¹`; above, cosine similarity with the same λ as shrinkage.
+        `P = (XᵀX + λI)⁻¹`. Above, the `HUBS` most popular items are solved so, towards each other and towards the rest;
+        every other item i gets what is left of its co-occurrence with j once the hubs have spoken, regressed on i
+        alone: `B_ij = (G_ij − Σ_hubs G_ih B_hj) / (G_ii + λ)`.
 
         Args:
             matrix: [users, items], 1 where a user has the item.
@@ -37,9 +47,11 @@ class Cooccurrence:
         matrix = sparse.csr_array(matrix).astype(np.float32)
         counts = np.asarray(matrix.sum(axis=0)).ravel()
         warm = np.flatnonzero(counts)
-        fitted = _ease if len(warm) <= EXACT_ITEMS else _cosine
-        weights = fitted(matrix[:, warm], regularisation, neighbours)
-        weights.resize((len(warm), len(warm)))
+        if len(warm) <= EXACT_ITEMS:
+            weights = _ease(matrix[:, warm], regularisation, neighbours)
+        else:
+            warm = warm[np.argsort(-counts[warm], kind="stable")]
+            weights = _ease_around_hubs(matrix[:, warm], regularisation, neighbours)
         place = sparse.csr_array(
             (np.ones(len(warm), dtype=np.float32), (np.arange(len(warm)), warm)), shape=(len(warm), matrix.shape[1])
         )
@@ -53,32 +65,71 @@ class Cooccurrence:
         """The same weights over a catalog that has grown to `items`; new items have none."""
         weights = self.weights.copy()
         weights.resize((items, items))
-        return Cooccurrence(weights)
+        return replace(self, weights=weights)
 
 
 def _ease(matrix: sparse.csr_array, regularisation: float, neighbours: int) -> sparse.csr_array:
-    gram = np.asarray((matrix.T @ matrix).todense(), dtype=np.float64)
-    gram[np.diag_indices_from(gram)] += regularisation
-    factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-    inverse = scipy.linalg.cho_solve(factor, np.eye(len(gram)), overwrite_b=True, check_finite=False)
-    weights = -inverse / np.diag(inverse)
-    np.fill_diagonal(weights, 0.0)
-    return _strongest(weights.astype(np.float32), neighbours)
-
-
-def _cosine(matrix: sparse.csr_array, shrinkage: float, neighbours: int) -> sparse.csr_array:
-    norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
+    inverse = _inverse(matrix, regularisation)
+    scale = np.diag(inverse).copy()
     parts = []
-    for start in range(0, matrix.shape[1], 2048):  # rows in blocks, so that the dense part stays small
-        overlap = np.asarray((matrix[:, start : start + 2048].T @ matrix).todense(), dtype=np.float32)
-        overlap /= norms[start : start + 2048, None] * norms[None, :] + shrinkage
-        overlap[np.arange(len(overlap)), start + np.arange(len(overlap))] = 0.0
-        parts.append(_strongest(overlap, neighbours))
-    return sparse.csr_array(sparse.vstack(parts, format="csr"))
+    for start in range(0, len(inverse), ROWS):
+        weights = inverse[start : start + ROWS] / -scale
+        weights[np.arange(len(weights)), start + np.arange(len(weights))] = 0.0
+        parts.append(strongest(weights, neighbours))
+    return _stacked(parts, matrix.shape[1])
 
 
-def _strongest(weights: np.ndarray, neighbours: int) -> sparse.csr_array:
-    """The `neighbours` weights of largest magnitude in each row."""
+def _inverse(matrix: sparse.csr_array, regularisation: float) -> np.ndarray:
+    """(XᵀX + λI)⁻¹, float32 [items, items], in the memory of one such matrix."""
+    items = matrix.shape[1]
+    gram = np.zeros((items, items), dtype=np.float32, order="F")
+    for start in range(0, items, ROWS):
+        gram[:, start : start + ROWS] = (matrix.T @ matrix[:, start : start + ROWS]).toarray()
+    gram[np.diag_indices_from(gram)] += regularisation
+    if not items:
+        return gram
+    factor, info = scipy.linalg.lapack.spotrf(gram, lower=True, overwrite_a=True)
+    assert info == 0, "λ above 0 keeps the matrix positive definite"
+    gram, _ = scipy.linalg.lapack.spotri(factor, lower=True, overwrite_c=True)
+    for start in range(0, items, ROWS):  # only the lower triangle was written
+        stop = min(start + ROWS, items)
+        gram[start:stop, stop:] = gram[stop:, start:stop].T
+        block = gram[start:stop, start:stop]
+        block[:] = np.tril(block) + np.tril(block, -1).T
+    return gram
+
+
+def _ease_around_hubs(matrix: sparse.csr_array, regularisation: float, neighbours: int) -> sparse.csr_array:
+    """Columns are sorted by popularity, the hubs first."""
+    items = matrix.shape[1]
+    hubs, rest = sparse.csr_array(matrix[:, :HUBS]), sparse.csr_array(matrix[:, HUBS:])
+    inverse = _inverse(hubs, regularisation)
+    scale = np.diag(inverse).copy()
+    across = sparse.csr_array(rest.T @ hubs)
+    parts = []
+    for start in range(0, len(inverse), ROWS // 4):
+        rows = inverse[start : start + ROWS // 4]
+        among = rows / -scale
+        among[np.arange(len(rows)), start + np.arange(len(rows))] = 0.0
+        parts.append(strongest(np.concatenate([among, (across @ rows.T).T], axis=1), neighbours))
+    solved = _stacked(parts, items)
+    for start in range(0, rest.shape[1], ROWS):
+        block = sparse.csr_array(rest[:, start : start + ROWS])
+        counts = np.asarray(block.sum(axis=0)).ravel()
+        left = sparse.csr_array(block.T @ matrix - across[start : start + ROWS] @ solved)
+        own = sparse.csr_array(
+            (np.ones(len(counts), dtype=bool), (np.arange(len(counts)), HUBS + start + np.arange(len(counts)))),
+            shape=left.shape,
+        )
+        left = left - left.multiply(own)
+        parts.append(strongest(left * (1 / (counts + regularisation))[:, None].astype(np.float32), neighbours))
+    return _stacked(parts, items)
+
+
+def strongest(weights: np.ndarray | sparse.csr_array, neighbours: int) -> sparse.csr_array:
+    """CSR of the `neighbours` weights of largest magnitude in each row."""
+    if sparse.issparse(weights):
+        return _strongest_stored(sparse.csr_array(weights), neighbours)
     rows, columns = weights.shape
     if columns > neighbours:
         keep = np.argpartition(-np.abs(weights), neighbours - 1, axis=1)[:, :neighbours]
@@ -89,3 +140,19 @@ def _strongest(weights: np.ndarray, neighbours: int) -> sparse.csr_array:
     result = sparse.csr_array((np.take_along_axis(weights, keep, axis=1).ravel(), keep.ravel(), indptr), weights.shape)
     result.eliminate_zeros()
     return result
+
+
+def _strongest_stored(weights: sparse.csr_array, neighbours: int) -> sparse.csr_array:
+    lengths = np.diff(weights.indptr)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((-np.abs(weights.data), owner))
+    place = np.arange(len(order)) - np.repeat(weights.indptr[:-1], lengths)
+    keep = np.sort(order[place < neighbours])
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, neighbours))])
+    result = sparse.csr_array((weights.data[keep], weights.indices[keep], indptr), shape=weights.shape)
+    result.eliminate_zeros()
+    return result
+
+
+def _stacked(parts: list[sparse.csr_array], items: int) -> sparse.csr_array:
+    return sparse.csr_array(sparse.vstack([sparse.csr_array((0, items), dtype=np.float32), *parts], format="csr"))

@@ -123,6 +123,8 @@ def test_blocks_and_positions_start_anew_for_each_user() -> None:
     assert histories.lengths.tolist() == [3, 0, 2]
     assert (len(histories), histories.n_events) == (3, 5)
     assert Histories.empty(2).blocks.tolist() == []
+    assert histories.newer.tolist() == [1, 1, 0, 0, 0]
+    assert Histories.empty(2).newer.tolist() == []
 
 
 def test_of_selects_reorders_and_repeats() -> None:

@@ -17,6 +17,7 @@ from recllm.evaluate import baselines as module
 from recllm.evaluate.baselines import EASE, Baseline, ItemKNN, Popularity, RecentPopularity, grid
 from recllm.evaluate.text_baselines import TextMean, WhitenedTextKNN
 from recllm.evaluate.tuning import BASELINES
+from recllm.retrieval import cooccurrence
 from recllm.testing import ScorerContract, ToyShop
 
 ITEMS = ["a", "b", "c", "d", "e"]
@@ -122,13 +123,19 @@ def test_ease_solves_its_equation(toy: ToyShop) -> None:
     assert (weights != 0).sum() == len(weights) * (len(weights) - 1)
 
 
-def test_ease_says_when_the_catalog_is_too_large(monkeypatch: pytest.MonkeyPatch, toy: ToyShop) -> None:
+def test_ease_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch, toy: ToyShop) -> None:
     assert EASE().fit(toy.catalog, toy.events).note == ""
-    for place in (module, __import__("recllm.retrieval.cooccurrence", fromlist=["x"])):
+    monkeypatch.setattr(module, "ALL_WEIGHTS", 40)
+    monkeypatch.setattr(module, "MOST_WEIGHTS", 7)
+    cut = EASE().fit(toy.catalog, toy.events)
+    assert cut.note == "of EASE's weights towards 48 items with events the 7 strongest of each are kept"
+    for place in (module, cooccurrence):
         monkeypatch.setattr(place, "EXACT_ITEMS", 40)
     fitted = EASE().fit(toy.catalog, toy.events)
-    assert "48 items with events are more than 40" in fitted.note
-    assert np.isfinite(fitted.score(toy.events, toy.catalog.item_ids)).all()
+    assert fitted.note.startswith(cut.note)
+    assert "inverted for the 4,096 most popular items only" in fitted.note
+    for one in (cut, fitted):
+        assert np.isfinite(one.score(toy.events, toy.catalog.item_ids)).all()
 
 
 def test_text_baselines_find_the_department(tiny: Path, toy: ToyShop) -> None:

@@ -2,11 +2,13 @@
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from recllm.data.histories import Histories
 from recllm.retrieval.candidates import recall, top_candidates
-from recllm.retrieval.channels import Channels, Trend, binary_matrix, standardised
+from recllm.retrieval.channels import Channels, Trend, binary_matrix, cooccurrence_scores, standardised
 from recllm.retrieval.cooccurrence import Cooccurrence
+from recllm.retrieval.following import DECAY, what_follows
 
 
 def histories() -> Histories:
@@ -25,7 +27,8 @@ def channels(items: int = 6) -> Channels:
     matrix = binary_matrix(histories(), items, liked_only=False)
     model = Cooccurrence.fit(matrix, regularisation=1.0, neighbours=items)
     popularity = np.arange(items, dtype=np.float32)
-    return Channels(text, popularity, Trend.fit(histories(), items), model, None)
+    following = what_follows(histories(), items, shrinkage=1.0, neighbours=items)
+    return Channels(text, popularity, Trend.fit(histories(), items), model, None, following)
 
 
 def test_scores_are_standardised_and_silent_on_nobody() -> None:
@@ -36,6 +39,8 @@ def test_scores_are_standardised_and_silent_on_nobody() -> None:
     assert not by_name["history"].any()
     assert not by_name["cooccurrence"][2].any()
     assert not by_name["text"][2].any()
+    assert not by_name["following"][2].any()
+    assert by_name["following"][1].argmax() in (2, 3), "which were liked after 1"
     assert by_name["popularity"][2].argmax() == 5
     torch.testing.assert_close(by_name["text"][0].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
     torch.testing.assert_close(by_name["text"][0].square().mean(), torch.tensor(1.0), atol=1e-4, rtol=0)
@@ -90,7 +95,18 @@ def test_new_items_have_no_past() -> None:
     assert not grown.trend.counts[:, -1].any()
     known = binary_matrix(histories(), 7, liked_only=False)
     assert not grown.cooccurrence.scores(known)[:, -1].any()
+    assert grown.following is not None
+    assert grown.following.decay == DECAY
+    assert not grown.following.scores(known)[:, -1].any()
     assert grown.scores(histories(), torch.zeros(3, 4), torch.zeros(7, 4)).shape == (3, len(found.names), 7)
+
+
+def test_older_events_count_less_by_the_decay() -> None:
+    model = Cooccurrence(sparse.csr_array(np.eye(6, dtype=np.float32)), decay=0.5)
+    scores = cooccurrence_scores(model, histories(), liked_only=False)
+    assert scores[0].tolist() == [0.25, 0.5, 1, 0, 0, 0]
+    # Of the liked events alone, one is newer than item 0.
+    assert cooccurrence_scores(model, histories(), liked_only=True)[0].tolist() == [0.5, 0, 1, 0, 0, 0]
 
 
 def test_constant_scores_become_zero() -> None:

@@ -33,15 +33,39 @@ def test_items_without_events_score_zero_and_change_nothing() -> None:
     np.testing.assert_allclose(np.delete(np.delete(other, 3, 0), 3, 1), one, atol=1e-6)
 
 
-def test_large_catalogs_use_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_catalogs_are_solved_around_their_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the same formula on dense matrices."""
     monkeypatch.setattr(cooccurrence, "EXACT_ITEMS", 10)
+    monkeypatch.setattr(cooccurrence, "HUBS", 6)
     matrix = log()
-    dense = matrix.toarray()
-    norms = np.linalg.norm(dense, axis=0)
-    expected = dense.T @ dense / (np.outer(norms, norms) + 2.0)
+    gram = (matrix.T @ matrix).toarray().astype(np.float64)
+    order = np.argsort(-np.diag(gram), kind="stable")
+    hubs, rest = order[:6], order[6:]
+    inverse = np.linalg.inv(gram[np.ix_(hubs, hubs)] + 2 * np.eye(6))
+    expected = np.zeros_like(gram)
+    expected[np.ix_(hubs, hubs)] = np.eye(6) - inverse / np.diag(inverse)
+    expected[np.ix_(hubs, rest)] = inverse @ gram[np.ix_(hubs, rest)]
+    left = gram[rest] - gram[np.ix_(rest, hubs)] @ expected[hubs]
+    expected[rest] = left / (np.diag(gram)[rest] + 2)[:, None]
     np.fill_diagonal(expected, 0)
     model = Cooccurrence.fit(matrix, regularisation=2.0, neighbours=15)
     np.testing.assert_allclose(model.weights.toarray(), expected, atol=1e-5)
+
+
+def test_hubs_are_enough_to_tell_groups_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two groups of users with items of their own, half of these rare: each item's neighbours are of its group."""
+    rng = np.random.default_rng(0)
+    chance = np.tile([0.5] * 5 + [0.1] * 15, 2)
+    groups = np.arange(40) // 20
+    taken = (rng.random((400, 40)) < chance) & (groups == (np.arange(400) % 2)[:, None])
+    for exact in (100, 0):
+        monkeypatch.setattr(cooccurrence, "EXACT_ITEMS", exact)
+        monkeypatch.setattr(cooccurrence, "HUBS", 10)
+        scores = Cooccurrence.fit(sparse.csr_array(taken.astype(np.float32)), regularisation=5.0, neighbours=40)
+        alike = scores.scores(sparse.csr_array(np.eye(40, dtype=np.float32)))
+        np.fill_diagonal(alike, -np.inf)
+        nearest = np.argsort(-alike, axis=1)[:, :5]
+        assert (groups[nearest] == groups[:, None]).mean() > 0.95
 
 
 def test_the_strongest_neighbours_are_kept() -> None:
