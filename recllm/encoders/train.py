@@ -93,8 +93,8 @@ class Average:
         parameters: What to average.
     """
 
-    FADING = 3
-    """The last quarter of the steps makes most of the average."""
+    FADING = 1
+    """Weights grow with the step."""
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self.parameters = list(parameters)

@@ -79,7 +79,7 @@ def test_an_average_follows_and_smooths() -> None:
         if step == 1:
             assert average.mean[0].tolist() == parameter.tolist(), "the start is forgotten at once"
     follows, smooths = average.mean[0].tolist()
-    assert follows == pytest.approx(400 * 0.8, rel=0.01), "weights grow with the cube of the step: mean 4/5 of the last"
+    assert follows == pytest.approx(400 * 2 / 3, rel=0.01), "weights grow with the step"
     assert smooths == pytest.approx(10, abs=0.02)
     with average.applied():
         assert parameter.tolist() == [follows, smooths]
