@@ -100,6 +100,8 @@ class Baseline(ABC):
     name: ClassVar[str]
     at_scoring: ClassVar[frozenset[str]] = frozenset({"window"})
     """Fields that only scoring looks at; they can be changed without fitting again."""
+    tells_new_items_apart: ClassVar[bool] = False
+    """Whether it can rank items without events; where these are asked for, its settings are chosen on such items."""
 
     events: Events = "all"
     window: int | None = None
@@ -303,24 +305,29 @@ class EASE(Baseline):
         return grid(events=EVENTS, regularisation=(50.0, 200.0, 800.0, 3200.0), window=WINDOWS)
 
     def _fit(self, catalog: Catalog, known: Known) -> None:
-        warm = int((known.counts(len(catalog)) > 0).sum())
-        dense = warm <= ALL_WEIGHTS
-        neighbours = max(len(catalog), 1) if dense else MOST_WEIGHTS
-        fitted = Cooccurrence.fit(known.matrix(len(catalog)), regularisation=self.regularisation, neighbours=neighbours)
-        self._weights = fitted.weights.toarray() if dense else fitted.weights
-        if not dense:
-            self.note = (
-                f"of EASE's weights towards {warm:,} items with events the {neighbours} strongest of each are kept"
-            )
-        if warm > EXACT_ITEMS:
-            self.note += (
-                f"; an items × items matrix is inverted for the {HUBS:,} most popular items only, what is left is "
-                "regressed on each item alone"
-            )
+        self._weights, self.note = ease_weights(known.matrix(len(catalog)), self.regularisation)
 
     def _scores(self, known: Known) -> Scores:
         scores = known.matrix(self._items) @ self._weights
         return scores.toarray() if sparse.issparse(scores) else scores
+
+
+def ease_weights(matrix: sparse.csr_array, regularisation: float) -> tuple[Scores | sparse.csr_array, str]:
+    """EASE's weights [items, items], dense with all of them where that is affordable, and what was left out else."""
+    items = matrix.shape[1]
+    warm = int((matrix.sum(axis=0) > 0).sum())
+    dense = warm <= ALL_WEIGHTS
+    neighbours = max(items, 1) if dense else MOST_WEIGHTS
+    weights = Cooccurrence.fit(matrix, regularisation=regularisation, neighbours=neighbours).weights
+    if dense:
+        return weights.toarray(), ""
+    note = f"of EASE's weights towards {warm:,} items with events the {neighbours} strongest of each are kept"
+    if warm > EXACT_ITEMS:
+        note += (
+            f"; an items × items matrix is inverted for the {HUBS:,} most popular items only, what is left is "
+            "regressed on each item alone"
+        )
+    return weights, note
 
 
 def grid(**values: tuple[Any, ...]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ArtifactError, LeakageError
 from recllm.evaluate import square as squares
 from recllm.evaluate.arms import Arm
+from recllm.evaluate.baselines import Baseline
 from recllm.evaluate.cells import Cell, Cells
 from recllm.evaluate.facts import ItemFacts
 from recllm.evaluate.figures import Measured
@@ -25,7 +26,7 @@ from recllm.evaluate.metrics import measure, rating_errors
 from recllm.evaluate.rankings import read_rankings
 from recllm.evaluate.scorers import rank_arm
 from recllm.evaluate.split import Split
-from recllm.evaluate.tuning import tune
+from recllm.evaluate.tuning import Tuned, tune
 from recllm.fitting import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
@@ -109,12 +110,21 @@ class Measurement:
         def make() -> Cell:
             common = {"seed": split.seed, "text": text}
             tuned = tune(name, split.catalog, split.fitting, split.validation, common=common)
-            baseline = type(tuned.baseline)(**tuned.settings).fit(split.catalog, split.train)
-            ranked = {arm.name: rank_arm(name, baseline, arm, split.catalog) for arm in split.arms}
-            chosen = {key: value for key, value in tuned.settings.items() if key not in common}
-            about = {"chosen": chosen, "validation": {"NDCG@10": tuned.value}, "settings tried": len(tuned.tried)}
-            about |= {"note": baseline.note} if baseline.note else {}
-            return Cell(ranked, about, errors=_rating_errors(baseline, split))
+            about = _about(tuned, common)
+            baseline = new_items = _fitted_on(split, tuned)
+            if split.cold_items is not None and baseline.tells_new_items_apart:
+                rehearsed = tune(name, split.catalog, *split.rehearsal(), common=common)
+                about["for new items"] = _about(rehearsed, common)
+                new_items = _fitted_on(split, rehearsed)
+            ranked = {
+                arm.name: rank_arm(name, new_items if _asks_new_items(arm, split) else baseline, arm, split.catalog)
+                for arm in split.arms
+            }
+            return Cell(
+                ranked,
+                about | ({"note": baseline.note} if baseline.note else {}),
+                errors=_rating_errors(baseline, split),
+            )
 
         return self.cells.get(key, make)
 
@@ -155,6 +165,21 @@ class Measurement:
         if alone and split.share == 1:
             found.append(("channels", lambda: squares.channel_cells(base.recommender, split)))
         return found
+
+
+def _about(tuned: Tuned, common: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {key: value for key, value in tuned.settings.items() if key not in common}
+    return {"chosen": chosen, "validation": {"NDCG@10": tuned.value}, "settings tried": len(tuned.tried)}
+
+
+def _fitted_on(split: Split, tuned: Tuned) -> Baseline:
+    return type(tuned.baseline)(**tuned.settings).fit(split.catalog, split.train)
+
+
+def _asks_new_items(arm: Arm, split: Split) -> bool:
+    return (
+        arm.candidates is not None and split.cold_items is not None and bool((arm.candidates == split.cold_items).all())
+    )
 
 
 @final

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, final
@@ -17,8 +17,12 @@ from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
+from recllm.data.tasks import split_users
 from recllm.errors import DataError, LeakageError
 from recllm.evaluate.arms import Arm
+
+REHEARSED_SHARE = 0.15
+"""Items with events that are treated as new while settings for new items are chosen."""
 
 
 @final
@@ -67,6 +71,20 @@ class Split:
     def fitting(self) -> Interactions:
         """The events of training users on whom nothing is chosen."""
         return self.train.without_users(self.validation_users)
+
+    def rehearsal(self) -> tuple[Interactions, tuple[Arm, ...]]:
+        """What to choose settings for new items on: other items are held out of `fitting`, and asked.
+
+        Returns:
+            The events without them, and the validation arms with these items alone as candidates.
+        """
+        warm = np.zeros(len(self.catalog), dtype=bool)
+        warm[self.fitting.item_rows(self.catalog)] = True
+        ids = [self.catalog.item_ids[row] for row in np.flatnonzero(warm)]
+        held = np.zeros(len(self.catalog), dtype=bool)
+        held[np.flatnonzero(warm)[split_users(ids, {"held": REHEARSED_SHARE}, self.seed + 2)["held"]]] = True
+        fitting = self.fitting.select(~held[self.fitting.item_rows(self.catalog)])
+        return fitting, tuple(replace(arm, candidates=held) for arm in self.validation)
 
     def audit(self) -> None:
         """Check that nothing of what is asked can be known.

@@ -1,4 +1,4 @@
-"""Baselines that know items by their text alone."""
+"""Baselines that know items by their text, alone or where there is nothing else."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -6,10 +6,11 @@ from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from recllm.data.catalog import Catalog
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
-from recllm.evaluate.baselines import EVENTS, WINDOWS, Baseline, Events, Known, Scores, grid
+from recllm.evaluate.baselines import EVENTS, WINDOWS, Baseline, Events, Known, Scores, ease_weights, grid
 
 
 @dataclass(eq=False, kw_only=True)
@@ -21,6 +22,7 @@ class _Text(Baseline, ABC):
     """
 
     at_scoring = frozenset({"window", "events"})
+    tells_new_items_apart = True
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
 
     def _fit(self, catalog: Catalog, known: Known) -> None:
@@ -80,6 +82,61 @@ class WhitenedTextKNN(_Text):
         for user in np.flatnonzero(known.histories.lengths).tolist():
             scores[user] = (self._vectors[known.histories.items_of(user)] @ self._vectors.T).max(axis=0)
         return scores
+
+
+@final
+@dataclass(eq=False, kw_only=True)
+class TextRidge(Baseline):
+    """EASE, and for items without events the weights that their text predicts.
+
+    With the weights W [warm, warm] and whitened text vectors E [warm, dim], ridge regression of the columns on the text
+    gives `W ≈ A Eᵀ` with `A = W E (EᵀE + ρI)⁻¹`: a new item with the vector e gets the column `A e`. Where it stands in
+    a history, its row in A is predicted likewise. (Text to the parameters of a collaborative model, as in DropoutNet
+    and CLCRec, in closed form.)
+
+    Attributes:
+        text: How items become vectors.
+        regularisation: λ of EASE.
+        ridge: ρ.
+        shrinkage: Of whitening.
+    """
+
+    name = "text-to-EASE ridge"
+    at_scoring = frozenset({"window", "ridge"})
+    tells_new_items_apart = True
+    text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    regularisation: float = 800.0
+    ridge: float = 1.0
+    shrinkage: float = 0.1
+
+    @classmethod
+    def choices(cls) -> list[dict[str, Any]]:  # noqa: D102
+        return grid(events=EVENTS, regularisation=(800.0, 3200.0, 12800.0), ridge=(0.1, 1.0, 10.0), window=WINDOWS)
+
+    def _fit(self, catalog: Catalog, known: Known) -> None:
+        matrix = known.matrix(len(catalog))
+        self._warm = known.counts(len(catalog)) > 0
+        self._weights, self.note = ease_weights(matrix, self.regularisation)
+        vectors = TextEncoder(self.text).encode_catalog(catalog)
+        self._vectors = Whitening.fit(vectors[self._warm], self.shrinkage)(vectors)
+        seen = self._vectors[self._warm].astype(np.float64)
+        self._values, self._axes = np.linalg.eigh(seen.T @ seen)
+        self._moments = np.asarray(self._weights @ (self._vectors * self._warm[:, None]), dtype=np.float32)
+
+    def _predicting(self) -> Scores:
+        """A for all items, [items, dim]; for new ones by their text."""
+        inverse = ((self._axes / (self._values + self.ridge)) @ self._axes.T).astype(np.float32)
+        sources = self._moments @ inverse
+        of_text = inverse @ (self._vectors[self._warm].T @ sources[self._warm])
+        return np.where(self._warm[:, None], sources, self._vectors @ of_text)
+
+    def _scores(self, known: Known) -> Scores:
+        matrix = known.matrix(self._items)
+        predicted = (matrix @ self._predicting()) @ self._vectors.T
+        learned = matrix @ self._weights
+        if sparse.issparse(learned):
+            learned = learned.toarray()
+        return np.where(self._warm, learned, predicted)
 
 
 def _unit(vectors: Scores) -> Scores:

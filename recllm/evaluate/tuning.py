@@ -14,7 +14,7 @@ from recllm.errors import ConfigError, DataError
 from recllm.evaluate.arms import Arm
 from recllm.evaluate.baselines import EASE, Baseline, ItemKNN, Known, Popularity, RecentPopularity
 from recllm.evaluate.factorisation import IALS, Factorisation
-from recllm.evaluate.text_baselines import TextMean, WhitenedTextKNN
+from recllm.evaluate.text_baselines import TextMean, TextRidge, WhitenedTextKNN
 from recllm.ranking.rules import best_lists, tie_order
 
 KINDS: tuple[type[Baseline], ...] = (
@@ -25,6 +25,7 @@ KINDS: tuple[type[Baseline], ...] = (
     IALS,
     TextMean,
     WhitenedTextKNN,
+    TextRidge,
     Factorisation,
 )
 BASELINES: dict[str, type[Baseline]] = {kind.name: kind for kind in KINDS}

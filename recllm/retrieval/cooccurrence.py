@@ -143,12 +143,12 @@ def strongest(weights: np.ndarray | sparse.csr_array, neighbours: int) -> sparse
 
 
 def _strongest_stored(weights: sparse.csr_array, neighbours: int) -> sparse.csr_array:
-    lengths = np.diff(weights.indptr)
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((-np.abs(weights.data), owner))
-    place = np.arange(len(order)) - np.repeat(weights.indptr[:-1], lengths)
-    keep = np.sort(order[place < neighbours])
-    indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, neighbours))])
+    sizes = -np.abs(weights.data)
+    keep = np.ones(len(sizes), dtype=bool)
+    for start, stop in zip(weights.indptr[:-1].tolist(), weights.indptr[1:].tolist(), strict=True):
+        if stop - start > neighbours:  # row by row: one sort of all rows takes ten times as long
+            keep[start + np.argpartition(sizes[start:stop], neighbours - 1)[neighbours:]] = False
+    indptr = np.concatenate([[0], np.cumsum(keep)])[weights.indptr]
     result = sparse.csr_array((weights.data[keep], weights.indices[keep], indptr), shape=weights.shape)
     result.eliminate_zeros()
     return result

@@ -14,8 +14,9 @@ from recllm.data.interactions import Interactions
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ConfigError, NotFittedError
 from recllm.evaluate import baselines as module
+from recllm.evaluate import text_baselines as text_module
 from recllm.evaluate.baselines import EASE, Baseline, ItemKNN, Popularity, RecentPopularity, grid
-from recllm.evaluate.text_baselines import TextMean, WhitenedTextKNN
+from recllm.evaluate.text_baselines import TextMean, TextRidge, WhitenedTextKNN
 from recllm.evaluate.tuning import BASELINES
 from recllm.retrieval import cooccurrence
 from recllm.testing import ScorerContract, ToyShop
@@ -154,6 +155,62 @@ def test_whitened_text_reads_liked_events_only(tiny: Path) -> None:
     fitted = WhitenedTextKNN(text=TextEncoderConfig(backbone=str(tiny))).fit(CATALOG, RATED)
     one, other = log(("n", "a", 1, 5), ("n", "b", 2, 1)), log(("n", "a", 1, 5))
     assert_array_equal(fitted.score(one, ITEMS), fitted.score(other, ITEMS))
+
+
+def world_of_partners(monkeypatch: pytest.MonkeyPatch) -> tuple[Catalog, Interactions, np.ndarray]:
+    """Items of four kinds with a text direction each; whoever takes kind 0 takes 1, too, and so do 2 and 3.
+
+    The last item of each kind has no events. What goes together is linear in the text and never of the same words.
+    """
+    rng = np.random.default_rng(0)
+    kind = np.repeat(np.arange(4), 11)
+    vectors = np.eye(8, dtype=np.float32)[kind] + rng.normal(0, 0.05, (44, 8)).astype(np.float32)
+
+    class Encoder:
+        def __init__(self, config: TextEncoderConfig) -> None:
+            pass
+
+        def encode_catalog(self, catalog: Catalog) -> np.ndarray:
+            return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    monkeypatch.setattr(text_module, "TextEncoder", Encoder)
+    catalog = Catalog.from_frame(pl.DataFrame({"item_id": [f"i{row}" for row in range(44)]}))
+    rows = []
+    for user in range(120):
+        first = 2 * (user % 2)
+        for half in (first, first + 1):
+            rows += [(f"u{user}", f"i{11 * half + item}", item, 5.0) for item in rng.permutation(10)[:2].tolist()]
+    return catalog, log(*rows), kind
+
+
+def test_ridge_knows_the_company_of_a_new_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, events, kind = world_of_partners(monkeypatch)
+    new = [f"i{11 * number + 10}" for number in range(4)]
+    own = {number: log(("n", f"i{11 * number}", 1, 5.0)) for number in range(4)}
+    ridge, text = TextRidge(regularisation=5.0).fit(catalog, events), WhitenedTextKNN().fit(catalog, events)
+    for number, history in own.items():
+        partner = number ^ 1
+        assert kind[catalog.rows(new)].tolist() == [0, 1, 2, 3]
+        assert ridge.score(history, new)[0].argmax() == partner
+        assert text.score(history, new)[0].argmax() == number, "text alone finds the same words"
+        # A new item in the history speaks for what goes with it, known and new.
+        only_new = ridge.score(log(("n", new[number], 1, 5.0)), catalog.item_ids)[0]
+        assert only_new[catalog.rows(new)].argmax() == partner
+
+
+def test_ridge_is_ease_where_items_are_known_and_solves_its_equation(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, events, _ = world_of_partners(monkeypatch)
+    fitted = TextRidge(regularisation=5.0, ridge=3.0).fit(catalog, events)
+    weights, vectors, warm = fitted._weights, fitted._vectors, np.arange(44) % 11 < 10
+    known = [f"i{row}" for row in np.flatnonzero(warm)]
+    assert_array_equal(fitted.score(events, known), EASE(regularisation=5.0).fit(catalog, events).score(events, known))
+    design = np.concatenate([vectors[warm], np.sqrt(3.0) * np.eye(8)])
+    target = np.concatenate([weights[np.ix_(warm, warm)].T, np.zeros((8, 40))])
+    columns = vectors[~warm] @ np.linalg.lstsq(design, target, rcond=None)[0]  # [new, warm]
+    history = log(("n", "i3", 1, 5.0), ("n", "i25", 2, 5.0))
+    rows = np.searchsorted(np.flatnonzero(warm), [3, 25])
+    new = [f"i{row}" for row in np.flatnonzero(~warm)]
+    assert_allclose(fitted.score(history, new)[0], columns[:, rows].sum(axis=1), atol=1e-5)
 
 
 @pytest.fixture(params=list(BASELINES))

@@ -1,5 +1,6 @@
 """`recllm.evaluate`: what may be given, what comes back, and what is refused."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,15 @@ import pytest
 import recllm
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
+from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ConfigError
+from recllm.evaluate import methods
+from recllm.evaluate.arms import Arm, Ranked
+from recllm.evaluate.baselines import Baseline
 from recllm.evaluate.run import evaluate
+from recllm.evaluate.scorers import rank_arm
+from recllm.evaluate.text_baselines import TextMean
+from recllm.evaluate.tuning import Tuned, tune
 from recllm.testing import ToyShop
 
 COLUMNS = ["protocol", "dataset", "fold", "seed", "method", "shots"]
@@ -147,3 +155,33 @@ def test_the_report_says_how_it_was_made(toy: ToyShop, tmp_path: Path) -> None:
     assert len(split["fingerprint"]) == 64
     assert (tmp_path / "split.json").is_file()
     assert set(report.to_pandas().dataset) == {"toy"}
+
+
+def test_settings_for_new_items_are_chosen_on_rehearsed_ones(
+    toy: ToyShop, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods, "TextEncoderConfig", lambda: TextEncoderConfig(backbone=str(tiny)))
+    asked: dict[str, int | None] = {}
+
+    def tuned(name: str, catalog: Catalog, fitting: Interactions, validation: Sequence[Arm], **rest: Any) -> Tuned:
+        rehearsed = all(arm.candidates is not None for arm in validation)
+        monkeypatch.setattr(TextMean, "choices", classmethod(lambda cls: [{"window": 5 if rehearsed else 10}]))
+        return tune(name, catalog, fitting, validation, **rest)
+
+    def ranked(name: str, baseline: Baseline, arm: Arm, catalog: Catalog) -> Ranked:
+        if name == "text mean":
+            asked[arm.protocol] = baseline.window
+        return rank_arm(name, baseline, arm, catalog)
+
+    monkeypatch.setattr(methods, "tune", tuned)
+    monkeypatch.setattr(methods, "rank_arm", ranked)
+    report = evaluate(
+        None, toy.catalog, toy.events, protocol="cold", shots=(1, 3), baselines=["text mean", "popularity"]
+    )
+    assert asked == {
+        f"cold: {user} user, {item} item": 5 if item == "new" else 10
+        for user in ("known", "new")
+        for item in ("known", "new")
+    }
+    assert report.about["methods"]["text mean"][0]["for new items"]["chosen"]["window"] == 5
+    assert "for new items" not in report.about["methods"]["popularity"][0], "it cannot tell new items apart"

@@ -283,3 +283,22 @@ def test_a_place_that_cannot_be_written_is_refused(toy: ToyShop, tmp_path: Path)
     (tmp_path / "file").write_text("here")
     with pytest.raises(DataError, match="cannot write the split to"):
         split_of(toy).save(tmp_path / "file")
+
+
+# --- rehearsal -------------------------------------------------------------------------------------------------------
+
+
+def test_new_items_are_rehearsed_with_items_that_training_knows(toy: ToyShop) -> None:
+    split = split_of(toy, "cold")
+    fitting, arms = split.rehearsal()
+    known = set(split.fitting.item_rows(toy.catalog))
+    held = np.flatnonzero(arms[0].candidates)
+    assert len(held) == round(0.15 * len(known))
+    assert set(held) <= known, "so no item that is asked for as new"
+    assert set(fitting.item_rows(toy.catalog)) == known - set(held)
+    assert set(fitting.user_ids) <= set(split.fitting.user_ids)
+    for arm, validation in zip(arms, split.validation, strict=True):
+        assert arm.candidates is arms[0].candidates
+        assert arm.query is validation.query
+    other, _ = replace(split, seed=split.seed + 1).rehearsal()
+    assert set(other.item_rows(toy.catalog)) != set(fitting.item_rows(toy.catalog)), "which ones depends on the seed"
