@@ -41,7 +41,7 @@ class RetrievalConfig:
     neighbours: int = 256
     regularisation: tuple[float, ...] = (50.0, 200.0, 800.0)
     shrinkage: float = 10.0
-    half_lives: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    half_lives: tuple[float, ...] = (0.05, 0.1)
 
     def __post_init__(self) -> None:
         if self.per_channel < 1 or self.neighbours < 1:
