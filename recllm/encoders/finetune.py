@@ -1,0 +1,354 @@
+"""Fine-tuning the text encoder on a catalog: texts of items that the same people like move together.
+
+Pairs of texts, a LoRA on the last blocks, and the contrastive loss of sentence-transformers, taken in the whitened
+space in which recllm compares texts: whitening anew afterwards would undo whatever a linear map can learn. An adapter
+is kept only if it pays on users, and for items, that training has not seen.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
+from torch import nn
+
+from recllm.data.catalog import Catalog
+from recllm.data.histories import Histories
+from recllm.data.tasks import Tasks
+from recllm.encoders.last_blocks import Activations, LastBlocks, blocks_of
+from recllm.encoders.pair_training import Whitened, agreed, is_first_process, train_on_pairs, training_arguments
+from recllm.encoders.text import TextEncoder, Whitening, describe_items
+from recllm.encoders.text_adapter import TextAdapter
+from recllm.encoders.text_figures import TextFigures, pays_off, restricted
+from recllm.encoders.train import evaluating
+from recllm.errors import BackboneError, ConfigError
+from recllm.options import TrainOptions
+
+ACTIVATIONS_SHARE = 0.5
+"""Part of the time for computing activations at most; what it does not suffice for is not learned from."""
+
+EMBED_BATCH = 64
+
+LEAST_COMMON = 2
+"""Users in common that two items need to be a pair."""
+
+
+@final
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Fine-tuning on catalog text.
+
+    Attributes:
+        blocks: How many of the encoder's last blocks learn; the lower ones run once for each text.
+        lora_rank: Rank of the LoRA on their linear layers.
+        lora_alpha: Its scale is `lora_alpha / lora_rank`.
+        items: Items to learn from at most, those with most events; all others profit from what was learned.
+        pairs: Pairs to read at most.
+        epochs: Times at most that a small catalog's pairs are read.
+        neighbours: Pairs of each item: with those that the same people like, by cosine.
+        titles: Share of pairs of a title with its item's whole text, where texts say more than titles.
+        batch_pairs: Pairs per step; every other pair's texts are the negatives.
+        tokens: Tokens of a text that a step reads, drawn anew each time.
+        learning_rate: At its peak.
+        scale: Inverse temperature of the softmax over whitened cosines.
+        held_out: Share of items that are in no pair, to see what fine-tuning does to new items.
+        looks: Times that the adapter is measured on validation users; the best state is kept.
+        cached_mb: Memory for activations, in MB.
+    """
+
+    blocks: int = 1
+    lora_rank: int = 16
+    lora_alpha: float = 32.0
+    items: int = 5000
+    pairs: int = 15000
+    epochs: int = 10
+    neighbours: int = 8
+    titles: float = 0.1
+    batch_pairs: int = 128
+    tokens: int = 48
+    learning_rate: float = 2e-3
+    scale: float = 10.0
+    held_out: float = 0.15
+    looks: int = 4
+    cached_mb: int = 1000
+
+    def __post_init__(self) -> None:
+        counts = (self.blocks, self.lora_rank, self.items, self.epochs, self.neighbours, self.looks, self.cached_mb)
+        if min(counts) < 1 or min(self.batch_pairs, self.pairs) < 2 or self.tokens < 4:
+            raise ConfigError("finetuning: counts must be at least 1, pairs at least 2 and tokens at least 4.")
+        if not 0.0 < self.held_out < 1.0 or not 0.0 <= self.titles < 1.0:
+            raise ConfigError("finetuning.held_out and finetuning.titles are shares and lie in (0, 1) and [0, 1).")
+
+
+@final
+@dataclass
+class FinetuneLog:
+    """What fine-tuning saw; part of the card.
+
+    Attributes:
+        points: (step, training loss since the last one, NDCG@10 of text alone) at each look; step 0 is the frozen one.
+        verdict: Fine-tuned or kept frozen, with the figures.
+        stopped: Why training ended.
+        seconds: How long it took.
+    """
+
+    points: list[tuple[int, float | None, float]] = field(default_factory=list)
+    verdict: str = ""
+    stopped: str = ""
+    seconds: float = 0.0
+
+
+@final
+@dataclass(frozen=True)
+class TunedText:
+    """An adapter that pays.
+
+    Attributes:
+        adapter: For the text encoder.
+        whitening: Statistics of the frozen vectors; the adapter was trained to be used with them.
+        rows: Catalog rows whose vectors are known already.
+        vectors: float32 [rows, dim], unit vectors.
+    """
+
+    adapter: TextAdapter
+    whitening: Whitening
+    rows: Int[np.ndarray, "rows"]
+    vectors: Float[np.ndarray, "rows dim"]
+
+    def complete(self, encoder: TextEncoder, catalog: Catalog, **how: Any) -> Float[np.ndarray, "items dim"]:
+        """One vector per item: the known ones, and the others from the fine-tuned encoder (`how` as for `encode`)."""
+        others = np.setdiff1d(np.arange(len(catalog)), self.rows)
+        described = describe_items(catalog, encoder.prompt)
+        vectors = np.zeros((len(catalog), self.vectors.shape[1]), dtype=np.float32)
+        vectors[self.rows] = self.vectors
+        if len(others):
+            vectors[others] = encoder.encode([described[row] for row in others], **how)
+        return vectors
+
+
+def liked_together(likes: sparse.csr_array, neighbours: int) -> Int[np.ndarray, "pairs 2"]:
+    """Each item with those that the same people like: the nearest by cosine, which does not favour the popular.
+
+    Args:
+        likes: float32 [users, items], 0 or 1.
+        neighbours: Pairs per item at most.
+    """
+    common = (likes.T @ likes).toarray()
+    counts = common.diagonal().copy()
+    np.fill_diagonal(common, 0)
+    common[common < LEAST_COMMON] = 0
+    cosine = common / np.sqrt(np.maximum(np.outer(counts, counts), 1))
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :neighbours]
+    first = np.repeat(np.arange(len(cosine)), nearest.shape[1])
+    pairs = np.stack([first, nearest.ravel()], axis=1)
+    return pairs[cosine[pairs[:, 0], pairs[:, 1]] > 0].astype(np.int64)
+
+
+@final
+class TextTuner:
+    """Fine-tunes a text encoder and decides whether that pays.
+
+    Args:
+        encoder: The frozen encoder.
+        catalog: Items.
+        histories: Training users.
+        validation: Tasks of users who are not among them.
+        config: Hyper-parameters.
+        options: Run options.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        catalog: Catalog,
+        histories: Histories,
+        validation: Tasks,
+        config: FinetuneConfig,
+        options: TrainOptions,
+    ) -> None:
+        self.encoder, self.catalog, self.config, self.options = encoder, catalog, config, options
+        self.histories, self.validation = histories, validation
+        self.log = FinetuneLog()
+        self.rng = np.random.default_rng(options.seed)
+
+    def run(self, seconds: float | None = None) -> TunedText | None:
+        """Train until the pairs or the seconds are used up; None if the frozen encoder is the better one.
+
+        Raises:
+            BackboneError: The backbone's last blocks cannot be trained by themselves.
+        """
+        begin = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                return self._run(training_arguments(self.config, self.options, folder), begin, seconds)
+        except KeyboardInterrupt:
+            self._keep_frozen("interrupted before anything was learned")
+            return None
+        finally:
+            self._say(1.0)
+            self.log.seconds = time.monotonic() - begin
+
+    def _run(self, arguments: Any, begin: float, seconds: float | None) -> TunedText | None:
+        rows, held_out = self._choose()
+        described = describe_items(self.catalog, self.encoder.prompt)
+        texts, titles = [described[row] for row in rows], self._titles(rows[~held_out], described)
+        if not len(restricted(self.validation, rows, len(self.catalog))):
+            self._keep_frozen("there is nobody to measure on")
+            return None
+        if len(self._pairs(rows, held_out, texts)) < 2:
+            self._keep_frozen("no items are liked by the same people")
+            return None
+        model = self.encoder.load(str(self.options.torch_device()))
+        activations = Activations.compute(
+            model,
+            [*texts, *titles],
+            self.config.blocks,
+            most_bytes=1e6 * self.config.cached_mb,
+            seconds=None if seconds is None else ACTIVATIONS_SHARE * seconds,
+            progress=lambda done, total: self._say(ACTIVATIONS_SHARE * done / total),
+        )
+        known = agreed(len(activations))
+        rows, held_out, texts = rows[:known], held_out[:known], texts[:known]
+        titles = dict(list(titles.items())[: max(0, known - len(texts))])
+        pairs = self._pairs(rows, held_out, texts, titles)
+        warm = np.isin(rows, self.histories.item_rows)
+        frozen = activations.vectors[: len(rows)]
+        whitening = Whitening.fit(frozen[warm & ~held_out], self.encoder.config.shrinkage)
+        tail = self._tail(model, activations, [*texts, *titles], whitening)
+        best = _Best(restricted(self.validation, rows, len(self.catalog)), held_out, whitening, frozen)
+        self.log.points.append((0, None, best.figures.means()["NDCG@10"]))
+
+        def look(step: int, loss: float) -> None:
+            figures = best.offer(_embed(tail, texts, activations), model.transformers_model)
+            self.log.points.append((step, loss, figures.means()["NDCG@10"]))
+
+        left = None if seconds is None else seconds - (time.monotonic() - begin)
+        try:
+            self.log.stopped = train_on_pairs(
+                tail, pairs, self.config, arguments, look, lambda part: self._say(0.5 + 0.5 * part), left
+            )
+        except KeyboardInterrupt:
+            self.log.stopped = "interrupted; the best state so far is kept"
+        pays, figures = pays_off(best.frozen, best.figures)
+        if best.adapter is None or not pays:
+            self._keep_frozen(figures)
+            return None
+        self.log.verdict = f"fine-tuned: {figures}"
+        return TunedText(best.adapter, whitening, rows, best.vectors)
+
+    def _keep_frozen(self, reason: str) -> None:
+        self.log.verdict = f"kept frozen: {reason}"
+
+    def _choose(self) -> tuple[Int[np.ndarray, "rows"], Bool[np.ndarray, "rows"]]:
+        """The items with most events, and which of them are in no pair."""
+        events = np.bincount(self.histories.item_rows, minlength=len(self.catalog))
+        rows = np.argsort(-events, kind="stable")[: self.config.items]
+        return rows, (self.rng.random(len(rows)) < self.config.held_out) & (events[rows] > 0)
+
+    def _titles(self, rows: np.ndarray, described: list[str]) -> dict[str, str]:
+        """Title -> whole text of some items that have a text besides their title."""
+        longer = [row for row in rows.tolist() if self.catalog.frame["text"][row]]
+        chosen = self.rng.permutation(longer)[: round(self.config.titles * self.config.pairs)]
+        return {self.catalog.titles[row]: described[row] for row in chosen.tolist()}
+
+    def _pairs(
+        self, rows: np.ndarray, held_out: np.ndarray, texts: list[str], titles: Mapping[str, str] = MappingProxyType({})
+    ) -> list[tuple[str, str]]:
+        """Texts that belong together, in random order."""
+        place = np.full(len(self.catalog), -1, dtype=np.int64)
+        place[rows[~held_out]] = np.flatnonzero(~held_out)
+        liked = (self.histories.signals > 0) & (place[self.histories.item_rows] >= 0)
+        users, items = self.histories.user_rows[liked], place[self.histories.item_rows[liked]]
+        shape = (len(self.histories), len(rows))
+        likes = sparse.csr_array((np.ones(len(users), dtype=np.float32), (users, items)), shape)
+        likes.sum_duplicates()
+        likes.data[:] = 1.0
+        together = self.rng.permutation(liked_together(likes, self.config.neighbours))
+        pairs = [(texts[first], texts[second]) for first, second in together[: self.config.pairs - len(titles)]]
+        pairs = [(first, second) for first, second in pairs if first != second] + list(titles.items())
+        return [pairs[place] for place in self.rng.permutation(len(pairs))]
+
+    def _tail(self, model: Any, activations: Activations, texts: list[str], whitening: Whitening) -> Any:
+        """The encoder from the last blocks on, with a fresh LoRA in them."""
+        import peft
+        from sentence_transformers import SentenceTransformer
+
+        config, transformer = self.config, model.transformers_model
+        last = LastBlocks(transformer, activations, texts, config.blocks, config.tokens, self.options.seed)
+        tail = SentenceTransformer(modules=[last, *list(model)[1:], Whitened(whitening)], device=str(model.device))
+        few = texts[:8]
+        if not np.allclose(_embed(tail, few, activations), activations.vectors[: len(few)], atol=1e-3):
+            raise BackboneError(
+                f"the last blocks of {self.encoder.backbone.name!r} cannot be run by themselves, so it cannot be "
+                "fine-tuned; use finetune='none' or another backbone."
+            )
+        transformer.requires_grad_(False)
+        torch.manual_seed(self.options.seed)
+        transformer.add_adapter(
+            peft.LoraConfig(
+                r=config.lora_rank,
+                lora_alpha=config.lora_alpha,
+                target_modules=_linear_layers(transformer),
+                base_model_name_or_path=self.encoder.backbone.name,
+                task_type="FEATURE_EXTRACTION",
+            )
+        )
+        return tail
+
+    def _say(self, part: float) -> None:
+        if self.options.progress is not None and is_first_process():
+            note = f"NDCG@10 {self.log.points[-1][2]:.3f}" if self.log.points else ""
+            self.options.progress("learn the words", part, 1.0, note)
+
+
+@final
+class _Best:
+    """The best state that was seen, beside the frozen one."""
+
+    def __init__(
+        self, tasks: Tasks, held_out: Bool[np.ndarray, "rows"], whitening: Whitening, frozen: np.ndarray
+    ) -> None:
+        self.tasks, self.held_out, self.whitening = tasks, held_out, whitening
+        self.frozen = self.figures = self._measure(frozen)
+        self.adapter: TextAdapter | None = None
+        self.vectors = frozen
+
+    def _measure(self, vectors: np.ndarray) -> TextFigures:
+        return TextFigures.measure(self.whitening(vectors), self.tasks, self.held_out)
+
+    def offer(self, vectors: np.ndarray, transformer: Any) -> TextFigures:
+        """Take this state if it is better than all before."""
+        figures = self._measure(vectors)
+        if figures.value > self.figures.value:
+            self.figures, self.vectors, self.adapter = figures, vectors, TextAdapter.of(transformer)
+        return figures
+
+
+def _linear_layers(transformer: nn.Module) -> list[str]:
+    """Full names of the linear layers inside the blocks that are left."""
+    blocks = blocks_of(transformer)
+    (prefix,) = [name for name, module in transformer.named_modules() if module is blocks]
+    return [
+        name
+        for name, module in transformer.named_modules()
+        if name.startswith(f"{prefix}.") and isinstance(module, nn.Linear)
+    ]
+
+
+def _embed(tail: Any, texts: list[str], activations: Activations) -> Float[np.ndarray, "texts dim"]:
+    """Unit vectors of the first `texts`, without whitening."""
+    order = np.argsort(np.diff(activations.offsets)[: len(texts)], kind="stable")
+    vectors = np.zeros((len(texts), activations.vectors.shape[1]), dtype=np.float32)
+    with evaluating(tail):
+        for start in range(0, len(order), EMBED_BATCH):
+            rows = order[start : start + EMBED_BATCH]
+            features = tail.preprocess([texts[row] for row in rows])
+            features = {name: value.to(tail.device) for name, value in features.items()}
+            vectors[rows] = tail(features)["text_embedding"].cpu().numpy()
+    return vectors
