@@ -114,12 +114,14 @@ class TunedText:
         whitening: Statistics of the frozen vectors; the adapter was trained to be used with them.
         rows: Catalog rows whose vectors are known already.
         vectors: float32 [rows, dim], unit vectors.
+        held_out: Which of them were in no pair.
     """
 
     adapter: TextAdapter
     whitening: Whitening
     rows: Int[np.ndarray, "rows"]
     vectors: Float[np.ndarray, "rows dim"]
+    held_out: Bool[np.ndarray, "rows"]
 
     def complete(self, encoder: TextEncoder, catalog: Catalog, **how: Any) -> Float[np.ndarray, "items dim"]:
         """One vector per item: the known ones, and the others from the fine-tuned encoder (`how` as for `encode`)."""
@@ -240,7 +242,7 @@ class TextTuner:
             self._keep_frozen(figures)
             return None
         self.log.verdict = f"fine-tuned: {figures}"
-        return TunedText(best.adapter, whitening, rows, best.vectors)
+        return TunedText(best.adapter, whitening, rows, best.vectors, held_out)
 
     def _keep_frozen(self, reason: str) -> None:
         self.log.verdict = f"kept frozen: {reason}"
