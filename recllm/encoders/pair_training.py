@@ -66,11 +66,11 @@ def training_arguments(config: "FinetuneConfig", options: TrainOptions, folder: 
     return arguments
 
 
-def agreed(value: Any) -> Any:
-    """The first process's value in all of them, so that clocks that differ do not part them."""
-    from accelerate.utils import broadcast_object_list
+def agreed(value: int) -> int:
+    """The least of all processes' values, so that clocks that differ do not part them."""
+    from accelerate.utils import gather_object
 
-    return broadcast_object_list([value])[0]
+    return int(min(gather_object([value])))
 
 
 def is_first_process() -> bool:
