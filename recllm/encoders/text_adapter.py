@@ -48,6 +48,24 @@ class TextAdapter:
         parts = [part for name, array in sorted(self.weights.items()) for part in (name, array)]
         return fingerprint(json.dumps(dict(self.config), sort_keys=True), *parts)
 
+    def scaled(self, strength: float) -> "TextAdapter":
+        """The same adapter with a share of its effect on the weights."""
+        return TextAdapter(
+            self.config,
+            {
+                name: array * np.float32(strength) if ".lora_B." in name else array
+                for name, array in self.weights.items()
+            },
+        )
+
+    def put_on(self, transformer: Any) -> None:
+        """Set the weights of a model that carries an adapter of the same shape."""
+        import peft
+        import torch
+
+        state = {name.removeprefix(PREFIX): torch.from_numpy(np.array(a)) for name, a in self.weights.items()}
+        peft.set_peft_model_state_dict(transformer, state)
+
     def load_into(self, model: Any) -> None:
         """Put the adapter on a `SentenceTransformer`, in place.
 
