@@ -7,15 +7,13 @@ is kept only if it pays on users, and for items, that training has not seen.
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import sparse
 from torch import nn
 
 from recllm.data.catalog import Catalog
@@ -26,6 +24,7 @@ from recllm.encoders.pair_training import Whitened, agreed, is_first_process, tr
 from recllm.encoders.text import TextEncoder, Whitening, describe_items
 from recllm.encoders.text_adapter import TextAdapter
 from recllm.encoders.text_figures import TextFigures, pays_off, restricted
+from recllm.encoders.text_pairs import Material
 from recllm.encoders.train import evaluating
 from recllm.errors import BackboneError, ConfigError
 from recllm.options import TrainOptions
@@ -37,9 +36,6 @@ EMBED_BATCH = 64
 
 STRENGTHS = (0.25, 0.5, 1.0)
 """Parts of the way from the frozen weights to the tuned ones that are tried."""
-
-LEAST_COMMON = 2
-"""Users in common that two items need to be a pair."""
 
 
 @final
@@ -137,24 +133,6 @@ class TunedText:
         return vectors
 
 
-def liked_together(likes: sparse.csr_array, neighbours: int) -> Int[np.ndarray, "pairs 2"]:
-    """Each item with those that the same people like: the nearest by cosine, which does not favour the popular.
-
-    Args:
-        likes: float32 [users, items], 0 or 1.
-        neighbours: Pairs per item at most.
-    """
-    common = (likes.T @ likes).toarray()
-    counts = common.diagonal().copy()
-    np.fill_diagonal(common, 0)
-    common[common < LEAST_COMMON] = 0
-    cosine = common / np.sqrt(np.maximum(np.outer(counts, counts), 1))
-    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :neighbours]
-    first = np.repeat(np.arange(len(cosine)), nearest.shape[1])
-    pairs = np.stack([first, nearest.ravel()], axis=1)
-    return pairs[cosine[pairs[:, 0], pairs[:, 1]] > 0].astype(np.int64)
-
-
 @final
 class TextTuner:
     """Fine-tunes a text encoder and decides whether that pays.
@@ -200,89 +178,77 @@ class TextTuner:
             self.log.seconds = time.monotonic() - begin
 
     def _run(self, arguments: Any, begin: float, seconds: float | None) -> TunedText | None:
-        rows, held_out = self._choose()
-        described = describe_items(self.catalog, self.encoder.prompt)
-        texts, titles = [described[row] for row in rows], self._titles(rows[~held_out], described)
-        if not len(restricted(self.validation, rows, len(self.catalog))):
-            self._keep_frozen("there is nobody to measure on")
-            return None
-        if len(self._pairs(rows, held_out, texts)) < 2:
-            self._keep_frozen("no items are liked by the same people")
+        config = self.config
+        material = Material.choose(self.catalog, self.encoder.prompt, self.histories, config, self.rng)
+        if not self._suffices(material):
             return None
         model = self.encoder.load(str(self.options.torch_device()))
         activations = Activations.compute(
             model,
-            [*texts, *titles],
-            self.config.blocks,
-            most_bytes=1e6 * self.config.cached_mb,
+            material.texts,
+            config.blocks,
+            most_bytes=1e6 * config.cached_mb,
             seconds=None if seconds is None else ACTIVATIONS_SHARE * seconds,
             progress=lambda done, total: self._say(ACTIVATIONS_SHARE * done / total),
         )
-        known = agreed(len(activations))
-        rows, held_out, texts = rows[:known], held_out[:known], texts[:known]
-        titles = dict(list(titles.items())[: max(0, known - len(texts))])
-        pairs = self._pairs(rows, held_out, texts, titles)
-        warm = np.isin(rows, self.histories.item_rows)
-        frozen = activations.vectors[: len(rows)]
-        whitening = Whitening.fit(frozen[warm & ~held_out], self.encoder.config.shrinkage)
-        tail = self._tail(model, activations, [*texts, *titles], whitening)
-        best = _Best(restricted(self.validation, rows, len(self.catalog)), held_out, whitening, frozen)
+        material = material.first(agreed(len(activations)))
+        if not self._suffices(material):
+            return None
+        frozen = activations.vectors[: len(material.rows)]
+        learned_from = np.isin(material.rows, self.histories.item_rows) & ~material.held_out
+        whitening = Whitening.fit(frozen[learned_from], self.encoder.config.shrinkage)
+        tail = self._tail(model, activations, material.texts, whitening)
+        best = _Best(self._tasks(material), material.held_out, whitening, frozen)
         self.log.points.append((0, None, best.figures.means()["NDCG@10"]))
 
+        def embed() -> np.ndarray:
+            return _embed(tail, material.items, activations)
+
         def look(step: int, loss: float) -> None:
-            figures = best.offer(_embed(tail, texts, activations), model.transformers_model)
+            figures = best.offer(embed(), model.transformers_model)
             self.log.points.append((step, loss, figures.means()["NDCG@10"]))
 
+        pairs = material.pairs(self.histories, config, self.rng)
         left = None if seconds is None else seconds - (time.monotonic() - begin)
+        rest = 1 - ACTIVATIONS_SHARE
         try:
             self.log.stopped = train_on_pairs(
-                tail, pairs, self.config, arguments, look, lambda part: self._say(0.5 + 0.5 * part), left
+                tail, pairs, config, arguments, look, lambda part: self._say(ACTIVATIONS_SHARE + rest * part), left
             )
         except KeyboardInterrupt:
             self.log.stopped = "interrupted; the best state so far is kept"
+        return self._decide(best, model.transformers_model, embed, material)
+
+    def _tasks(self, material: Material) -> Tasks:
+        return restricted(self.validation, material.rows, len(self.catalog))
+
+    def _suffices(self, material: Material) -> bool:
+        """Whether there is something to learn and somebody to measure on; if not, says so."""
+        if not len(self._tasks(material)):
+            self._keep_frozen("there is nobody to measure on")
+        elif not len(material.together(self.histories, self.config)):
+            self._keep_frozen("no two items are liked by the same people")
+        else:
+            return True
+        return False
+
+    def _decide(
+        self, best: "_Best", transformer: Any, embed: Callable[[], np.ndarray], material: Material
+    ) -> TunedText | None:
         adapter, vectors = best.adapter, best.vectors
         if adapter is not None and best.strength < 1.0:  # mixed vectors stood for mixed weights; now those themselves
             adapter = adapter.scaled(best.strength)
-            adapter.put_on(model.transformers_model)
-            vectors = _embed(tail, texts, activations)
+            adapter.put_on(transformer)
+            vectors = embed()
         pays, figures = pays_off(best.frozen, best.measure(vectors))
         if adapter is None or not pays:
             self._keep_frozen(figures)
             return None
         self.log.verdict = f"fine-tuned at {best.strength:.0%} strength: {figures}"
-        return TunedText(adapter, whitening, rows, vectors, held_out)
+        return TunedText(adapter, best.whitening, material.rows, vectors, material.held_out)
 
     def _keep_frozen(self, reason: str) -> None:
         self.log.verdict = f"kept frozen: {reason}"
-
-    def _choose(self) -> tuple[Int[np.ndarray, "rows"], Bool[np.ndarray, "rows"]]:
-        """The items with most events, and which of them are in no pair."""
-        events = np.bincount(self.histories.item_rows, minlength=len(self.catalog))
-        rows = np.argsort(-events, kind="stable")[: self.config.items]
-        return rows, (self.rng.random(len(rows)) < self.config.held_out) & (events[rows] > 0)
-
-    def _titles(self, rows: np.ndarray, described: list[str]) -> dict[str, str]:
-        """Title -> whole text of some items that have a text besides their title."""
-        longer = [row for row in rows.tolist() if self.catalog.frame["text"][row]]
-        chosen = self.rng.permutation(longer)[: round(self.config.titles * self.config.pairs)]
-        return {self.catalog.titles[row]: described[row] for row in chosen.tolist()}
-
-    def _pairs(
-        self, rows: np.ndarray, held_out: np.ndarray, texts: list[str], titles: Mapping[str, str] = MappingProxyType({})
-    ) -> list[tuple[str, str]]:
-        """Texts that belong together, in random order."""
-        place = np.full(len(self.catalog), -1, dtype=np.int64)
-        place[rows[~held_out]] = np.flatnonzero(~held_out)
-        liked = (self.histories.signals > 0) & (place[self.histories.item_rows] >= 0)
-        users, items = self.histories.user_rows[liked], place[self.histories.item_rows[liked]]
-        shape = (len(self.histories), len(rows))
-        likes = sparse.csr_array((np.ones(len(users), dtype=np.float32), (users, items)), shape)
-        likes.sum_duplicates()
-        likes.data[:] = 1.0
-        together = self.rng.permutation(liked_together(likes, self.config.neighbours))
-        pairs = [(texts[first], texts[second]) for first, second in together[: self.config.pairs - len(titles)]]
-        pairs = [(first, second) for first, second in pairs if first != second] + list(titles.items())
-        return [pairs[place] for place in self.rng.permutation(len(pairs))]
 
     def _tail(self, model: Any, activations: Activations, texts: list[str], whitening: Whitening) -> Any:
         """The encoder from the last blocks on, with a fresh LoRA in them."""
@@ -370,7 +336,7 @@ def _linear_layers(transformer: nn.Module) -> list[str]:
     ]
 
 
-def _embed(tail: Any, texts: list[str], activations: Activations) -> Float[np.ndarray, "texts dim"]:
+def _embed(tail: Any, texts: Sequence[str], activations: Activations) -> Float[np.ndarray, "texts dim"]:
     """Unit vectors of the first `texts`, without whitening."""
     order = np.argsort(np.diff(activations.offsets)[: len(texts)], kind="stable")
     vectors = np.zeros((len(texts), activations.vectors.shape[1]), dtype=np.float32)
