@@ -90,9 +90,9 @@ def card(config: RecommenderConfig, model: Model, report: FitReport) -> str:
     curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
     return f"""# A recllm recommender
 
-Items by text (`{config.text.backbone}`, {"fine-tuned" if model.text_adapter else "frozen"}, prompt
-`{config.text.prompt}`), histories by the first {config.history.depth}
-block(s) of the same transformer, {"users by LoRA adapters of their own" if model.learner else "no adaptation"}.
+Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.backbone}`, prompt
+`{config.text.prompt}`), histories by the first {config.history.depth} block(s) of the same transformer,
+{"users by LoRA adapters of their own" if model.learner else "no adaptation"}.
 
 Users' adapters are functions of their own events. The shared weights were shaped by all
 {report.counts.get("users", 0):,} training users; forgetting a user deletes their events here and not their part in
