@@ -14,7 +14,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
-from recllm.data.tasks import Tasks, make_tasks, split_users
+from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.encoders.train import BaseTrainer, BaseTrainingConfig
@@ -33,6 +33,9 @@ BASE_SHARE, ADAPTATION_SHARE = 0.75, 0.6
 
 FEWEST_HELD_OUT = 30
 """Users wanted for the head and for early stopping, as long as that is not more than a fifth of all."""
+
+WANTED_TASKS = 400
+"""Validation tasks; where users for early stopping are few, they are asked at earlier moments as well."""
 
 MOST_HELD_OUT = {"head": 1000, "stop": 400}
 """More users than this sharpen neither the head nor the validation figure, and are better trained on."""
@@ -147,7 +150,7 @@ class Fitter:
         self.base, self.reserved, stopping = (self.histories.of(users[parts[p]]) for p in ("base", "head", "stop"))
         if not len(self.base.item_rows):
             self.base = self.histories
-        self.validation: Tasks = make_tasks(stopping)
+        self.validation: Tasks = rolling_tasks(stopping, WANTED_TASKS)
         self.report.counts = {
             "items": len(self.catalog),
             "users": len(ids),

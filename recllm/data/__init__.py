@@ -6,7 +6,7 @@ from recllm.data.features import item_features, user_features
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions, load_demo
-from recllm.data.tasks import Tasks, make_tasks, split_users
+from recllm.data.tasks import Tasks, make_tasks, rolling_tasks, split_users
 
 __all__ = [
     "Catalog",
@@ -19,6 +19,7 @@ __all__ = [
     "load_demo",
     "make_histories",
     "make_tasks",
+    "rolling_tasks",
     "split_users",
     "user_features",
 ]

@@ -37,6 +37,11 @@ class Tasks:
         """The tasks' users: [tasks]."""
         return self.query.user_ids
 
+    def newest(self) -> "Tasks":
+        """Only the first task of each user, which is the newest in `rolling_tasks`."""
+        first = np.sort(np.unique(self.user_rows, return_index=True)[1])
+        return Tasks(self.support.of(first), self.query.of(first), self.user_rows[first], self.dropped)
+
 
 def split_users(user_ids: Sequence[str], fractions: Mapping[str, float], seed: int) -> dict[str, NDArray[np.int64]]:
     """Split users into disjoint groups by a hash of their ids; independent of their order.
@@ -108,3 +113,28 @@ def make_tasks(histories: Histories, query_size: int = 10) -> Tasks:
     }
     support, query = histories.drop_events(~in_query).of(keep), histories.drop_events(in_query).of(keep)
     return Tasks(support, query, keep, dropped)
+
+
+def rolling_tasks(histories: Histories, wanted: int, rounds: int = 4) -> Tasks:
+    """Tasks at several moments of each user: the newest query, the one before it, and so on.
+
+    One query per user makes a noisy figure where users are few; a user's earlier queries are asked as well until there
+    are enough.
+
+    Args:
+        histories: All events of the users.
+        wanted: Tasks after which no earlier moment is asked.
+        rounds: Moments per user at most.
+    """
+    tasks = [make_tasks(histories)]
+    while sum(map(len, tasks)) < wanted and len(tasks) < rounds and len(tasks[-1]):
+        tasks.append(make_tasks(tasks[-1].support))
+    owners = [tasks[0].user_rows]
+    for earlier in tasks[1:]:
+        owners.append(owners[-1][earlier.user_rows])
+    return Tasks(
+        Histories.concatenate([t.support for t in tasks]),
+        Histories.concatenate([t.query for t in tasks]),
+        np.concatenate(owners),
+        tasks[0].dropped,
+    )

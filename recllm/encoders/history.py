@@ -33,6 +33,8 @@ class HistoryEncoderConfig:
         lora_rank: Rank of the LoRA shared by all users.
         lora_alpha: Its scale is lora_alpha / lora_rank.
         dropout: On item vectors and inside the blocks while training.
+        event_dropout: Share of events that are blank while training, drawn per window between none and twice as many: a
+            history that is read from a part of it is not learned by heart.
         delta_bound: Longest id-delta, in units of an item vector's length; 0 leaves items to their text alone.
         delta_dropout: Share of items whose delta is hidden in a training step, so that text alone works for new items.
     """
@@ -44,6 +46,7 @@ class HistoryEncoderConfig:
     lora_rank: int = 16
     lora_alpha: int = 32
     dropout: float = 0.1
+    event_dropout: float = 0.0
     delta_bound: float = 0.5
     delta_dropout: float = 0.2
 
@@ -52,6 +55,8 @@ class HistoryEncoderConfig:
             raise ConfigError("history.depth, max_events and lora_rank must be at least 1, and width at least 8.")
         if self.delta_bound < 0 or not 0 <= self.delta_dropout < 1 or not 0 <= self.dropout < 1:
             raise ConfigError("history.delta_bound must be ≥ 0; delta_dropout and dropout lie in [0, 1).")
+        if not 0 <= self.event_dropout <= 0.5:
+            raise ConfigError(f"history.event_dropout lies in [0, 0.5]; got {self.event_dropout}.")
 
     @classmethod
     def from_depth(cls, depth: int) -> "HistoryEncoderConfig":
@@ -173,7 +178,7 @@ class HistoryEncoder(nn.Module):
 
     def read(self, batch: EventBatch, items: Float[Tensor, "items width"]) -> Float[Tensor, "users T width"]:
         """Hidden states of the last block, before the readout."""
-        events = self.dropout(items[batch.item_rows]) + self.feedback(batch.tokens)
+        events = self._blanked(self.dropout(items[batch.item_rows])) + self.feedback(batch.tokens)
         start = self.start.expand(len(events), 1, -1)
         positions = nn.functional.pad(batch.blocks, (1, 0)).clamp(max=self._last_position())
         states: Tensor = self.blocks(
@@ -182,6 +187,12 @@ class HistoryEncoder(nn.Module):
             position_ids=positions,
         ).last_hidden_state
         return states
+
+    def _blanked(self, events: Float[Tensor, "users T width"]) -> Float[Tensor, "users T width"]:
+        if not self.training or self.config.event_dropout == 0:
+            return events
+        share = 2 * self.config.event_dropout * torch.rand(len(events), 1, 1)
+        return events * (torch.rand(*events.shape[:2], 1) >= share)
 
     def _last_position(self) -> int:
         return int(self.blocks.config.max_position_embeddings) - 1

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, final
@@ -80,6 +80,50 @@ class TrainingLog:
     def best(self) -> float:
         """Validation NDCG@10 of the state that was kept."""
         return max((value for _, _, value in self.points), default=float("nan"))
+
+
+@final
+class Average:
+    """A running average of parameters in which later steps count more (Shamir & Zhang, arXiv 1212.1824).
+
+    Its window grows with the run, so that it fits runs of any length, and what it averages away is the noise of a rate
+    that is still high: a good model is there at any time.
+
+    Args:
+        parameters: What to average.
+    """
+
+    FADING = 1
+    """Weights grow with the step."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self.parameters = list(parameters)
+        self.mean = [parameter.detach().clone() for parameter in self.parameters]
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the present values in."""
+        self.steps += 1
+        weight = (self.FADING + 1) / (self.FADING + self.steps)
+        for mean, parameter in zip(self.mean, self.parameters, strict=True):
+            mean.lerp_(parameter, weight)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, the parameters hold the average."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for place, parameter in enumerate(self.parameters):
+            held = parameter.detach().clone()
+            parameter.copy_(self.mean[place])
+            self.mean[place] = held
 
 
 @final
@@ -248,6 +292,7 @@ class BaseTrainer:
 
     def _loop(self, log: TrainingLog, schedule: Schedule) -> None:
         optimiser = self._optimiser()
+        average = Average(parameter for group in optimiser.param_groups for parameter in group["params"])
         best: dict[str, Tensor] = {}
         losses: list[float] = []
         looks = 0
@@ -256,13 +301,15 @@ class BaseTrainer:
                 for group in optimiser.param_groups:
                     group["lr"] = group["peak"] * schedule.factor(step - 1)
                 losses.append(self._step(users, optimiser))
+                average.update()
                 over = schedule.progress(step) >= 1
                 if step % self.config.validate_every == 0 or over:
-                    value = self.validate()
                     looks += 1
-                    # Without anybody to validate on, the last state is the best guess.
-                    if not best or np.isnan(value) or value > log.best:
-                        log.best_step, best, looks = step, self._state(), 0
+                    with average.applied():
+                        value = self.validate()
+                        # Without anybody to validate on, the last state is the best guess.
+                        if not best or np.isnan(value) or value > log.best:
+                            log.best_step, best, looks = step, self._state(), 0
                     log.points.append((step, float(np.mean(losses)), value))
                     losses.clear()
                     if looks >= self.config.patience and not schedule.decaying and not over:

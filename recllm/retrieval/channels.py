@@ -1,7 +1,7 @@
 """The channels that bring candidates and that the ranking head weighs: each scores every item for every user."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -63,34 +63,60 @@ class RetrievalConfig:
 class Trend:
     """Popularity as it was at a moment: recent events count more.
 
+    After the end of the log nobody knows what is popular, and what was popular then says less the longer ago it is: it
+    fades towards the popularity of all times, by half in each half-life.
+
     Attributes:
         ends: Last timestamp of each bin [bins].
-        counts: float32 [bins, items], decayed counts of liked events up to the end of the bin before.
+        counts: float32 [bins + 1, items], decayed counts of liked events up to the end of the bin before.
+        total: float32 [items], liked events of all times.
+        half_life: Seconds of the newest half-life.
     """
 
     ends: np.ndarray
     counts: np.ndarray
+    total: np.ndarray
+    half_life: float
 
     @classmethod
     def fit(cls, histories: Histories, items: int, half_life: float = 0.1) -> "Trend":
         """Bins hold equally many liked events of `histories`; an event counts half after this share of them."""
         liked = histories.signals > 0
         times, rows = histories.timestamps[liked], histories.item_rows[liked]
+        total = np.bincount(rows, minlength=items).astype(np.float32)
         if not len(times):
-            return cls(np.zeros(1, dtype=np.int64), np.zeros((2, items), dtype=np.float32))
+            return cls(np.zeros(1, dtype=np.int64), np.zeros((2, items), dtype=np.float32), total, 1.0)
         ends = np.unique(np.quantile(times, np.linspace(0, 1, TREND_BINS + 1)[1:], method="lower"))
         fresh = np.zeros((len(ends) + 1, items), dtype=np.float32)
         np.add.at(fresh, (np.searchsorted(ends, times) + 1, rows), 1.0)
         memory = 0.5 ** (1 / (half_life * TREND_BINS))
         for bin_ in range(1, len(fresh)):
             fresh[bin_] += memory * fresh[bin_ - 1]
-        return cls(ends, fresh)
+        begun = np.quantile(times, max(1 - half_life, 0.0), method="lower")
+        return cls(ends, fresh, total, max(float(ends[-1] - begun), 1.0))
 
     def at(self, timestamps: np.ndarray) -> np.ndarray:
-        """float32 [moments, items]: events of bins that were over by then; outside of all data, the latest."""
+        """float32 [moments, items]: events of bins that were over by then; before all data, the latest."""
         over = np.searchsorted(self.ends, timestamps, side="right")
         latest = len(self.ends)
-        return self.counts[np.where((over == 0) | (over > latest), latest, over)]
+        counts = self.counts[np.where(over == 0, latest, over)]
+        late = np.flatnonzero(timestamps > self.ends[-1])
+        if len(late) and self.total.any():
+            fresh = 0.5 ** ((timestamps[late] - self.ends[-1]) / self.half_life)
+            usual = self.total * (self.counts[-1].sum() / self.total.sum())
+            counts[late] = usual + fresh[:, None].astype(np.float32) * (self.counts[-1] - usual)
+        return counts
+
+    @property
+    def end(self) -> int:
+        """When the log ends, unix seconds."""
+        return int(self.ends[-1])
+
+    def extended(self, items: int) -> "Trend":
+        """The same over a catalog that has grown to `items`; nobody took the new ones yet."""
+        fresh = items - len(self.total)
+        counts = np.pad(self.counts, ((0, 0), (0, fresh)))
+        return replace(self, counts=counts, total=np.pad(self.total, (0, fresh)))
 
 
 @final
@@ -137,18 +163,24 @@ class Channels:
             histories: What is known of the users.
             users: Their vectors.
             items: Item vectors.
-            asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends.
+            asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends or, where
+                they did something later, then.
         """
-        now = np.full(len(histories), np.iinfo(np.int64).max) if asked_at is None else asked_at
-        newest = now.copy()  # of whom nothing is known
         some = histories.lengths > 0
-        newest[some] = histories.timestamps[histories.offsets[1:][some] - 1]
+        newest = histories.timestamps[histories.offsets[1:][some] - 1]
+        if asked_at is None:
+            now = np.full(len(histories), self.trend.end)
+            now[some] = np.maximum(now[some], newest)
+        else:
+            now = asked_at
+        last_seen = now.copy()  # of whom nothing is known
+        last_seen[some] = newest
         raw = {
             "history": (users @ items.T) * torch.from_numpy(some).unsqueeze(1),
             "text": self.text_scores(binary_matrix(histories, len(items), liked_only=True)),
             "cooccurrence": cooccurrence_scores(self.cooccurrence, histories, liked_only=False),
             "popularity": torch.from_numpy(np.log1p(self.popularity)).expand(len(histories), -1),
-            "trend": torch.from_numpy(np.log1p(self.trend.at(newest))),
+            "trend": torch.from_numpy(np.log1p(self.trend.at(last_seen))),
             "recent": torch.from_numpy(np.log1p(self.trend.at(now))),
         }
         if self.liked is not None:
@@ -170,7 +202,7 @@ class Channels:
         return Channels(
             text=text,
             popularity=np.pad(self.popularity, (0, fresh)),
-            trend=Trend(self.trend.ends, np.pad(self.trend.counts, ((0, 0), (0, fresh)))),
+            trend=self.trend.extended(len(text)),
             cooccurrence=self.cooccurrence.extended(len(text)),
             liked=None if self.liked is None else self.liked.extended(len(text)),
             following=None if self.following is None else self.following.extended(len(text)),
@@ -186,6 +218,8 @@ class Channels:
             "popularity": self.popularity,
             "trend.ends": self.trend.ends,
             "trend.counts": self.trend.counts,
+            "trend.total": self.trend.total,
+            "trend.half_life": np.array(self.trend.half_life),
         } | {
             key: part
             for name, model in models.items()
@@ -204,7 +238,7 @@ class Channels:
         return cls(
             text=text,
             popularity=saved["popularity"],
-            trend=Trend(saved["trend.ends"], saved["trend.counts"]),
+            trend=Trend(*(saved[f"trend.{part}"] for part in ("ends", "counts", "total")), float(saved["trend.half_life"])),
             cooccurrence=models["cooccurrence"],
             liked=models.get("liked"),
             following=models.get("following"),

@@ -7,67 +7,59 @@ from recllm.data.histories import Histories
 from recllm.retrieval.cooccurrence import Cooccurrence, strongest
 
 DECAY = 0.85
-"""An event counts this much less for every newer one."""
+"""When a user is scored, an event counts this much less for every newer one."""
 
-FAINT = 0.1
-"""Events that count less than this are left out while learning; it keeps long histories affordable."""
+DISCOUNT = 0.4
+"""Power of an item's popularity by which its weights are divided: 0 favours popular items, 1 rare ones."""
 
 BLOCK = 1024
 """Items whose weights are computed together."""
 
 
 def what_follows(
-    histories: Histories, items: int, *, shrinkage: float, neighbours: int, horizon: int = 10
+    histories: Histories, items: int, *, shrinkage: float, neighbours: int, horizon: int = 20
 ) -> Cooccurrence:
     """Weights from the items of a history to those that its user likes next.
 
-    Every moment of every history is an example: its events A [moments, items], each weighted by `DECAY` to the number
-    of newer ones, and the liked events Y among the next `horizon`, rounded up to whole timestamps. The weights are
-    `W_ij = (AᵀY)_ij / ((Σ_t A_ti² + s) · sqrt(Σ_t Y_tj + s))`: the regression of each item's future on each item
-    alone, less of it where it is expected anyway. These are sequential rules (Ludewig & Jannach, arXiv 1803.09587) with
-    shrinkage; solving for all items jointly (SLIT, Choi et al. 2021) was no better and needs an items × items matrix.
+    Counts N_ij: how often somebody liked j within `horizon` events after i, rounded up to a whole timestamp. The weights
+    are `W_ij = N_ij / ((Σ_j N_ij + s·horizon) · (Σ_i N_ij + s·horizon)^DISCOUNT)`: the share of i's followers, less of
+    it where j follows everything. These are sequential rules (Ludewig & Jannach, arXiv 1803.09587) with shrinkage;
+    solving for all items jointly (SLIT, Choi et al. 2021) was worse and needs an items × items matrix.
 
     Args:
         histories: Whom to learn from.
         items: Size of the catalog.
-        shrinkage: s.
+        shrinkage: s, in events.
         neighbours: Weights kept per item.
         horizon: How far to look ahead, in events.
     """
-    before, after = _moments(histories, items, horizon)
-    seen = np.asarray(before.power(2).sum(axis=0)).ravel()
-    taken = np.asarray(after.sum(axis=0)).ravel()
-    after = sparse.csr_array(after * (1 / np.sqrt(taken + shrinkage))[None, :].astype(np.float32))
-    columns = sparse.csc_array(before * (1 / (seen + shrinkage))[None, :].astype(np.float32))
+    seen, next_ = _pairs(histories, items, horizon)
+    before, after = np.asarray((seen.T @ next_.sum(axis=1))).ravel(), np.asarray(next_.sum(axis=0)).ravel()
+    rare = (after + shrinkage * horizon) ** -DISCOUNT
+    next_ = sparse.csr_array(next_ * rare[None, :].astype(np.float32))
+    columns = sparse.csc_array(seen * (1 / (before + shrinkage * horizon))[None, :].astype(np.float32))
     parts = [
-        strongest(columns[:, start : start + BLOCK].T @ after, neighbours) for start in range(0, max(items, 1), BLOCK)
+        strongest(columns[:, start : start + BLOCK].T @ next_, neighbours) for start in range(0, max(items, 1), BLOCK)
     ]
     return Cooccurrence(sparse.csr_array(sparse.vstack(parts, format="csr")), DECAY)
 
 
-def _moments(histories: Histories, items: int, horizon: int) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """CSR [moments, items]: what was known at each timestamp of each user, and what they liked next."""
+def _pairs(histories: Histories, items: int, horizon: int) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """CSR [events, items]: each event's item, and what its user liked soon after it."""
     events = np.arange(histories.n_events)
-    first, last = (np.repeat(edge, histories.lengths) for edge in (histories.offsets[:-1], histories.offsets[1:]))
-    starts = np.flatnonzero((events == first) | np.concatenate([[True], np.diff(histories.blocks) != 0])[: len(events)])
-    edges = np.append(starts, len(events))
-    ends = edges[1:]
-    begun = np.flatnonzero(ends < last[starts])  # something follows
-    start, end = starts[begun], ends[begun]
-    reach = np.minimum(end + horizon, last[start]) - 1
-    until = edges[np.searchsorted(edges, reach, side="right")]
-    liked = np.concatenate([[0], np.cumsum(histories.signals > 0)])
-    hopeful = liked[until] > liked[end]
-    start, end, until = start[hopeful], end[hopeful], until[hopeful]
-    span = int(np.log(FAINT) / np.log(DECAY))
-    block_end = np.repeat(ends, np.diff(edges))
-    owner, rows = _ranges(np.maximum(start - span, first[start]), end)
-    weights = (DECAY ** (end[owner] - block_end[rows])).astype(np.float32)
-    before = sparse.csr_array((weights, (owner, histories.item_rows[rows])), shape=(len(start), items))
-    owner, rows = _ranges(end, until)
-    owner, rows = owner[histories.signals[rows] > 0], rows[histories.signals[rows] > 0]
-    ones = np.ones(len(rows), dtype=np.float32)
-    return before, sparse.csr_array((ones, (owner, histories.item_rows[rows])), shape=(len(start), items))
+    last = np.repeat(histories.offsets[1:], histories.lengths)
+    block_ends = np.flatnonzero(np.diff(histories.blocks, append=-1) != 0) + 1  # may miss a user's last one
+    reach = np.minimum(events + 1 + horizon, last) - 1
+    until = events
+    if len(events):
+        until = np.minimum(block_ends[np.searchsorted(block_ends, reach, side="right")], last)
+    owner, rows = _ranges(events + 1, until)
+    liked = histories.signals[rows] > 0
+    owner, rows = owner[liked], rows[liked]
+    ones = np.ones(max(len(events), len(rows)), dtype=np.float32)
+    shape = (len(events), items)
+    seen = sparse.csr_array((ones[: len(events)], (events, histories.item_rows)), shape=shape)
+    return seen, sparse.csr_array((ones[: len(rows)], (owner, histories.item_rows[rows])), shape=shape)
 
 
 def _ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -66,11 +66,12 @@ class ChannelLearner:
         """Chosen for users of whom nothing is known, whom it serves almost alone."""
 
         def now(half_life: float) -> DenseScores:
-            latest = Trend.fit(self.base, self.items, half_life).at(np.array([np.iinfo(np.int64).max]))
-            return lambda nobody: torch.from_numpy(latest).expand(len(nobody), -1)
+            trend = Trend.fit(self.base, self.items, half_life)
+            latest = torch.from_numpy(trend.at(np.array([trend.end])))
+            return lambda nobody: latest.expand(len(nobody), -1)
 
         tries = ((half_life, now(half_life)) for half_life in self.config.half_lives)
-        half_life = self._best("popularity now", self.config.half_lives, tries, shots=(0,))
+        half_life = self._best("popularity now", self.config.half_lives, tries, self.validation.newest(), shots=(0,))
         self.chosen["half-life"] = half_life
         return Trend.fit(self.base, self.items, half_life)
 
@@ -88,7 +89,7 @@ class ChannelLearner:
                 models[l2] = fitted(few, l2)
                 yield l2, _scorer(models[l2], liked_only=name == "liked")
 
-        l2 = self._best(name, self.config.regularisation, tries())
+        l2 = self._best(name, self.config.regularisation, tries(), self.validation)
         self.chosen[f"{name} λ"] = l2
         return models[l2] if few is matrix and l2 in models else fitted(matrix, l2)
 
@@ -108,11 +109,12 @@ class ChannelLearner:
         figure: str,
         settings: Sequence[Any],
         tries: Iterable[tuple[Any, DenseScores]],
+        tasks: Tasks,
         shots: Sequence[int] = SHOTS,
     ) -> Any:
-        if not len(self.validation.query) or len(settings) == 1:
+        if not len(tasks) or len(settings) == 1:
             return settings[len(settings) // 2]
-        values = {setting: mean_ndcg(score, self.validation, shots) for setting, score in tries}
+        values = {setting: mean_ndcg(score, tasks, shots) for setting, score in tries}
         best = max(values, key=values.__getitem__)
         self.figures[figure] = values[best]
         return best

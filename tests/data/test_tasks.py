@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recllm.data import Catalog, Feedback, Histories, Interactions, make_histories, make_tasks, split_users
+from recllm.data import Catalog, Feedback, Histories, Interactions, make_histories, make_tasks, rolling_tasks, split_users
 from recllm.errors import DataError
 
 ITEMS = [f"i{n}" for n in range(60)]
@@ -214,3 +214,18 @@ def test_the_number_of_tasks_on_real_data(name: str, asked: int, kept: int) -> N
     assert len(users) == asked
     assert len(tasks) == kept
     assert len(tasks) + sum(tasks.dropped.values()) == asked
+
+
+def test_rolling_tasks_ask_earlier_moments_until_there_are_enough() -> None:
+    histories = Histories.concatenate([one_user(list(range(40))), one_user(list(range(100, 125)))])
+    assert rolling_tasks(histories, wanted=2).query.lengths.tolist() == [10, 8]
+    tasks = rolling_tasks(histories, wanted=5)
+    assert tasks.user_rows.tolist() == [0, 1, 0, 1, 0, 1]
+    assert len(rolling_tasks(histories, wanted=10**6)) == 8, "four moments at most"
+    newest = tasks.newest()
+    assert newest.user_rows.tolist() == [0, 1]
+    assert newest.query.item_rows.tolist() == rolling_tasks(histories, wanted=2).query.item_rows.tolist()
+    for earlier, later in ((2, 0), (3, 1)):
+        asked, known = tasks.query.of([earlier]), tasks.support.of([later])
+        assert asked.item_rows.tolist() == known.item_rows[-len(asked.item_rows) :].tolist(), "what was known later"
+    assert len(rolling_tasks(Histories.empty(0), wanted=3)) == 0

@@ -12,7 +12,7 @@ from recllm.data.tasks import make_tasks
 from recllm.encoders.backbone import resolve_backbone
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
-from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, Schedule, draw_candidates, softmax_loss
+from recllm.encoders.train import Average, BaseTrainer, BaseTrainingConfig, Schedule, draw_candidates, softmax_loss
 from recllm.encoders.windows import Predictions
 from recllm.errors import ConfigError
 from recllm.options import TrainOptions
@@ -67,6 +67,23 @@ def test_a_plateau_brings_the_rate_down_and_ends(tiny: Path, toy: ToyShop) -> No
     assert "did not improve for 3 looks" in log.stopped
     assert log.best_step == 16, "the decay may still find a better state"
     assert len(log.points) == 5 + 20
+
+
+def test_an_average_follows_and_smooths() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    average = Average([parameter])
+    for step in range(1, 401):
+        with torch.no_grad():
+            parameter.copy_(torch.tensor([float(step), 10.0 + (-1) ** step]))
+        average.update()
+        if step == 1:
+            assert average.mean[0].tolist() == parameter.tolist(), "the start is forgotten at once"
+    follows, smooths = average.mean[0].tolist()
+    assert follows == pytest.approx(400 * 2 / 3, rel=0.01), "weights grow with the step"
+    assert smooths == pytest.approx(10, abs=0.02)
+    with average.applied():
+        assert parameter.tolist() == [follows, smooths]
+    assert parameter.tolist() == [400, 11]
 
 
 def test_a_schedule_warms_up_holds_and_decays() -> None:

@@ -62,9 +62,20 @@ def test_a_trend_knows_only_the_past() -> None:
     early = trend.at(np.array([15]))[0]
     assert early[0] > 0
     assert early[3] == 0, "item 3 was first liked at 40"
-    latest = trend.at(np.array([10**12]))[0]
+    latest = trend.at(np.array([trend.end]))[0]
     assert latest[3] == latest.max()
     np.testing.assert_array_equal(trend.at(np.array([0]))[0], latest)
+
+
+def test_after_the_end_of_the_log_what_was_popular_fades_towards_all_times() -> None:
+    trend = Trend.fit(histories(), 6)
+    usual = trend.total / trend.total.sum()
+    latest, half, never = (
+        counts / counts.sum()
+        for counts in trend.at(np.array([trend.end, trend.end + int(trend.half_life), 10**12]))
+    )
+    np.testing.assert_allclose(half, (latest + usual) / 2, rtol=0.05)
+    np.testing.assert_allclose(never, usual, rtol=1e-5)
 
 
 def test_recent_is_as_of_the_time_of_asking() -> None:
@@ -74,7 +85,7 @@ def test_recent_is_as_of_the_time_of_asking() -> None:
     (_, recent), (trend, now) = (
         found.scores(*args, asked_at=moment)[:, places].transpose(0, 1) for moment in (np.array([15, 15, 15]), None)
     )
-    latest = standardised(torch.from_numpy(np.log1p(found.trend.at(np.array([10**12])))))
+    latest = standardised(torch.from_numpy(np.log1p(found.trend.at(np.array([found.trend.end])))))
     torch.testing.assert_close(now, latest.expand(3, -1))
     early = standardised(torch.from_numpy(np.log1p(found.trend.at(np.array([15])))))
     torch.testing.assert_close(recent, early.expand(3, -1))

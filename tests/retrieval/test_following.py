@@ -3,7 +3,7 @@
 import numpy as np
 
 from recllm.data.histories import Histories
-from recllm.retrieval.following import DECAY, what_follows
+from recllm.retrieval.following import DECAY, DISCOUNT, what_follows
 
 
 def log(times: list[list[int]], items: list[list[int]], signals: list[list[int]] | None = None) -> Histories:
@@ -20,22 +20,31 @@ def log(times: list[list[int]], items: list[list[int]], signals: list[list[int]]
 
 
 def test_golden() -> None:
-    """Two users; blocks of equal times are seen and asked as a whole, and what was not liked is no target."""
-    histories = log([[1, 2, 2, 3], [5, 6, 7]], [[0, 1, 2, 3], [3, 0, 1]], [[1, 1, 0, 1], [-1, 1, 1]])
-    d = DECAY
-    seen = np.array([[1, 0, 0, 0], [d**2, 1, 1, 0], [0, 0, 0, 1], [1, 0, 0, d]])
-    taken = np.array([[0, 1, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]])
-    expected = (seen.T @ taken) / ((seen**2).sum(0) + 7)[:, None] / np.sqrt(taken.sum(0) + 7)
-    model = what_follows(histories, 4, shrinkage=7.0, neighbours=4, horizon=1)
+    """Against a loop: what is liked within the horizon, to the end of a timestamp, is counted from every event."""
+    rng = np.random.default_rng(0)
+    times = [sorted(rng.integers(0, 8, rng.integers(1, 15)).tolist()) for _ in range(30)]
+    items = [rng.permutation(20)[: len(row)].tolist() for row in times]
+    signals = [rng.integers(-1, 2, len(row)).tolist() for row in times]
+    counts = np.zeros((20, 20))
+    for when, what, verdict in zip(times, items, signals, strict=True):
+        for event in range(len(what)):
+            furthest = min(event + 3, len(what) - 1)
+            for later in range(event + 1, len(what)):
+                if (later <= furthest or when[later] == when[furthest]) and verdict[later] > 0:
+                    counts[what[event], what[later]] += 1
+    popular = (counts.sum(0) + 7 * 3) ** DISCOUNT
+    expected = counts / (counts.sum(1) + 7 * 3)[:, None] / popular
+    model = what_follows(log(times, items, signals), 20, shrinkage=7.0, neighbours=20, horizon=3)
     np.testing.assert_allclose(model.weights.toarray(), expected, atol=1e-6)
     assert model.decay == DECAY
 
 
-def test_the_horizon_reaches_to_the_end_of_a_block() -> None:
-    histories = log([[1, 2, 3, 3, 4]], [[0, 1, 2, 3, 4]])
-    near = what_follows(histories, 5, shrinkage=1.0, neighbours=5, horizon=2).weights.toarray()
-    assert np.flatnonzero(near[0]).tolist() == [1, 2, 3, 4], "0 is still remembered when 2 and 3 are there, and 4 asked"
-    assert np.flatnonzero(near[2]).tolist() == [4]
+def test_the_horizon_reaches_to_the_end_of_a_block_and_no_further() -> None:
+    histories = log([[1, 2, 3, 3, 4], [1, 1]], [[0, 1, 2, 3, 4], [5, 6]])
+    near = what_follows(histories, 7, shrinkage=1.0, neighbours=7, horizon=2).weights.toarray()
+    assert np.flatnonzero(near[0]).tolist() == [1, 2, 3]
+    assert np.flatnonzero(near[3]).tolist() == [4], "another user's events do not follow"
+    assert np.flatnonzero(near[5]).tolist() == [6]
 
 
 def test_time_has_a_direction() -> None:
@@ -49,7 +58,7 @@ def test_time_has_a_direction() -> None:
 
 
 def test_nothing_follows() -> None:
-    assert what_follows(log([[1, 1]], [[0, 1]]), 3, shrinkage=1.0, neighbours=2).weights.nnz == 0
+    assert what_follows(log([[1], [1]], [[0], [1]]), 3, shrinkage=1.0, neighbours=2).weights.nnz == 0
     assert what_follows(Histories.empty(2), 3, shrinkage=1.0, neighbours=2).weights.shape == (3, 3)
     assert what_follows(Histories.empty(0), 0, shrinkage=1.0, neighbours=2).weights.shape == (0, 0)
 
