@@ -25,7 +25,7 @@ from recllm.errors import DataError
 from recllm.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
-from recllm.retrieval.channels import Channels, RetrievalConfig, Trend, binary_matrix
+from recllm.retrieval.channels import OF_TEXT, Channels, RetrievalConfig, Trend, binary_matrix
 from recllm.retrieval.cooccurrence import Cooccurrence
 from recllm.retrieval.learning import ChannelLearner
 
@@ -322,7 +322,7 @@ class Fitter:
                 # What is popular now counts as it did at the time; at serving, now is when the log ends.
                 scores = model.channel_scores(supports, lora, predictions.asked_at)
                 for place, name in enumerate(model.channels.names):
-                    if name not in ("history", "text"):
+                    if name not in ("history", *OF_TEXT):
                         scores[:, place] = torch.where(
                             masked, scores[:, place].amin(dim=1, keepdim=True), scores[:, place]
                         )

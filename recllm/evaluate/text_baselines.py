@@ -11,6 +11,7 @@ from scipy import sparse
 from recllm.data.catalog import Catalog
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.evaluate.baselines import EVENTS, WINDOWS, Baseline, Events, Known, Scores, ease_weights, grid
+from recllm.retrieval.company import predicted_sources
 
 
 @dataclass(eq=False, kw_only=True)
@@ -119,20 +120,14 @@ class TextRidge(Baseline):
         self._weights, self.note = ease_weights(matrix, self.regularisation)
         vectors = TextEncoder(self.text).encode_catalog(catalog)
         self._vectors = Whitening.fit(vectors[self._warm], self.shrinkage)(vectors)
-        seen = self._vectors[self._warm].astype(np.float64)
-        self._values, self._axes = np.linalg.eigh(seen.T @ seen)
+        self._predicted: dict[float, Scores] = {}
         self._moments = np.asarray(self._weights @ (self._vectors * self._warm[:, None]), dtype=np.float32)
-
-    def _predicting(self) -> Scores:
-        """A for all items, [items, dim]; for new ones by their text."""
-        inverse = ((self._axes / (self._values + self.ridge)) @ self._axes.T).astype(np.float32)
-        sources = self._moments @ inverse
-        of_text = inverse @ (self._vectors[self._warm].T @ sources[self._warm])
-        return np.where(self._warm[:, None], sources, self._vectors @ of_text)
 
     def _scores(self, known: Known) -> Scores:
         matrix = known.matrix(self._items)
-        predicted = (matrix @ self._predicting()) @ self._vectors.T
+        if self.ridge not in self._predicted:
+            self._predicted[self.ridge] = predicted_sources(self._moments, self._vectors, self._warm, self.ridge)[0]
+        predicted = (matrix @ self._predicted[self.ridge]) @ self._vectors.T
         learned = matrix @ self._weights
         if sparse.issparse(learned):
             learned = learned.toarray()

@@ -12,13 +12,17 @@ from torch import Tensor
 
 from recllm.data.histories import Histories
 from recllm.errors import ConfigError
+from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
 
-CHANNELS = ("history", "text", "cooccurrence", "liked", "following", "popularity", "trend", "recent")
-"""history: the user vector · text: whitened text similarity to liked items · cooccurrence: items taken by the same
-people, over all events · liked: the same over liked events only · following: what others liked soon after the same
-events · popularity: distinct users · trend: popularity at the time of the user's newest event · recent: popularity when
-the recommendation is asked for."""
+CHANNELS = ("history", "text", "company", "cooccurrence", "liked", "following", "popularity", "trend", "recent")
+"""history: the user vector · text: whitened text similarity to liked items · company: co-occurrence as far as text
+predicts it · cooccurrence: items taken by the same people, over all events · liked: the same over liked events only ·
+following: what others liked soon after the same events · popularity: distinct users · trend: popularity at the time of
+the user's newest event · recent: popularity when the recommendation is asked for."""
+
+OF_TEXT = ("text", "company")
+"""What these say of an item rests on its text alone, so they know new items as well."""
 
 TREND_BINS = 64
 """Moments at which popularity is remembered; equally many events lie between two."""
@@ -127,6 +131,7 @@ class Channels:
         cooccurrence: Over all events.
         liked: Over liked events; None where every event is liked.
         following: What is liked soon after what; None where nothing follows, as in a log without times.
+        company: Co-occurrence as text predicts it; None where nothing is known to predict.
     """
 
     text: Tensor
@@ -135,6 +140,7 @@ class Channels:
     cooccurrence: Cooccurrence
     liked: Cooccurrence | None
     following: Cooccurrence | None = None
+    company: Company | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,6 +185,8 @@ class Channels:
         }
         if self.liked is not None:
             raw["liked"] = cooccurrence_scores(self.liked, histories, liked_only=True)
+        if self.company is not None:
+            raw["company"] = self.company.scores(binary_matrix(histories, len(items), liked_only=False), self.text)
         if self.following is not None:
             raw["following"] = cooccurrence_scores(self.following, histories, liked_only=False)
         return torch.stack([standardised(raw[name]) for name in self.names], dim=1)
@@ -198,12 +206,15 @@ class Channels:
             cooccurrence=self.cooccurrence.extended(len(text)),
             liked=None if self.liked is None else self.liked.extended(len(text)),
             following=None if self.following is None else self.following.extended(len(text)),
+            company=None if self.company is None else self.company.extended(text.numpy()),
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything to save, by name."""
         models = {"cooccurrence": self.cooccurrence, "liked": self.liked, "following": self.following}
+        company = {} if self.company is None else vars(self.company)
         return {
+            **{f"company.{name}": part for name, part in company.items()},
             "popularity": self.popularity,
             "trend.ends": self.trend.ends,
             "trend.counts": self.trend.counts,
@@ -231,6 +242,7 @@ class Channels:
             cooccurrence=models["cooccurrence"],
             liked=models.get("liked"),
             following=models.get("following"),
+            company=Company(saved["company.sources"], saved["company.of_text"]) if "company.sources" in saved else None,
         )
 
 

@@ -12,6 +12,7 @@ from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
 from recllm.encoders.validation import SHOTS, DenseScores, mean_ndcg
 from recllm.retrieval.channels import Channels, RetrievalConfig, Trend, binary_matrix, cooccurrence_scores
+from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
 from recllm.retrieval.following import what_follows
 
@@ -47,13 +48,16 @@ class ChannelLearner:
         liked = binary_matrix(self.base, self.items, liked_only=True)
         known = binary_matrix(self.base, self.items, liked_only=False)
         every_event_is_liked = liked.nnz == known.nnz
+        cooccurrence = self.cooccurrence("cooccurrence", known)
+        warm = np.asarray(known.sum(axis=0)).ravel() > 0
         channels = Channels(
             text=text,
             popularity=np.asarray(liked.sum(axis=0)).ravel().astype(np.float32),
             trend=self.trend(),
-            cooccurrence=self.cooccurrence("cooccurrence", known),
+            cooccurrence=cooccurrence,
             liked=None if every_event_is_liked else self.cooccurrence("liked", liked),
             following=self.following(),
+            company=Company.fit(cooccurrence, text.numpy(), warm),
         )
         self.say("count what goes together", 1, 1)
         return channels

@@ -7,6 +7,7 @@ from scipy import sparse
 from recllm.data.histories import Histories
 from recllm.retrieval.candidates import recall, top_candidates
 from recllm.retrieval.channels import Channels, Trend, binary_matrix, cooccurrence_scores, standardised
+from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
 from recllm.retrieval.following import DECAY, what_follows
 
@@ -28,7 +29,8 @@ def channels(items: int = 6) -> Channels:
     model = Cooccurrence.fit(matrix, regularisation=1.0, neighbours=items)
     popularity = np.arange(items, dtype=np.float32)
     following = what_follows(histories(), items, shrinkage=1.0, neighbours=items)
-    return Channels(text, popularity, Trend.fit(histories(), items), model, None, following)
+    company = Company.fit(model, text.numpy(), np.arange(items) < 4)
+    return Channels(text, popularity, Trend.fit(histories(), items), model, None, following, company)
 
 
 def test_scores_are_standardised_and_silent_on_nobody() -> None:
@@ -40,6 +42,8 @@ def test_scores_are_standardised_and_silent_on_nobody() -> None:
     assert not by_name["cooccurrence"][2].any()
     assert not by_name["text"][2].any()
     assert not by_name["following"][2].any()
+    assert not by_name["company"][2].any()
+    assert by_name["company"][0, 4:].any(), "it knows items without events"
     assert by_name["following"][1].argmax() in (2, 3), "which were liked after 1"
     assert by_name["popularity"][2].argmax() == 5
     torch.testing.assert_close(by_name["text"][0].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
@@ -109,6 +113,8 @@ def test_new_items_have_no_past() -> None:
     assert grown.following is not None
     assert grown.following.decay == DECAY
     assert not grown.following.scores(known)[:, -1].any()
+    company = dict(zip(grown.names, grown.scores(histories(), torch.zeros(3, 4), torch.zeros(7, 4))[0], strict=True))
+    torch.testing.assert_close(company["company"][-1], company["company"][0], msg="its text is that of item 0")
     assert grown.scores(histories(), torch.zeros(3, 4), torch.zeros(7, 4)).shape == (3, len(found.names), 7)
 
 
