@@ -74,6 +74,9 @@ def fit(
         bool, typer.Option("--finetune", help="Fine-tune the text encoder on the catalog, if that pays.")
     ] = False,
     budget: Annotated[str | None, typer.Option(help="Most time for training: 90s, 10m, 1h.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Keep the state of training in this folder; run again to go on.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -92,7 +95,7 @@ def fit(
     rec = recllm.Recommender(settings)
     started = time.monotonic()
     with ProgressBar(quiet=as_json) as progress:
-        options = recllm.TrainOptions(seed=seed, device=device, budget=budget, progress=progress)
+        options = recllm.TrainOptions(seed=seed, device=device, budget=budget, progress=progress, checkpoint=checkpoint)
         rec.fit(catalog, log, options=options)
     seconds = time.monotonic() - started
     rec.save(out)

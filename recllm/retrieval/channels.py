@@ -163,8 +163,8 @@ class Channels:
             histories: What is known of the users.
             users: Their vectors.
             items: Item vectors.
-            asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends or, where
-                they did something later, then.
+            asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends or, if
+                that is later, when they were last seen.
         """
         some = histories.lengths > 0
         newest = histories.timestamps[histories.offsets[1:][some] - 1]
@@ -238,7 +238,9 @@ class Channels:
         return cls(
             text=text,
             popularity=saved["popularity"],
-            trend=Trend(*(saved[f"trend.{part}"] for part in ("ends", "counts", "total")), float(saved["trend.half_life"])),
+            trend=Trend(
+                saved["trend.ends"], saved["trend.counts"], saved["trend.total"], float(saved["trend.half_life"])
+            ),
             cooccurrence=models["cooccurrence"],
             liked=models.get("liked"),
             following=models.get("following"),
