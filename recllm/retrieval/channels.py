@@ -238,7 +238,9 @@ class Channels:
         return cls(
             text=text,
             popularity=saved["popularity"],
-            trend=Trend(*(saved[f"trend.{part}"] for part in ("ends", "counts", "total")), float(saved["trend.half_life"])),
+            trend=Trend(
+                *(saved[f"trend.{part}"] for part in ("ends", "counts", "total")), float(saved["trend.half_life"])
+            ),
             cooccurrence=models["cooccurrence"],
             liked=models.get("liked"),
             following=models.get("following"),
