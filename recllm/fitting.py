@@ -333,16 +333,18 @@ class Fitter:
                 tasks.append(RankingTasks.listing(scores, known, ~seen, target, self.config.ranking.listed, generator))
         finally:
             model.vectors = seen_vectors
-        return tasks
+        # In one piece: small arrays that are kept among large ones that are not would hold on to the memory of both.
+        return [RankingTasks.concatenate(tasks)]
 
     def _measure(self, model: Model) -> None:
         """Validation figures of the whole ranking, without and with adaptation."""
         if not len(self.validation.query):
             return
-        self.report.figures["ranking"] = mean_ndcg(lambda h: model.scores(h, None), self.validation)
+        batch = model.batch_users
+        self.report.figures["ranking"] = mean_ndcg(lambda h: model.scores(h, None), self.validation, batch=batch)
         if model.learner is not None:
             self.report.figures["ranking, adapted"] = mean_ndcg(
-                lambda h: model.scores(h, model.adapt(h)), self.validation
+                lambda h: model.scores(h, model.adapt(h)), self.validation, batch=batch
             )
 
 

@@ -34,8 +34,11 @@ class FakeConfig:
 
 
 class FakeOptions:
-    def __init__(self, *, device: str, budget: str | None, progress: Any, seed: int = 0) -> None:
+    def __init__(
+        self, *, device: str, budget: str | None, progress: Any, seed: int = 0, checkpoint: Path | None = None
+    ) -> None:
         self.seed, self.device, self.budget, self.progress = seed, device, budget, progress
+        self.checkpoint = checkpoint
 
 
 class FakeRecommender:

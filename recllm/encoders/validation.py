@@ -50,7 +50,7 @@ def few_shot_ndcg(
     return result
 
 
-def mean_ndcg(score: DenseScores, tasks: Tasks, shots: Sequence[int] = SHOTS) -> float:
-    """Mean over users and support sizes."""
-    values = few_shot_ndcg(score, tasks, shots)
+def mean_ndcg(score: DenseScores, tasks: Tasks, shots: Sequence[int] = SHOTS, *, batch: int = 256) -> float:
+    """Mean over users and support sizes; `batch` users are scored at once."""
+    values = few_shot_ndcg(score, tasks, shots, batch=batch)
     return float(np.mean([figure.mean() for figure in values.values()])) if len(tasks.query) else float("nan")

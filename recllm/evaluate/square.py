@@ -151,7 +151,9 @@ def _with_inner_loop(
 
 
 def _validation(model: Model, validation: Any) -> float:
-    return mean_ndcg(lambda histories: model.scores(histories, model.adapt(histories)), validation)
+    return mean_ndcg(
+        lambda histories: model.scores(histories, model.adapt(histories)), validation, batch=model.batch_users
+    )
 
 
 def channel_cells(recommender: Recommender, split: Split) -> dict[str, Cell]:

@@ -130,6 +130,11 @@ class RankingTasks:
         part = part.masked_fill(~listed.unsqueeze(1), float("nan"))
         return cls(part, known, chosen, others / sampled.clamp(min=1))
 
+    @classmethod
+    def concatenate(cls, parts: "list[RankingTasks]") -> "RankingTasks":
+        """The tasks of all parts; as many items have to be listed in each."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
 
 def fit_head(head: RankingHead, tasks: list[RankingTasks], seed: int, batch: int = 64) -> float:
     """Listwise cross-entropy over the listed items; a tenth of the tasks decides which epoch is kept.
@@ -139,9 +144,8 @@ def fit_head(head: RankingHead, tasks: list[RankingTasks], seed: int, batch: int
     """
     config = head.config
     generator = torch.Generator().manual_seed(seed)
-    scores, known, target, rest = (
-        torch.cat([getattr(t, name) for t in tasks]) for name in ("scores", "known", "target", "rest")
-    )
+    whole = RankingTasks.concatenate(tasks)
+    scores, known, target, rest = whole.scores, whole.known, whole.target, whole.rest
     absent = scores[:, 0].isnan()
     scores = scores.nan_to_num(0.0)
     # The sampled others stand for all others, so their share of the normaliser is raised accordingly.
