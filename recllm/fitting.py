@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
+from recllm.encoders.finetune import FinetuneConfig, TextTuner
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.encoders.train import BaseTrainer, BaseTrainingConfig
@@ -28,7 +29,7 @@ from recllm.retrieval.channels import OF_TEXT, Channels, RetrievalConfig, Trend,
 from recllm.retrieval.cooccurrence import Cooccurrence
 from recllm.retrieval.learning import ChannelLearner
 
-BASE_SHARE, ADAPTATION_SHARE = 0.75, 0.6
+FINETUNE_SHARE, BASE_SHARE, ADAPTATION_SHARE = 0.4, 0.75, 0.6
 """Parts of the time that is left of a budget when a stage begins; the head takes the rest."""
 
 FEWEST_HELD_OUT = 30
@@ -57,6 +58,8 @@ class RecommenderConfig:
         adaptation: How a user's own adapter is learned; None for the base alone.
         retrieval: Channels and candidates.
         ranking: The head.
+        finetune: `lora` fine-tunes the text encoder on the catalog and keeps it frozen where that does not pay.
+        finetuning: How.
         liked_from: Lowest rating that counts as liking; None: 4 on a scale of 5, and alike on others.
         domain: Whose words reasons use: `neutral`, `ecommerce`, `social`, `education` or `finance`.
     """
@@ -67,6 +70,8 @@ class RecommenderConfig:
     adaptation: AdaptationConfig | None = field(default_factory=AdaptationConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     ranking: RankingConfig = field(default_factory=RankingConfig)
+    finetune: Literal["none", "lora"] = "none"
+    finetuning: FinetuneConfig = field(default_factory=FinetuneConfig)
     liked_from: float | None = None
     domain: str = "neutral"
 
@@ -163,19 +168,9 @@ class Fitter:
     def run(self) -> Model:
         """Fit every stage."""
         self._begin = time.monotonic()
-        self._say("read the catalog", 0, 1)
-        text_encoder = TextEncoder(self.config.text)
-        begin = time.monotonic()
-        text = text_encoder.encode_catalog(
-            self.catalog,
-            device=str(self.options.torch_device()),
-            progress=lambda done, total: self._say("read the catalog", done, total),
-        )
-        self._say("read the catalog", 1, 1)
-        self.report.seconds["text"] = time.monotonic() - begin
         warm = np.zeros(len(self.catalog), dtype=bool)
         warm[self.base.item_rows] = True
-        whitening = Whitening.fit(text[warm], self.config.text.shrinkage)
+        text_encoder, text, whitening = self._fit_text(warm)
         white = torch.from_numpy(whitening(text))
         channels = self._timed("channels", lambda: self._fit_channels(white))
         encoder, items = self._fit_base(text_encoder, white, warm)
@@ -192,10 +187,38 @@ class Fitter:
             channels,
             head,
             self.config.retrieval,
+            text_encoder.adapter,
         )
         self._timed("head", lambda: self._fit_head(model))
         self._measure(model)
         return model
+
+    def _fit_text(self, warm: np.ndarray) -> tuple[TextEncoder, np.ndarray, Whitening]:
+        """The text encoder, fine-tuned where that is wanted and pays, the items' vectors and their whitening."""
+        encoder = TextEncoder(self.config.text)
+        tuned = None
+        if self.config.finetune == "lora":
+            tuner = TextTuner(encoder, self.catalog, self.base, self.validation, self.config.finetuning, self.options)
+            tuned = tuner.run(self._share(FINETUNE_SHARE))
+            self.report.curves["fine-tuning"] = tuner.log.points
+            self.report.seconds["fine-tuning"] = tuner.log.seconds
+            self.report.stopped["fine-tuning"] = tuner.log.verdict
+        begin = time.monotonic()
+        self._say("read the catalog", 0, 1)
+        device = str(self.options.torch_device())
+
+        def progress(done: float, total: float) -> None:
+            self._say("read the catalog", done, total)
+
+        if tuned is None:
+            text = encoder.encode_catalog(self.catalog, device=device, progress=progress)
+            whitening = Whitening.fit(text[warm], self.config.text.shrinkage)
+        else:
+            encoder, whitening = TextEncoder(self.config.text, tuned.adapter), tuned.whitening
+            text = tuned.complete(encoder, self.catalog, device=device, progress=progress)
+        self._say("read the catalog", 1, 1)
+        self.report.seconds["text"] = time.monotonic() - begin
+        return encoder, text, whitening
 
     def _share(self, part: float) -> float | None:
         """Seconds for a stage: a part of what is left of the budget, and always enough for a few steps."""

@@ -18,6 +18,7 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
+from recllm.encoders.text_adapter import TextAdapter
 from recllm.encoders.train import encode_users, evaluating
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
@@ -43,6 +44,7 @@ class Model:
         channels: Co-occurrence, popularity and text similarity.
         head: Weighs the channels.
         retrieval: How many candidates each channel brings.
+        text_adapter: What fine-tuning taught the text encoder; None for the frozen one.
     """
 
     catalog: Catalog
@@ -55,6 +57,7 @@ class Model:
     channels: Channels
     head: RankingHead
     retrieval: RetrievalConfig
+    text_adapter: TextAdapter | None = None
 
     def __post_init__(self) -> None:
         with evaluating(self.items):
@@ -123,7 +126,8 @@ class Model:
         """SHA-256 over what users' adapters depend on. The catalog may grow without touching it."""
         start = _arrays(self.learner) if self.learner is not None else {}
         learned = _arrays(self.encoder) | {"project": self.items.project.weight.numpy()} | start
-        return fingerprint(*(part for name, array in sorted(learned.items()) for part in (name, array)))
+        text = () if self.text_adapter is None else (self.text_adapter.digest(),)
+        return fingerprint(*text, *(part for name, array in sorted(learned.items()) for part in (name, array)))
 
     def tensors(self) -> dict[str, dict[str, np.ndarray]]:
         """Everything to save, in one group per part."""
@@ -134,6 +138,8 @@ class Model:
             "channels": self.channels.tensors(),
             "head": _arrays(self.head),
         }
+        if self.text_adapter is not None:
+            saved["text_adapter"] = dict(self.text_adapter.weights)
         return saved if self.learner is None else saved | {"adaptation": _arrays(self.learner)}
 
 

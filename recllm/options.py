@@ -1,5 +1,6 @@
 """How a run is carried out, apart from what is learned: seed, device, time, progress."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, final
@@ -28,12 +29,15 @@ class TrainOptions:
         budget: Most time for training, such as `90s`, `10m`, `1h`; None trains to the end. Training that would take
             longer is cut and its learning rate brought down in time; the best state so far is kept.
         progress: Called as stages advance.
+        checkpoint: A folder where the state of base training is kept while it runs. A fit that was stopped and is asked
+            for again with the same data, settings and seed goes on from there and ends as if it had never stopped.
     """
 
     seed: int = 0
     device: str = "auto"
     budget: str | None = None
     progress: Progress | None = None
+    checkpoint: "str | os.PathLike[str] | None" = None
 
     def __post_init__(self) -> None:
         self.budget_seconds()

@@ -22,7 +22,7 @@ from recllm.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.rules import best_items, check_list_options, matching_items
 from recllm.results import Explanations, Recommendations
-from recllm.storage import load_recommender, save_recommender
+from recllm.storage import adapter_card, load_recommender, save_recommender
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]
 
@@ -245,7 +245,7 @@ class Recommender:
         if not text.strip():
             raise DataError("the search text is empty; write a few words, such as 'cosy winter lights'.")
         model = self._fitted()
-        vector = model.whitening(TextEncoder(self.config.text).encode([text]))
+        vector = model.whitening(TextEncoder(self.config.text, model.text_adapter).encode([text]))
         return self._ranked(model.catalog, [text], (torch.from_numpy(vector) @ model.channels.text.T).numpy(), n)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ class Recommender:
         grown = model.catalog.extend(catalog)
         fresh = len(grown) - len(model.catalog)
         if fresh:
-            encoder = TextEncoder(self.config.text)
+            encoder = TextEncoder(self.config.text, model.text_adapter)
             texts = describe_items(grown, encoder.prompt)[-fresh:]
             self._model = model.with_items(grown, encoder.encode(texts))
             self._fingerprint = None
@@ -293,6 +293,22 @@ class Recommender:
         recommender._model, recommender._events, recommender.report, recommender._seed = model, events, report, seed
         recommender._trained = trained
         return recommender
+
+    def export_text_adapter(self, folder: str | Path) -> None:
+        """Write what fine-tuning taught the text encoder: PEFT's two files and a card.
+
+        `SentenceTransformer(backbone).load_adapter(folder)` gives this recommender's text vectors, before whitening.
+
+        Raises:
+            ConfigError: The text encoder is the frozen one.
+        """
+        model = self._fitted()
+        if model.text_adapter is None:
+            raise ConfigError(
+                "this recommender's text encoder is the frozen one, so there is no adapter to write; fit with "
+                'finetune="lora" (the report says when that did not pay).'
+            )
+        model.text_adapter.write(folder, adapter_card(self.config, self.report))
 
     @property
     def catalog(self) -> Catalog:

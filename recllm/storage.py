@@ -18,6 +18,7 @@ from recllm.data.interactions import Interactions
 from recllm.data.trained import TrainedOn
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
+from recllm.encoders.text_adapter import TextAdapter
 from recllm.errors import ArtifactError, ConfigError
 from recllm.fitting import FitReport, RecommenderConfig
 from recllm.model import Model, load_state
@@ -55,6 +56,8 @@ def save_recommender(
         "report": asdict(report),
         "run": {"seed": seed, "fingerprint": fingerprint, "trained_until": trained.until},
     }
+    if model.text_adapter is not None:
+        documents["text_adapter"] = dict(model.text_adapter.config)
     tensors = model.tensors() | {"events": _event_arrays(events, model.catalog), "trained": {"users": trained.users}}
     save_artifact(folder, tensors=tensors, documents=documents, card=card(config, model, report), kind=KIND)
 
@@ -87,8 +90,9 @@ def card(config: RecommenderConfig, model: Model, report: FitReport) -> str:
     curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
     return f"""# A recllm recommender
 
-Items by text (`{config.text.backbone}`, prompt `{config.text.prompt}`), histories by the first {config.history.depth}
-block(s) of the same transformer, {"users by LoRA adapters of their own" if model.learner else "no adaptation"}.
+Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.backbone}`, prompt
+`{config.text.prompt}`), histories by the first {config.history.depth} block(s) of the same transformer,
+{"users by LoRA adapters of their own" if model.learner else "no adaptation"}.
 
 Users' adapters are functions of their own events. The shared weights were shaped by all
 {report.counts.get("users", 0):,} training users; forgetting a user deletes their events here and not their part in
@@ -109,6 +113,35 @@ those weights.
 
 ## Curves
 {curves}
+"""
+
+
+def adapter_card(config: RecommenderConfig, report: FitReport) -> str:
+    """What a text adapter is, for the folder it is exported to."""
+    backbone = config.text.backbone
+    return f"""---
+library_name: peft
+tags: [sentence-transformers, lora, recommendation]
+---
+# A text adapter
+
+LoRA on the last {config.finetuning.blocks} block(s) of the sentence encoder `{backbone}`, fine-tuned by recllm on
+{report.counts.get("items", 0):,} items and the events of {report.counts.get("base users", 0):,} users: texts of items
+that the same people like are near each other.
+
+{report.stopped.get("fine-tuning", "")}
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{backbone}")  # `minilm` is sentence-transformers/all-MiniLM-L6-v2
+model.load_adapter("path/to/this/folder")
+model.max_seq_length = {config.text.max_tokens}
+```
+
+Items are put into words by the prompt `{config.text.prompt}`. The adapter was trained to be used with whitening, whose
+statistics are in the recommender. It comes from {report.counts.get("events", 0):,} events and holds no user's own data.
+The backbone's licence applies.
 """
 
 
@@ -140,6 +173,9 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         learner = MetaLearner(encoder, config.adaptation, contrast, seed=0)
         load_state(learner, saved["adaptation"])
         learner.requires_grad_(False)
+    text_adapter = None
+    if "text_adapter" in saved:
+        text_adapter = TextAdapter(artifact.documents["text_adapter"], saved["text_adapter"])
     channels = Channels.from_tensors(saved["channels"], white)
     head = RankingHead(len(channels.names), config.ranking)
     load_state(head, saved["head"])
@@ -156,6 +192,7 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         channels,
         head,
         config.retrieval,
+        text_adapter,
     )
 
 

@@ -3,7 +3,9 @@
 import json
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -18,7 +20,10 @@ from recllm.results import Recommendations
 REASON = "You bought “lantern”; the model gives it 62 % of this recommendation. " * 2
 
 
+@dataclass(frozen=True)
 class FakeConfig:
+    finetune: str = "none"
+
     @classmethod
     def demo(cls) -> "FakeConfig":
         return cls()
@@ -29,8 +34,11 @@ class FakeConfig:
 
 
 class FakeOptions:
-    def __init__(self, *, device: str, budget: str | None, progress: Any, seed: int = 0) -> None:
+    def __init__(
+        self, *, device: str, budget: str | None, progress: Any, seed: int = 0, checkpoint: Path | None = None
+    ) -> None:
         self.seed, self.device, self.budget, self.progress = seed, device, budget, progress
+        self.checkpoint = checkpoint
 
 
 class FakeRecommender:
@@ -40,6 +48,9 @@ class FakeRecommender:
 
     def __init__(self, config: FakeConfig | None = None) -> None:
         self.catalog: Any = None
+        self.report = SimpleNamespace(stopped={})
+        if config is not None and config.finetune == "lora":
+            self.report.stopped["fine-tuning"] = "kept frozen: text alone says more"
 
     def fit(self, catalog: Any, events: Any, *, options: FakeOptions) -> "FakeRecommender":
         self.calls.append({"fit": vars(options), "users": events.user_ids})
@@ -154,6 +165,15 @@ def test_fit_learns_and_saves(shop, fake) -> None:
     assert "saved to out" in result.stdout
     assert "5 rows read" in result.stderr
     assert [line.split("] ")[1] for line in result.stderr.splitlines() if " s] " in line] == ["encode items", "train"]
+
+
+def test_fit_says_what_became_of_fine_tuning(shop, fake) -> None:
+    result = run(*FIT, "--out", "new", "--finetune")
+    assert result.exit_code == 0, result.output
+    assert "Text encoder kept frozen: text alone says more." in result.stdout
+    told = json.loads(run(*FIT, "--out", "new", "--finetune", "--json").stdout)
+    assert told["finetuning"] == "kept frozen: text alone says more"
+    assert "Text encoder" not in run(*FIT, "--out", "new").stdout
 
 
 def test_fit_json_is_quiet_and_whole(shop, fake) -> None:

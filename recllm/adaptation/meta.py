@@ -14,8 +14,8 @@ from recllm.adaptation.lora import applied, starting_lora
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
 from recllm.encoders.history import HistoryEncoder
+from recllm.encoders.schedule import Schedule
 from recllm.encoders.train import (
-    Schedule,
     TrainingLog,
     draw_candidates,
     encode_users,

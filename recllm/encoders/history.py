@@ -46,8 +46,8 @@ class HistoryEncoderConfig:
     lora_rank: int = 16
     lora_alpha: int = 32
     dropout: float = 0.1
-    event_dropout: float = 0.0
-    delta_bound: float = 0.5
+    event_dropout: float = 0.2
+    delta_bound: float = 0.25
     delta_dropout: float = 0.2
 
     def __post_init__(self) -> None:

@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
 from recllm.encoders.backbone import Backbone, quiet_loading, resolve_backbone
+from recllm.encoders.text_adapter import TextAdapter
 from recllm.errors import ConfigError
 from recllm.prompting.items import item_values
 from recllm.prompting.template import Prompt, load_prompt
@@ -50,13 +51,17 @@ def describe_items(catalog: Catalog, prompt: Prompt) -> list[str]:
 
 @final
 class TextEncoder:
-    """The frozen sentence encoder, with a cache on disk.
+    """The sentence encoder, with a cache on disk.
 
-    The cache's key is everything a vector depends on: weights, prompt, maximum length and the texts themselves.
+    The cache's key is everything a vector depends on: weights, adapter, prompt, maximum length and the texts.
+
+    Args:
+        config: Settings.
+        adapter: What fine-tuning learned; None for the frozen encoder.
     """
 
-    def __init__(self, config: TextEncoderConfig) -> None:
-        self.config = config
+    def __init__(self, config: TextEncoderConfig, adapter: TextAdapter | None = None) -> None:
+        self.config, self.adapter = config, adapter
         self.backbone: Backbone = resolve_backbone(config.backbone)
         self.prompt: Prompt = load_prompt(config.prompt)
 
@@ -91,16 +96,25 @@ class TextEncoder:
 
     def identity(self) -> tuple[str, ...]:
         """What, besides the text, a vector depends on."""
-        return (self.backbone.digest(), self.prompt.digest, str(self.config.max_tokens))
+        weights = self.backbone.digest()
+        adapter = () if self.adapter is None else (self.adapter.digest(),)
+        return (weights, *adapter, self.prompt.digest, str(self.config.max_tokens))
 
-    def _encode_distinct(
-        self, texts: list[str], device: str, progress: Callable[[float, float], None] | None
-    ) -> np.ndarray:
+    def load(self, device: str = "cpu") -> Any:
+        """The `SentenceTransformer`, with its adapter."""
         import sentence_transformers
 
         with quiet_loading():
             model = sentence_transformers.SentenceTransformer(str(self.backbone.path), device=device)
         model.max_seq_length = self.config.max_tokens
+        if self.adapter is not None:
+            self.adapter.load_into(model)
+        return model
+
+    def _encode_distinct(
+        self, texts: list[str], device: str, progress: Callable[[float, float], None] | None
+    ) -> np.ndarray:
+        model = self.load(device)
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # batches of like length waste no padding
         chunk = 8 * self.config.batch_size
         vectors = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)

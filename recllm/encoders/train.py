@@ -1,10 +1,10 @@
 """Base training: the shared LoRA, the text projection and the id-deltas learn to predict what users like next."""
 
-import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -12,9 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from recllm.artifact import fingerprint
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
+from recllm.encoders.checkpoint import Checkpoint, optimiser_arrays, restore_optimiser
 from recllm.encoders.history import EventBatch, HistoryEncoder, ItemEncoder
+from recllm.encoders.schedule import Average, Schedule
 from recllm.encoders.validation import mean_ndcg
 from recllm.encoders.windows import Predictions, WindowSampler
 from recllm.errors import ConfigError
@@ -80,102 +83,6 @@ class TrainingLog:
     def best(self) -> float:
         """Validation NDCG@10 of the state that was kept."""
         return max((value for _, _, value in self.points), default=float("nan"))
-
-
-@final
-class Average:
-    """A running average of parameters in which later steps count more (Shamir & Zhang, arXiv 1212.1824).
-
-    Its window grows with the run, so that it fits runs of any length, and what it averages away is the noise of a rate
-    that is still high: a good model is there at any time.
-
-    Args:
-        parameters: What to average.
-    """
-
-    FADING = 1
-    """Weights grow with the step."""
-
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self.parameters = list(parameters)
-        self.mean = [parameter.detach().clone() for parameter in self.parameters]
-        self.steps = 0
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take the present values in."""
-        self.steps += 1
-        weight = (self.FADING + 1) / (self.FADING + self.steps)
-        for mean, parameter in zip(self.mean, self.parameters, strict=True):
-            mean.lerp_(parameter, weight)
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Inside, the parameters hold the average."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for place, parameter in enumerate(self.parameters):
-            held = parameter.detach().clone()
-            parameter.copy_(self.mean[place])
-            self.mean[place] = held
-
-
-@final
-class Schedule:
-    """Warm-up, a stable rate, and a linear decay to zero.
-
-    The decay begins when `STABLE` of the steps or of the seconds are over, or when `decay` is called because validation
-    stopped improving: a rate brought down from a good state finds a better one than a rate that is merely stopped.
-
-    Args:
-        steps: Gradient steps at most.
-        seconds: Time at most; None for no limit.
-        warmup: Steps of the warm-up.
-    """
-
-    STABLE = 0.7
-    DECAY_AFTER_PLATEAU = 0.4
-
-    def __init__(self, steps: int, seconds: float | None, warmup: int = 50) -> None:
-        self.steps, self.seconds, self.warmup = steps, seconds, warmup
-        self.begin = time.monotonic()
-        self.decay_from: int | None = None
-
-    def elapsed(self) -> float:
-        """Seconds since training began."""
-        return time.monotonic() - self.begin
-
-    def progress(self, step: int) -> float:
-        """Share of the run that is over, in [0, 1]."""
-        return min(1.0, max(step / self.steps, self._spent()))
-
-    def _spent(self) -> float:
-        return self.elapsed() / self.seconds if self.seconds else 0.0
-
-    def decay(self, step: int) -> None:
-        """Begin the decay now, and end it after a part of the steps taken so far."""
-        self.decay_from = step
-        self.steps = min(self.steps, step + max(int(self.DECAY_AFTER_PLATEAU * step), 20))
-
-    @property
-    def decaying(self) -> bool:
-        """Whether `decay` was called."""
-        return self.decay_from is not None
-
-    def factor(self, step: int) -> float:
-        """Multiplier on the learning rate."""
-        if self.decay_from is None:
-            steps_left = (1 - step / self.steps) / (1 - self.STABLE)
-        else:
-            steps_left = (self.steps - step) / max(self.steps - self.decay_from, 1)
-        time_left = (1 - self._spent()) / (1 - self.STABLE)
-        return max(0.0, min(1.0, (step + 1) / self.warmup, steps_left, time_left))
 
 
 def add_shared_lora(encoder: HistoryEncoder) -> None:
@@ -291,54 +198,43 @@ class BaseTrainer:
         return min(self.config.steps, max(passes, 50))
 
     def _loop(self, log: TrainingLog, schedule: Schedule) -> None:
-        optimiser = self._optimiser()
-        average = Average(parameter for group in optimiser.param_groups for parameter in group["params"])
-        best: dict[str, Tensor] = {}
+        run = _Run(self, log, schedule)
+        checkpoint = self._checkpoint()
+        if checkpoint is not None and (saved := checkpoint.load()) is not None:
+            run.restore(*saved)
         losses: list[float] = []
-        looks = 0
         try:
-            for step, users in enumerate(self._batches(), start=1):
-                for group in optimiser.param_groups:
-                    group["lr"] = group["peak"] * schedule.factor(step - 1)
-                losses.append(self._step(users, optimiser))
-                average.update()
-                over = schedule.progress(step) >= 1
-                if step % self.config.validate_every == 0 or over:
-                    looks += 1
-                    with average.applied():
-                        value = self.validate()
-                        # Without anybody to validate on, the last state is the best guess.
-                        if not best or np.isnan(value) or value > log.best:
-                            log.best_step, best, looks = step, self._state(), 0
-                    log.points.append((step, float(np.mean(losses)), value))
+            while schedule.progress(run.step) < 1:
+                losses.append(run.advance())
+                over = schedule.progress(run.step) >= 1
+                if run.step % self.config.validate_every == 0 or over:
+                    run.look(float(np.mean(losses)), over=over)
                     losses.clear()
-                    if looks >= self.config.patience and not schedule.decaying and not over:
-                        schedule.decay(step)
-                        self._restore(best)
-                        log.stopped = f"validation did not improve for {looks} looks; then the rate was brought down"
-                self._say(schedule.progress(step), log.best)
-                if over:
-                    break
+                    if checkpoint is not None:
+                        checkpoint.save(*run.state())
+                self._say(schedule.progress(run.step), log.best)
             out_of_time = schedule.seconds is not None and schedule.elapsed() >= schedule.seconds
             log.stopped = log.stopped or ("the time budget" if out_of_time else "all steps done")
         finally:
             log.seconds = schedule.elapsed()
-            if best:
-                self._restore(best)
+            if run.best:
+                self._restore(run.best)
+
+    def _checkpoint(self) -> Checkpoint | None:
+        if self.options.checkpoint is None:
+            return None
+        histories, query = self.sampler.histories, self.validation.query
+        settings = repr((self.config, self.encoder.config, self.options.seed))
+        data = (histories.offsets, histories.item_rows, histories.timestamps, histories.signals, histories.tokens)
+        words = self.items.text.numpy(), self.items.warm.numpy()
+        return Checkpoint(
+            Path(self.options.checkpoint), fingerprint(settings, *data, query.offsets, query.item_rows, *words)
+        )
 
     def _say(self, progress: float, best: float) -> None:
         if self.options.progress is not None:
             note = f"NDCG@10 {best:.3f}" if np.isfinite(best) else ""
             self.options.progress("learn the shop", progress, 1.0, note)
-
-    def _batches(self) -> Iterator[np.ndarray]:
-        size = self.config.batch_users
-        while True:
-            order = self.rng.permutation(len(self.sampler))
-            if len(order) < size:  # a small shop: every step sees each user at least once
-                order = np.resize(order, size)
-            for start in range(0, len(order) - size + 1, size):
-                yield order[start : start + size]
 
     def _optimiser(self) -> torch.optim.Optimizer:
         config = self.config
@@ -388,6 +284,94 @@ class BaseTrainer:
         encoder, items = dict(self.encoder.named_parameters()), dict(self.items.named_parameters())
         for name, value in state.items():
             (items[name.removeprefix("items.")] if name.startswith("items.") else encoder[name]).copy_(value)
+
+
+class _Run:
+    """What changes while base training runs; all of it is in `state`, so that a run can go on."""
+
+    def __init__(self, trainer: BaseTrainer, log: TrainingLog, schedule: Schedule) -> None:
+        self.trainer, self.log, self.schedule = trainer, log, schedule
+        self.optimiser = trainer._optimiser()
+        self.average = Average(p for group in self.optimiser.param_groups for p in group["params"])
+        self.best: dict[str, Tensor] = {}
+        self.step = self.looks = 0
+        self.waiting = np.zeros(0, dtype=np.int64)  # users of this pass who have not been drawn yet
+
+    def advance(self) -> float:
+        """One gradient step; its loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * self.schedule.factor(self.step)
+        loss = self.trainer._step(self._users(), self.optimiser)
+        self.average.update()
+        self.step += 1
+        return loss
+
+    def _users(self) -> np.ndarray:
+        size, users = self.trainer.config.batch_users, len(self.trainer.sampler)
+        if len(self.waiting) < size:
+            self.waiting = self.trainer.rng.permutation(users)
+            if users < size:  # a small shop: every step sees each user at least once
+                self.waiting = np.resize(self.waiting, size)
+        drawn, self.waiting = self.waiting[:size], self.waiting[size:]
+        return drawn
+
+    def look(self, loss: float, *, over: bool) -> None:
+        """Validate the average, keep it if it is the best, and bring the rate down when it stays behind."""
+        log, config = self.log, self.trainer.config
+        self.looks += 1
+        with self.average.applied():
+            value = self.trainer.validate()
+            # Without anybody to validate on, the last state is the best guess.
+            if not self.best or np.isnan(value) or value > log.best:
+                log.best_step, self.best, self.looks = self.step, self.trainer._state(), 0
+        log.points.append((self.step, loss, value))
+        if self.looks >= config.patience and not self.schedule.decaying and not over:
+            self.schedule.decay(self.step)
+            self.trainer._restore(self.best)
+            log.stopped = f"validation did not improve for {self.looks} looks; then the rate was brought down"
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays and plain values."""
+        present = {f"present.{name}": value.numpy() for name, value in self.trainer._state().items()}
+        best = {f"best.{name}": value.numpy() for name, value in self.best.items()}
+        average = {f"average.{row}": mean.numpy() for row, mean in enumerate(self.average.mean)}
+        values = {
+            "step": self.step,
+            "looks": self.looks,
+            "averaged": self.average.steps,
+            "log": {
+                "points": [[*point[:2], _plain(point[2])] for point in self.log.points],
+                "best_step": self.log.best_step,
+                "stopped": self.log.stopped,
+            },
+            "schedule": self.schedule.state(),
+            "rng": self.trainer.rng.bit_generator.state,
+        }
+        arrays = present | best | average | optimiser_arrays(self.optimiser)
+        return arrays | {"waiting": self.waiting, "torch rng": torch.get_rng_state().numpy()}, values
+
+    def restore(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        self.trainer._restore({n.removeprefix("present."): t for n, t in tensors.items() if n.startswith("present.")})
+        self.best = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
+        self.average.mean = [tensors[f"average.{row}"] for row in range(len(self.average.mean))]
+        self.average.steps = values["averaged"]
+        restore_optimiser(self.optimiser, arrays)
+        self.step, self.looks, self.waiting = values["step"], values["looks"], arrays["waiting"].copy()
+        log = values["log"]
+        self.log.points = [
+            (step, loss, float("nan") if value is None else value) for step, loss, value in log["points"]
+        ]
+        self.log.best_step, self.log.stopped = log["best_step"], log["stopped"]
+        self.schedule.restore(values["schedule"])
+        self.trainer.rng.bit_generator.state = values["rng"]
+        torch.set_rng_state(tensors["torch rng"])
+
+
+def _plain(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else value
 
 
 @contextmanager

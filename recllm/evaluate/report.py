@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Measured", "Report"]
 
 BASELINES = (
-    *("popularity", "recent popularity", "item-kNN", "EASE", "iALS", "text mean", "whitened text kNN"),
-    "factorisation",
+    *("popularity", "recent popularity", "item-kNN", "EASE", "iALS"),
+    *("text mean", "whitened text kNN", "text-to-EASE ridge", "factorisation"),
 )
 RECLLM, CHANNEL, CONTROL = "recllm", "channel: ", "control: "
 SQUARE = ("A: base", "B: base + inner loop", "C: meta-trained, 0 steps", "D: meta-trained + steps")

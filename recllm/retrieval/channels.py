@@ -45,7 +45,7 @@ class RetrievalConfig:
     neighbours: int = 256
     regularisation: tuple[float, ...] = (50.0, 200.0, 800.0)
     shrinkage: float = 10.0
-    half_lives: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    half_lives: tuple[float, ...] = (0.05, 0.1)
 
     def __post_init__(self) -> None:
         if self.per_channel < 1 or self.neighbours < 1:
@@ -163,8 +163,8 @@ class Channels:
             histories: What is known of the users.
             users: Their vectors.
             items: Item vectors.
-            asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends or, where
-                they did something later, then.
+            asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends or, if
+                that is later, when they were last seen.
         """
         some = histories.lengths > 0
         newest = histories.timestamps[histories.offsets[1:][some] - 1]
@@ -239,7 +239,7 @@ class Channels:
             text=text,
             popularity=saved["popularity"],
             trend=Trend(
-                *(saved[f"trend.{part}"] for part in ("ends", "counts", "total")), float(saved["trend.half_life"])
+                saved["trend.ends"], saved["trend.counts"], saved["trend.total"], float(saved["trend.half_life"])
             ),
             cooccurrence=models["cooccurrence"],
             liked=models.get("liked"),

@@ -21,7 +21,7 @@ def what_follows(
 ) -> Cooccurrence:
     """Weights from the items of a history to those that its user likes next.
 
-    Counts N_ij: how often somebody liked j within `horizon` events after i, rounded up to a whole timestamp. The weights
+    Counts N_ij: how often somebody liked j within `horizon` events after i, rounded up to a whole timestamp. Weights
     are `W_ij = N_ij / ((Σ_j N_ij + s·horizon) · (Σ_i N_ij + s·horizon)^DISCOUNT)`: the share of i's followers, less of
     it where j follows everything. These are sequential rules (Ludewig & Jannach, arXiv 1803.09587) with shrinkage;
     solving for all items jointly (SLIT, Choi et al. 2021) was worse and needs an items × items matrix.
@@ -34,7 +34,7 @@ def what_follows(
         horizon: How far to look ahead, in events.
     """
     seen, next_ = _pairs(histories, items, horizon)
-    before, after = np.asarray((seen.T @ next_.sum(axis=1))).ravel(), np.asarray(next_.sum(axis=0)).ravel()
+    before, after = np.asarray(seen.T @ next_.sum(axis=1)).ravel(), np.asarray(next_.sum(axis=0)).ravel()
     rare = (after + shrinkage * horizon) ** -DISCOUNT
     next_ = sparse.csr_array(next_ * rare[None, :].astype(np.float32))
     columns = sparse.csc_array(seen * (1 / (before + shrinkage * horizon))[None, :].astype(np.float32))

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recllm.data import Catalog, Feedback, Histories, Interactions, make_histories, make_tasks, rolling_tasks, split_users
+from recllm.data import (
+    Catalog,
+    Feedback,
+    Histories,
+    Interactions,
+    make_histories,
+    make_tasks,
+    rolling_tasks,
+    split_users,
+)
 from recllm.errors import DataError
 
 ITEMS = [f"i{n}" for n in range(60)]

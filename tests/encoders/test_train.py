@@ -11,10 +11,11 @@ from recllm.data.histories import Histories, make_histories
 from recllm.data.tasks import make_tasks
 from recllm.encoders.backbone import resolve_backbone
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
+from recllm.encoders.schedule import Average, Schedule
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
-from recllm.encoders.train import Average, BaseTrainer, BaseTrainingConfig, Schedule, draw_candidates, softmax_loss
+from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, draw_candidates, softmax_loss
 from recllm.encoders.windows import Predictions
-from recllm.errors import ConfigError
+from recllm.errors import ArtifactError, ConfigError
 from recllm.options import TrainOptions
 from recllm.testing import TINY_WIDTH, ToyShop
 
@@ -120,6 +121,47 @@ def test_ctrl_c_keeps_the_best_state(tiny: Path, toy: ToyShop) -> None:
     log = run.run()
     assert "interrupted" in log.stopped
     assert log.best == pytest.approx(run.validate(), abs=1e-4)
+
+
+@pytest.mark.parametrize("blocks", ["pretrained", "scratch"])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+    tiny: Path, toy: ToyShop, tmp_path: Path, blocks: str
+) -> None:
+    config = BaseTrainingConfig(steps=30, batch_users=16, validate_every=4, patience=2)
+    whole = trainer(tiny, toy, config, blocks)
+    log = whole.run()
+    for stopped_at in (1, 14, 26):
+        folder = tmp_path / f"{blocks} {stopped_at}"
+        stopped = trainer(tiny, toy, config, blocks)
+        stopped.options = TrainOptions(seed=0, checkpoint=folder)
+        step, taken = stopped._step, []
+
+        def interrupted(*arguments: object, step=step, taken=taken, at=stopped_at) -> float:  # type: ignore[no-untyped-def]
+            taken.append(1)
+            if len(taken) == at:
+                raise KeyboardInterrupt
+            return step(*arguments)  # type: ignore[no-any-return]
+
+        stopped._step = interrupted  # type: ignore[method-assign]
+        assert "interrupted" in stopped.run().stopped
+        torch.rand(7)  # what happens in between does not matter
+        resumed = trainer(tiny, toy, config, blocks)
+        resumed.options = TrainOptions(seed=0, checkpoint=folder)
+        again = resumed.run()
+        assert (again.points, again.best_step, again.stopped) == (log.points, log.best_step, log.stopped)
+        torch.testing.assert_close(resumed.items.delta, whole.items.delta, rtol=0, atol=0)
+        torch.testing.assert_close(resumed.encoder.state_dict(), whole.encoder.state_dict(), rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tiny: Path, toy: ToyShop, tmp_path: Path) -> None:
+    short = BaseTrainingConfig(steps=4, batch_users=16, validate_every=2)
+    first = trainer(tiny, toy, short)
+    first.options = TrainOptions(seed=0, checkpoint=tmp_path / "state")
+    first.run()
+    other = trainer(tiny, toy, short)
+    other.options = TrainOptions(seed=1, checkpoint=tmp_path / "state")
+    with pytest.raises(ArtifactError, match=r"another run.*delete this one"):
+        other.run()
 
 
 def test_nothing_to_learn_from_is_no_crash(tiny: Path, toy: ToyShop) -> None:

@@ -71,8 +71,7 @@ def test_after_the_end_of_the_log_what_was_popular_fades_towards_all_times() -> 
     trend = Trend.fit(histories(), 6)
     usual = trend.total / trend.total.sum()
     latest, half, never = (
-        counts / counts.sum()
-        for counts in trend.at(np.array([trend.end, trend.end + int(trend.half_life), 10**12]))
+        counts / counts.sum() for counts in trend.at(np.array([trend.end, trend.end + int(trend.half_life), 10**12]))
     )
     np.testing.assert_allclose(half, (latest + usual) / 2, rtol=0.05)
     np.testing.assert_allclose(never, usual, rtol=1e-5)

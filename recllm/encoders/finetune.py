@@ -1,0 +1,349 @@
+"""Fine-tuning the text encoder on a catalog: texts of items that the same people like move together.
+
+Pairs of texts, a LoRA on the last blocks, and the contrastive loss of sentence-transformers, taken in the whitened
+space in which recllm compares texts: whitening anew afterwards would undo whatever a linear map can learn. An adapter
+is kept only if it pays on users, and for items, that training has not seen.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import nn
+
+from recllm.data.catalog import Catalog
+from recllm.data.histories import Histories
+from recllm.data.tasks import Tasks
+from recllm.encoders.last_blocks import Activations, LastBlocks, blocks_of
+from recllm.encoders.pair_training import Whitened, agreed, is_first_process, train_on_pairs, training_arguments
+from recllm.encoders.text import TextEncoder, Whitening, describe_items
+from recllm.encoders.text_adapter import TextAdapter
+from recllm.encoders.text_figures import TextFigures, pays_off, restricted
+from recllm.encoders.text_pairs import Material
+from recllm.encoders.train import evaluating
+from recllm.errors import BackboneError, ConfigError
+from recllm.options import TrainOptions
+
+ACTIVATIONS_SHARE = 0.5
+"""Part of the time for computing activations at most; what it does not suffice for is not learned from."""
+
+EMBED_BATCH = 64
+
+STRENGTHS = (0.25, 0.5, 1.0)
+"""Parts of the way from the frozen weights to the tuned ones that are tried."""
+
+
+@final
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Fine-tuning on catalog text.
+
+    Attributes:
+        blocks: How many of the encoder's last blocks learn; the lower ones run once for each text.
+        lora_rank: Rank of the LoRA on their linear layers.
+        lora_alpha: Its scale is `lora_alpha / lora_rank`.
+        items: Items to learn from at most, those with most events; all others profit from what was learned.
+        pairs: Pairs to read at most.
+        epochs: Times at most that a small catalog's pairs are read.
+        neighbours: Pairs of each item: with those that the same people like, by cosine.
+        titles: Share of pairs of a title with its item's whole text, where texts say more than titles.
+        batch_pairs: Pairs per step; every other pair's texts are the negatives.
+        tokens: Tokens of a text that a step reads, drawn anew each time.
+        learning_rate: At its peak.
+        scale: Inverse temperature of the softmax over whitened cosines.
+        held_out: Share of items that are in no pair, to see what fine-tuning does to new items.
+        looks: Times that the adapter is measured on validation users; the best state is kept.
+        cached_mb: Memory for activations, in MB.
+    """
+
+    blocks: int = 1
+    lora_rank: int = 16
+    lora_alpha: float = 32.0
+    items: int = 5000
+    pairs: int = 15000
+    epochs: int = 10
+    neighbours: int = 8
+    titles: float = 0.1
+    batch_pairs: int = 128
+    tokens: int = 48
+    learning_rate: float = 2e-3
+    scale: float = 7.0
+    held_out: float = 0.15
+    looks: int = 2
+    cached_mb: int = 1000
+
+    def __post_init__(self) -> None:
+        counts = (self.blocks, self.lora_rank, self.items, self.epochs, self.neighbours, self.looks, self.cached_mb)
+        if min(counts) < 1 or min(self.batch_pairs, self.pairs) < 2 or self.tokens < 4:
+            raise ConfigError("finetuning: counts must be at least 1, pairs at least 2 and tokens at least 4.")
+        if not 0.0 < self.held_out < 1.0 or not 0.0 <= self.titles < 1.0:
+            raise ConfigError("finetuning.held_out and finetuning.titles are shares and lie in (0, 1) and [0, 1).")
+
+
+@final
+@dataclass
+class FinetuneLog:
+    """What fine-tuning saw; part of the card.
+
+    Attributes:
+        points: (step, training loss since the last one, NDCG@10 of text alone) at each look; step 0 is the frozen one.
+        verdict: Fine-tuned or kept frozen, with the figures.
+        stopped: Why training ended.
+        seconds: How long it took.
+    """
+
+    points: list[tuple[int, float | None, float]] = field(default_factory=list)
+    verdict: str = ""
+    stopped: str = ""
+    seconds: float = 0.0
+
+
+@final
+@dataclass(frozen=True)
+class TunedText:
+    """An adapter that pays.
+
+    Attributes:
+        adapter: For the text encoder.
+        whitening: Statistics of the frozen vectors; the adapter was trained to be used with them.
+        rows: Catalog rows whose vectors are known already.
+        vectors: float32 [rows, dim], unit vectors.
+        held_out: Which of them were in no pair.
+    """
+
+    adapter: TextAdapter
+    whitening: Whitening
+    rows: Int[np.ndarray, "rows"]
+    vectors: Float[np.ndarray, "rows dim"]
+    held_out: Bool[np.ndarray, "rows"]
+
+    def complete(self, encoder: TextEncoder, catalog: Catalog, **how: Any) -> Float[np.ndarray, "items dim"]:
+        """One vector per item: the known ones, and the others from the fine-tuned encoder (`how` as for `encode`)."""
+        others = np.setdiff1d(np.arange(len(catalog)), self.rows)
+        described = describe_items(catalog, encoder.prompt)
+        vectors = np.zeros((len(catalog), self.vectors.shape[1]), dtype=np.float32)
+        vectors[self.rows] = self.vectors
+        if len(others):
+            vectors[others] = encoder.encode([described[row] for row in others], **how)
+        return vectors
+
+
+@final
+class TextTuner:
+    """Fine-tunes a text encoder and decides whether that pays.
+
+    Args:
+        encoder: The frozen encoder.
+        catalog: Items.
+        histories: Training users.
+        validation: Tasks of users who are not among them.
+        config: Hyper-parameters.
+        options: Run options.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        catalog: Catalog,
+        histories: Histories,
+        validation: Tasks,
+        config: FinetuneConfig,
+        options: TrainOptions,
+    ) -> None:
+        self.encoder, self.catalog, self.config, self.options = encoder, catalog, config, options
+        self.histories, self.validation = histories, validation
+        self.log = FinetuneLog()
+        self.rng = np.random.default_rng(options.seed)
+
+    def run(self, seconds: float | None = None) -> TunedText | None:
+        """Train until the pairs or the seconds are used up; None if the frozen encoder is the better one.
+
+        Raises:
+            BackboneError: The backbone's last blocks cannot be trained by themselves.
+        """
+        begin = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                return self._run(training_arguments(self.config, self.options, folder), begin, seconds)
+        except KeyboardInterrupt:
+            self._keep_frozen("interrupted")
+            return None
+        finally:
+            self._say(1.0)
+            self.log.seconds = time.monotonic() - begin
+
+    def _run(self, arguments: Any, begin: float, seconds: float | None) -> TunedText | None:
+        config = self.config
+        material = Material.choose(self.catalog, self.encoder.prompt, self.histories, config, self.rng)
+        if not self._suffices(material):
+            return None
+        model = self.encoder.load(str(self.options.torch_device()))
+        activations = Activations.compute(
+            model,
+            material.texts,
+            config.blocks,
+            most_bytes=1e6 * config.cached_mb,
+            seconds=None if seconds is None else ACTIVATIONS_SHARE * seconds,
+            progress=lambda done, total: self._say(ACTIVATIONS_SHARE * done / total),
+        )
+        material = material.first(agreed(len(activations)))
+        if not self._suffices(material):
+            return None
+        frozen = activations.vectors[: len(material.rows)]
+        learned_from = np.isin(material.rows, self.histories.item_rows) & ~material.held_out
+        whitening = Whitening.fit(frozen[learned_from], self.encoder.config.shrinkage)
+        tail = self._tail(model, activations, material.texts, whitening)
+        best = _Best(self._tasks(material), material.held_out, whitening, frozen)
+        self.log.points.append((0, None, best.figures.means()["NDCG@10"]))
+
+        def embed() -> np.ndarray:
+            return _embed(tail, material.items, activations)
+
+        def look(step: int, loss: float) -> None:
+            figures = best.offer(embed(), model.transformers_model)
+            self.log.points.append((step, loss, figures.means()["NDCG@10"]))
+
+        pairs = material.pairs(self.histories, config, self.rng)
+        left = None if seconds is None else seconds - (time.monotonic() - begin)
+        rest = 1 - ACTIVATIONS_SHARE
+        try:
+            self.log.stopped = train_on_pairs(
+                tail, pairs, config, arguments, look, lambda part: self._say(ACTIVATIONS_SHARE + rest * part), left
+            )
+        except KeyboardInterrupt:
+            self.log.stopped = "interrupted; the best state so far is kept"
+        return self._decide(best, model.transformers_model, embed, material)
+
+    def _tasks(self, material: Material) -> Tasks:
+        return restricted(self.validation, material.rows, len(self.catalog))
+
+    def _suffices(self, material: Material) -> bool:
+        """Whether there is something to learn and somebody to measure on; if not, says so."""
+        if not len(self._tasks(material)):
+            self._keep_frozen("there is nobody to measure on")
+        elif not len(material.together(self.histories, self.config)):
+            self._keep_frozen("no two items are liked by the same people")
+        else:
+            return True
+        return False
+
+    def _decide(
+        self, best: "_Best", transformer: Any, embed: Callable[[], np.ndarray], material: Material
+    ) -> TunedText | None:
+        adapter, vectors = best.adapter, best.vectors
+        if adapter is not None and best.strength < 1.0:  # mixed vectors stood for mixed weights; now those themselves
+            adapter = adapter.scaled(best.strength)
+            adapter.put_on(transformer)
+            vectors = embed()
+        pays, figures = pays_off(best.frozen, best.measure(vectors))
+        if adapter is None or not pays:
+            self._keep_frozen(figures)
+            return None
+        self.log.verdict = f"fine-tuned at {best.strength:.0%} strength: {figures}"
+        return TunedText(adapter, best.whitening, material.rows, vectors, material.held_out)
+
+    def _keep_frozen(self, reason: str) -> None:
+        self.log.verdict = f"kept frozen: {reason}"
+
+    def _tail(self, model: Any, activations: Activations, texts: list[str], whitening: Whitening) -> Any:
+        """The encoder from the last blocks on, with a fresh LoRA in them."""
+        import peft
+        from sentence_transformers import SentenceTransformer
+
+        config, transformer = self.config, model.transformers_model
+        last = LastBlocks(transformer, activations, texts, config.blocks, config.tokens, self.options.seed)
+        tail = SentenceTransformer(modules=[last, *list(model)[1:], Whitened(whitening)], device=str(model.device))
+        few = texts[:8]
+        if not np.allclose(_embed(tail, few, activations), activations.vectors[: len(few)], atol=1e-3):
+            raise BackboneError(
+                f"the last blocks of {self.encoder.backbone.name!r} cannot be run by themselves, so it cannot be "
+                "fine-tuned; use finetune='none' or another backbone."
+            )
+        transformer.requires_grad_(False)
+        for module in transformer.modules():  # whitening would blow its noise up
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        torch.manual_seed(self.options.seed)
+        transformer.add_adapter(
+            peft.LoraConfig(
+                r=config.lora_rank,
+                lora_alpha=config.lora_alpha,
+                target_modules=_linear_layers(transformer),
+                base_model_name_or_path=self.encoder.backbone.name,
+                task_type="FEATURE_EXTRACTION",
+            )
+        )
+        return tail
+
+    def _say(self, part: float) -> None:
+        if self.options.progress is not None and is_first_process():
+            note = f"NDCG@10 {self.log.points[-1][2]:.3f}" if self.log.points else ""
+            self.options.progress("learn the words", part, 1.0, note)
+
+
+@final
+class _Best:
+    """The best state that was seen, beside the frozen one."""
+
+    def __init__(
+        self, tasks: Tasks, held_out: Bool[np.ndarray, "rows"], whitening: Whitening, frozen: np.ndarray
+    ) -> None:
+        self.tasks, self.held_out, self.whitening = tasks, held_out, whitening
+        self.frozen = self.figures = self.measure(frozen)
+        self.adapter: TextAdapter | None = None
+        self.frozen_vectors = self.vectors = frozen
+        self.strength = 0.0
+
+    def measure(self, vectors: np.ndarray) -> TextFigures:
+        """Figures of the whitened vectors."""
+        return TextFigures.measure(self.whitening(vectors), self.tasks, self.held_out)
+
+    def offer(self, vectors: np.ndarray, transformer: Any) -> TextFigures:
+        """Take this state, or a part of the way to it, if that is better than all before.
+
+        A mean of frozen and tuned weights is often better than both, most of all on what training has not read
+        (WiSE-FT, arXiv 2109.01903). Means of the vectors stand for means of the weights.
+
+        Returns:
+            The figures at full strength.
+        """
+        for strength in STRENGTHS:
+            figures = self.measure(_mixed(self.frozen_vectors, vectors, strength))
+            if figures.value > self.figures.value:
+                self.figures, self.vectors, self.strength = figures, vectors, strength
+                self.adapter = TextAdapter.of(transformer)
+        return figures
+
+
+def _mixed(frozen: np.ndarray, tuned: np.ndarray, strength: float) -> Float[np.ndarray, "texts dim"]:
+    mixed = (1 - strength) * frozen + strength * tuned
+    return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _linear_layers(transformer: nn.Module) -> list[str]:
+    """Full names of the linear layers inside the blocks that are left."""
+    blocks = blocks_of(transformer)
+    (prefix,) = [name for name, module in transformer.named_modules() if module is blocks]
+    return [
+        name
+        for name, module in transformer.named_modules()
+        if name.startswith(f"{prefix}.") and isinstance(module, nn.Linear)
+    ]
+
+
+def _embed(tail: Any, texts: Sequence[str], activations: Activations) -> Float[np.ndarray, "texts dim"]:
+    """Unit vectors of the first `texts`, without whitening."""
+    order = np.argsort(np.diff(activations.offsets)[: len(texts)], kind="stable")
+    vectors = np.zeros((len(texts), activations.vectors.shape[1]), dtype=np.float32)
+    with evaluating(tail):
+        for start in range(0, len(order), EMBED_BATCH):
+            rows = order[start : start + EMBED_BATCH]
+            features = tail.preprocess([texts[row] for row in rows])
+            features = {name: value.to(tail.device) for name, value in features.items()}
+            vectors[rows] = tail(features)["text_embedding"].cpu().numpy()
+    return vectors
