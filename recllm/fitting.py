@@ -330,9 +330,7 @@ class Fitter:
                 target[predictions.user[predictions.target_of], predictions.target_item] = predictions.target_weight
                 seen = torch.from_numpy(binary_matrix(supports, len(self.catalog), liked_only=False).toarray() > 0)
                 known = torch.from_numpy(supports.lengths.astype(np.float32))
-                new = masked | ~model.items.warm
-                listed = self.config.ranking.listed
-                tasks.append(RankingTasks.listing(scores, known, new, ~seen, target, listed, generator))
+                tasks.append(RankingTasks.listing(scores, known, ~seen, target, self.config.ranking.listed, generator))
         finally:
             model.vectors = seen_vectors
         # In one piece: small arrays that are kept among large ones that are not would hold on to the memory of both.

@@ -91,7 +91,7 @@ class Model:
         """The head's scores over the whole catalog."""
         with evaluating(self.head):
             known = torch.from_numpy(histories.lengths.astype(np.float32))
-            scores: Tensor = self.head(channel_scores, known, ~self.items.warm)
+            scores: Tensor = self.head(channel_scores, known)
             return scores
 
     def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:

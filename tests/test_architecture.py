@@ -124,7 +124,7 @@ def test_shapes_are_checked_under_pytest() -> None:
     from recllm.ranking.head import RankingConfig, RankingHead
 
     with pytest.raises(TypeCheckError):
-        RankingHead(3, RankingConfig()).forward(torch.zeros(2), torch.zeros(2), torch.zeros(2, dtype=torch.bool))
+        RankingHead(3, RankingConfig()).forward(torch.zeros(2), torch.zeros(2))
 
 
 def test_every_public_name_resolves() -> None:

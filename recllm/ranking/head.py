@@ -49,7 +49,7 @@ class RankingHead(nn.Module):
     """Score of a candidate: a weighted sum of its channel scores plus a correction by a hidden layer.
 
     The weights and the correction depend on how much is known of the user, since co-occurrence says little after one
-    event and much after twenty. New items are weighed apart: what most channels say of them is nothing.
+    event and much after twenty.
 
     Args:
         channels: Number of channels.
@@ -60,32 +60,23 @@ class RankingHead(nn.Module):
         super().__init__()
         self.config = config
         self.weights = nn.Linear(2, channels)
-        self.new_weights = nn.Linear(2, channels)
         self.hidden = nn.Linear(channels + 2, config.hidden)
         self.output = nn.Linear(config.hidden, 1, bias=False)
         nn.init.zeros_(self.weights.weight)
         nn.init.constant_(self.weights.bias, 0.5)
         nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.new_weights.weight)
-        nn.init.zeros_(self.new_weights.bias)
 
     def forward(
-        self,
-        scores: Float[Tensor, "users channels items"],
-        known: Float[Tensor, "users"],
-        new: Bool[Tensor, "users items"] | Bool[Tensor, "items"],
+        self, scores: Float[Tensor, "users channels items"], known: Float[Tensor, "users"]
     ) -> Float[Tensor, "users items"]:
         """Scores of all items.
 
         Args:
             scores: Standardised channel scores.
             known: Events known of each user.
-            new: Which items no training user had, alike for all users or for each.
         """
         user = history_features(known)
         summed = torch.einsum("uci,uc->ui", scores, self.weights(user))
-        if new.any():
-            summed = summed + torch.einsum("uci,uc->ui", scores, self.new_weights(user)) * new
         # One product for all channels and items, without a copy of the scores per hidden unit's input.
         channels = scores.shape[1]
         hidden = torch.einsum("uci,hc->uhi", scores, self.hidden.weight[:, :channels])
@@ -107,14 +98,12 @@ class RankingTasks:
     Attributes:
         scores: Standardised channel scores of some items of each task [tasks, channels, listed].
         known: Events known [tasks].
-        new: Whether the item is new, or made to look so [tasks, listed].
         target: Soft targets that sum to 1 [tasks, listed].
         rest: How many items each listed item that is no target stands for, 1 if all are listed [tasks].
     """
 
     scores: Float[Tensor, "tasks channels listed"]
     known: Float[Tensor, "tasks"]
-    new: Bool[Tensor, "tasks listed"]
     target: Float[Tensor, "tasks listed"]
     rest: Float[Tensor, "tasks"]
 
@@ -123,7 +112,6 @@ class RankingTasks:
         cls,
         scores: Float[Tensor, "tasks channels items"],
         known: Float[Tensor, "tasks"],
-        new: Bool[Tensor, "items"],
         eligible: Bool[Tensor, "tasks items"],
         target: Float[Tensor, "tasks items"],
         size: int,
@@ -140,7 +128,7 @@ class RankingTasks:
         part = scores.gather(2, rows.unsqueeze(1).expand(-1, scores.shape[1], -1))
         # A seen item that fills up a short list must not count.
         part = part.masked_fill(~listed.unsqueeze(1), float("nan"))
-        return cls(part, known, new[rows], chosen, others / sampled.clamp(min=1))
+        return cls(part, known, chosen, others / sampled.clamp(min=1))
 
     @classmethod
     def concatenate(cls, parts: "list[RankingTasks]") -> "RankingTasks":
@@ -157,7 +145,7 @@ def fit_head(head: RankingHead, tasks: list[RankingTasks], seed: int, batch: int
     config = head.config
     generator = torch.Generator().manual_seed(seed)
     whole = RankingTasks.concatenate(tasks)
-    scores, known, new, target, rest = whole.scores, whole.known, whole.new, whole.target, whole.rest
+    scores, known, target, rest = whole.scores, whole.known, whole.target, whole.rest
     absent = scores[:, 0].isnan()
     scores = scores.nan_to_num(0.0)
     # The sampled others stand for all others, so their share of the normaliser is raised accordingly.
@@ -168,7 +156,7 @@ def fit_head(head: RankingHead, tasks: list[RankingTasks], seed: int, batch: int
     optimiser = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
 
     def loss_of(rows: Tensor) -> Tensor:
-        logits = head(scores[rows], known[rows], new[rows]) + raised[rows]
+        logits = head(scores[rows], known[rows]) + raised[rows]
         return -(target[rows] * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
     best, best_loss, since = {k: v.clone() for k, v in head.state_dict().items()}, float("inf"), 0

@@ -15,12 +15,12 @@ def tasks(count: int = 300, items: int = 40, seed: int = 0) -> RankingTasks:
     truth = torch.where(known == 1, 0, 1)
     best = scores[torch.arange(count), truth].topk(3, dim=1).indices
     target = torch.zeros(count, items).scatter_(1, best, 1 / 3)
-    return RankingTasks(scores, known, torch.zeros(count, items, dtype=torch.bool), target, torch.ones(count))
+    return RankingTasks(scores, known, target, torch.ones(count))
 
 
 def hit_rate(head: RankingHead, held: RankingTasks) -> float:
     with torch.no_grad():
-        best = head(held.scores, held.known, held.new).argmax(dim=1)
+        best = head(held.scores, held.known).argmax(dim=1)
     return float((held.target.gather(1, best[:, None]) > 0).float().mean())
 
 
@@ -33,30 +33,10 @@ def test_the_head_learns_whom_to_believe() -> None:
     assert hit_rate(head, held) > 0.9
 
 
-def test_new_items_are_weighed_apart() -> None:
-    """Of new items only channel 2 knows anything, which for the others is noise."""
-
-    def world(seed: int) -> RankingTasks:
-        generator = torch.Generator().manual_seed(seed)
-        scores = torch.randn(400, 3, 40, generator=generator)
-        new = torch.rand(400, 40, generator=generator) < 0.3
-        truth = torch.where(new, scores[:, 2], scores[:, 0])
-        target = torch.zeros(400, 40).scatter_(1, truth.topk(3, dim=1).indices, 1 / 3)
-        return RankingTasks(scores, torch.full((400,), 5.0), new, target, torch.ones(400))
-
-    torch.manual_seed(0)
-    head, held = RankingHead(3, RankingConfig(hidden=1, epochs=60)), world(1)
-    fit_head(head, [world(0)], seed=0)
-    assert hit_rate(head, held) > 0.9
-    without = RankingTasks(held.scores, held.known, torch.zeros_like(held.new), held.target, held.rest)
-    assert hit_rate(head, without) < 0.8, "whether an item is new is what makes the difference"
-
-
 def test_unfitted_it_is_a_plain_sum() -> None:
     head = RankingHead(3, RankingConfig())
     scores = torch.randn(2, 3, 5)
-    new = torch.tensor([True, False, False, True, False])
-    torch.testing.assert_close(head(scores, torch.tensor([0.0, 9.0]), new), scores.sum(dim=1) * 0.5)
+    torch.testing.assert_close(head(scores, torch.tensor([0.0, 9.0])), scores.sum(dim=1) * 0.5)
 
 
 def test_a_score_depends_on_its_item_alone() -> None:
@@ -65,8 +45,7 @@ def test_a_score_depends_on_its_item_alone() -> None:
     fit_head(head, [tasks(60)], seed=0)
     scores, known = torch.randn(2, 3, 8), torch.tensor([1.0, 5.0])
     order = torch.randperm(8)
-    new = torch.arange(8) % 3 == 0
-    torch.testing.assert_close(head(scores, known, new)[:, order], head(scores[:, :, order], known, new[order]))
+    torch.testing.assert_close(head(scores, known)[:, order], head(scores[:, :, order], known))
 
 
 def test_same_seed_same_head() -> None:
@@ -88,7 +67,7 @@ def test_lists_hold_all_targets_and_no_seen_item() -> None:
     full, generator = tasks(30), torch.Generator().manual_seed(0)
     eligible = torch.rand(full.target.shape, generator=generator) < 0.7
     eligible |= full.target > 0
-    listed = RankingTasks.listing(full.scores, full.known, full.new[0], eligible, full.target, 20, generator)
+    listed = RankingTasks.listing(full.scores, full.known, eligible, full.target, 20, generator)
     torch.testing.assert_close(listed.target.sum(dim=1), torch.ones(30))
     seen = {float(value) for value in full.scores[:, 0][~eligible]}
     assert not seen & {float(value) for value in listed.scores[:, 0].ravel()}
@@ -97,5 +76,5 @@ def test_lists_hold_all_targets_and_no_seen_item() -> None:
     short = torch.zeros_like(eligible)
     short[:, :5] = True
     short |= full.target > 0
-    few = RankingTasks.listing(full.scores, full.known, full.new[0], short, full.target, 40, generator)
+    few = RankingTasks.listing(full.scores, full.known, short, full.target, 40, generator)
     assert fit_head(RankingHead(3, RankingConfig(epochs=1)), [few], seed=0) < 100
