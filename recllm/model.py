@@ -16,9 +16,9 @@ from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
+from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
-from recllm.encoders.text_adapter import TextAdapter
 from recllm.encoders.train import encode_users, evaluating
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order

@@ -16,9 +16,9 @@ from recllm.data.cleaning import CleaningReport
 from recllm.data.feedback import Feedback
 from recllm.data.interactions import Interactions
 from recllm.data.trained import TrainedOn
+from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
-from recllm.encoders.text_adapter import TextAdapter
 from recllm.errors import ArtifactError, ConfigError
 from recllm.fitting import FitReport, RecommenderConfig
 from recllm.model import Model, load_state

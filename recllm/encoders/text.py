@@ -12,7 +12,7 @@ import numpy as np
 from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
 from recllm.encoders.backbone import Backbone, quiet_loading, resolve_backbone
-from recllm.encoders.text_adapter import TextAdapter
+from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.errors import ConfigError
 from recllm.prompting.items import item_values
 from recllm.prompting.template import Prompt, load_prompt

@@ -19,12 +19,12 @@ from torch import nn
 from recllm.data.catalog import Catalog
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
-from recllm.encoders.last_blocks import Activations, LastBlocks, blocks_of
-from recllm.encoders.pair_training import Whitened, agreed, is_first_process, train_on_pairs, training_arguments
+from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.finetuning.figures import TextFigures, pays_off, restricted
+from recllm.encoders.finetuning.last_blocks import Activations, LastBlocks, blocks_of
+from recllm.encoders.finetuning.pairs import Material
+from recllm.encoders.finetuning.training import Whitened, agreed, is_first_process, train_on_pairs, training_arguments
 from recllm.encoders.text import TextEncoder, Whitening, describe_items
-from recllm.encoders.text_adapter import TextAdapter
-from recllm.encoders.text_figures import TextFigures, pays_off, restricted
-from recllm.encoders.text_pairs import Material
 from recllm.encoders.train import evaluating
 from recllm.errors import BackboneError, ConfigError
 from recllm.options import TrainOptions

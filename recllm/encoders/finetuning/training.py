@@ -12,7 +12,7 @@ from recllm.encoders.text import Whitening
 from recllm.options import TrainOptions
 
 if TYPE_CHECKING:
-    from recllm.encoders.finetune import FinetuneConfig
+    from recllm.encoders.finetuning.tuner import FinetuneConfig
 
 TIMED_STEPS = 3
 """Steps after which it is known how many the time suffices for."""

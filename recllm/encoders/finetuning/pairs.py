@@ -14,7 +14,7 @@ from recllm.encoders.text import describe_items
 from recllm.prompting.template import Prompt
 
 if TYPE_CHECKING:
-    from recllm.encoders.finetune import FinetuneConfig
+    from recllm.encoders.finetuning.tuner import FinetuneConfig
 
 LEAST_COMMON = 2
 """Users in common that two items need to be a pair."""

@@ -16,11 +16,11 @@ import recllm
 from recllm.data.feedback import Feedback
 from recllm.data.histories import make_histories
 from recllm.data.tasks import make_tasks
-from recllm.encoders.finetune import FinetuneConfig, TextTuner
+from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.finetuning.figures import TextFigures, pays_off, restricted
+from recllm.encoders.finetuning.pairs import Material, liked_together
+from recllm.encoders.finetuning.tuner import FinetuneConfig, TextTuner
 from recllm.encoders.text import TextEncoder, TextEncoderConfig
-from recllm.encoders.text_adapter import TextAdapter
-from recllm.encoders.text_figures import TextFigures, pays_off, restricted
-from recllm.encoders.text_pairs import Material, liked_together
 from recllm.errors import AdapterMismatch, ConfigError
 from recllm.fitting import Fitter, RecommenderConfig
 from recllm.options import TrainOptions
@@ -210,11 +210,11 @@ def test_the_exported_adapter_loads_into_plain_sentence_transformers(
 def test_an_interruption_keeps_the_best_state_so_far(
     looks_before: int, backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recllm.encoders import finetune
+    from recllm.encoders.finetuning import tuner as module
 
     tuner = tuner_of(code_world(), settings(backbone))
     offered = []
-    offer = finetune._Best.offer
+    offer = module._Best.offer
 
     def interrupted(self: Any, vectors: np.ndarray, transformer: Any) -> Any:
         if len(offered) == looks_before:
@@ -222,7 +222,7 @@ def test_an_interruption_keeps_the_best_state_so_far(
         offered.append(vectors)
         return offer(self, vectors, transformer)
 
-    monkeypatch.setattr(finetune._Best, "offer", interrupted)
+    monkeypatch.setattr(module._Best, "offer", interrupted)
     result = tuner.run()
     assert tuner.log.stopped == "interrupted; the best state so far is kept"
     if looks_before == 0:
@@ -254,7 +254,7 @@ def test_a_budget_cuts_it_and_progress_is_told(backbone: str) -> None:
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 def test_last_blocks_do_what_the_whole_encoder_does(kind: Any, tmp_path: Path) -> None:
-    from recllm.encoders.last_blocks import Activations, LastBlocks
+    from recllm.encoders.finetuning.last_blocks import Activations, LastBlocks
 
     texts = ["noise1 code0 noise2 noise3", "code1", "noise4 code3"]
     words = [f"code{c}" for c in range(CODES)] + [f"noise{w}" for w in range(NOISE)]
@@ -273,7 +273,7 @@ def test_last_blocks_do_what_the_whole_encoder_does(kind: Any, tmp_path: Path) -
 
 
 def test_long_texts_are_sampled_while_training(backbone: str) -> None:
-    from recllm.encoders.last_blocks import Activations, LastBlocks
+    from recllm.encoders.finetuning.last_blocks import Activations, LastBlocks
 
     text = " ".join(f"noise{w}" for w in range(12))
     model = TextEncoder(TextEncoderConfig(backbone=backbone)).load()
@@ -286,7 +286,7 @@ def test_long_texts_are_sampled_while_training(backbone: str) -> None:
 
 
 def test_activations_stay_within_their_bounds(backbone: str) -> None:
-    from recllm.encoders.last_blocks import CHUNK, Activations
+    from recllm.encoders.finetuning.last_blocks import CHUNK, Activations
 
     model = TextEncoder(TextEncoderConfig(backbone=backbone)).load()
     texts = [f"noise{w % NOISE} code{w % CODES}" for w in range(4 * CHUNK)]
