@@ -26,11 +26,14 @@ from recllm.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
 from recllm.retrieval.channels import OF_TEXT, Channels, RetrievalConfig, Trend, binary_matrix
-from recllm.retrieval.cooccurrence import Cooccurrence
+from recllm.retrieval.cooccurrence import Cooccurrence, affordable_items
 from recllm.retrieval.learning import ChannelLearner
 
 FINETUNE_SHARE, BASE_SHARE, ADAPTATION_SHARE = 0.4, 0.75, 0.6
 """Parts of the time that is left of a budget when a stage begins; the head takes the rest."""
+
+CHANNELS_SHARE = 0.2
+"""Part of the whole budget that co-occurrence may cost: over all events and over the liked ones."""
 
 FEWEST_HELD_OUT = 30
 """Users wanted for the head and for early stopping, as long as that is not more than a fifth of all."""
@@ -238,7 +241,10 @@ class Fitter:
             self.options.progress(stage, done, total, note)
 
     def _fit_channels(self, white: torch.Tensor) -> Channels:
-        learner = ChannelLearner(self.base, self.validation, len(self.catalog), self.config.retrieval, self._say)
+        budget = self.options.budget_seconds()  # as it was given: what is learned must not depend on the clock
+        exact = None if budget is None else affordable_items(CHANNELS_SHARE / 2 * budget)
+        items = len(self.catalog)
+        learner = ChannelLearner(self.base, self.validation, items, self.config.retrieval, exact, self._say)
         channels = learner.fit(white)
         self.report.chosen |= learner.chosen
         self.report.figures |= learner.figures

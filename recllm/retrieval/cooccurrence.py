@@ -10,11 +10,19 @@ from scipy import sparse
 EXACT_ITEMS = 20_000
 """Up to this many items with events EASE is solved for all of them: an items × items matrix in place, 1.6 GB."""
 
+SECONDS = 130.0
+"""What that takes on one core; the time grows with the cube of the items."""
+
 HUBS = 4096
 """In larger catalogs it is solved for this many popular items."""
 
 ROWS = 1024
 """Rows of an items × items matrix that are looked at together."""
+
+
+def affordable_items(seconds: float) -> int:
+    """How many items EASE can be solved for in about this time; never fewer than the hubs of a larger catalog."""
+    return int(min(max(EXACT_ITEMS * (seconds / SECONDS) ** (1 / 3), HUBS), EXACT_ITEMS))
 
 
 @final
@@ -31,10 +39,12 @@ class Cooccurrence:
     decay: float = 1.0
 
     @classmethod
-    def fit(cls, matrix: sparse.csr_matrix, *, regularisation: float, neighbours: int) -> "Cooccurrence":
+    def fit(
+        cls, matrix: sparse.csr_matrix, *, regularisation: float, neighbours: int, exact_items: int | None = None
+    ) -> "Cooccurrence":
         """Weights from a binary user × item matrix.
 
-        Up to `EXACT_ITEMS` items with events this is EASE (Steck, arXiv 1905.03375), `B = I − P / diag(P)` with
+        Up to `exact_items` items with events this is EASE (Steck, arXiv 1905.03375), `B = I − P / diag(P)` with
         `P = (XᵀX + λI)⁻¹`. Above, the `HUBS` most popular items are solved so, towards each other and towards the rest;
         every other item i gets what is left of its co-occurrence with j once the hubs have spoken, regressed on i
         alone: `B_ij = (G_ij − Σ_hubs G_ih B_hj) / (G_ii + λ)`.
@@ -43,11 +53,12 @@ class Cooccurrence:
             matrix: [users, items], 1 where a user has the item.
             regularisation: λ.
             neighbours: Weights kept per item.
+            exact_items: None: `EXACT_ITEMS`.
         """
         matrix = sparse.csr_array(matrix).astype(np.float32)
         counts = np.asarray(matrix.sum(axis=0)).ravel()
         warm = np.flatnonzero(counts)
-        if len(warm) <= EXACT_ITEMS:
+        if len(warm) <= (EXACT_ITEMS if exact_items is None else exact_items):
             weights = _ease(matrix[:, warm], regularisation, neighbours)
         else:
             warm = warm[np.argsort(-counts[warm], kind="stable")]

@@ -30,6 +30,7 @@ class ChannelLearner:
         validation: Other users, on whom settings are chosen; the middle ones where there is nobody.
         items: Size of the catalog.
         config: The settings to choose from.
+        exact_items: Items up to which EASE is solved for all; None: as many as ever.
         say: Called with (stage, done, total).
         chosen: The settings chosen so far.
         figures: And their validation NDCG@10.
@@ -39,6 +40,7 @@ class ChannelLearner:
     validation: Tasks
     items: int
     config: RetrievalConfig
+    exact_items: int | None = None
     say: Callable[[str, float, float], None] = lambda *_: None
     chosen: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
@@ -81,7 +83,9 @@ class ChannelLearner:
         models: dict[float, Cooccurrence] = {}
 
         def fitted(matrix: sparse.csr_array, l2: float) -> Cooccurrence:
-            return Cooccurrence.fit(matrix, regularisation=l2, neighbours=self.config.neighbours)
+            return Cooccurrence.fit(
+                matrix, regularisation=l2, neighbours=self.config.neighbours, exact_items=self.exact_items
+            )
 
         def tries() -> Iterable[tuple[float, DenseScores]]:
             for place, l2 in enumerate(self.config.regularisation):

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from recllm.retrieval import cooccurrence
-from recllm.retrieval.cooccurrence import Cooccurrence
+from recllm.retrieval.cooccurrence import Cooccurrence, affordable_items
 
 
 def log(users: int = 60, items: int = 15, seed: int = 0) -> sparse.csr_array:
@@ -81,3 +81,19 @@ def test_nobody() -> None:
     model = Cooccurrence.fit(sparse.csr_array((0, 5), dtype=np.float32), regularisation=1.0, neighbours=3)
     assert model.scores(sparse.csr_array((2, 5), dtype=np.float32)).shape == (2, 5)
     assert model.extended(8).weights.shape == (8, 8)
+
+
+def test_a_short_budget_pays_for_fewer_items() -> None:
+    assert affordable_items(1e6) == affordable_items(cooccurrence.SECONDS) == cooccurrence.EXACT_ITEMS
+    assert affordable_items(cooccurrence.SECONDS / 8) == cooccurrence.EXACT_ITEMS // 2
+    assert affordable_items(0.001) == cooccurrence.HUBS
+
+
+def test_above_what_is_affordable_only_hubs_are_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cooccurrence, "HUBS", 6)
+    matrix = log(50, 20)
+    exact, around = (
+        Cooccurrence.fit(matrix, regularisation=5.0, neighbours=20, exact_items=limit).weights.toarray()
+        for limit in (20, 19)
+    )
+    assert np.abs(exact - around).max() > 1e-3
