@@ -382,7 +382,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, {here!r})
-from test_finetune import TUNING, code_world, settings, tuner_of
+from test_finetuning import TUNING, code_world, settings, tuner_of
 
 tuner = tuner_of(code_world(), settings({backbone!r}))
 result = tuner.run()
