@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from recllm.artifact import load_artifact, save_artifact
+from recllm.artifact import check_target, load_artifact, save_artifact
 from recllm.errors import ArtifactError
 
 KIND = "training checkpoint"
@@ -27,11 +27,12 @@ class Checkpoint:
     run: str
 
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Arrays and plain values as they were saved; None where there is nothing yet.
+        """Arrays and plain values as they were saved; None where there is nothing yet and `save` may write.
 
         Raises:
             ArtifactError: The folder holds something else, is damaged, or belongs to another run.
         """
+        check_target(self.folder)  # better now than at the first look
         if not self.folder.exists() or not any(self.folder.iterdir()):
             return None
         artifact = load_artifact(self.folder, KIND)

@@ -164,6 +164,16 @@ def test_a_checkpoint_of_another_run_is_refused(tiny: Path, toy: ToyShop, tmp_pa
         other.run()
 
 
+def test_a_checkpoint_that_cannot_be_one_is_refused_before_training(tiny: Path, toy: ToyShop, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine", encoding="utf-8")
+    run = trainer(tiny, toy)
+    run.options = TrainOptions(seed=0, checkpoint=file)
+    with pytest.raises(ArtifactError, match=r"notes\.txt"):
+        run.run()
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
 def test_nothing_to_learn_from_is_no_crash(tiny: Path, toy: ToyShop) -> None:
     run = trainer(tiny, toy)
     empty = BaseTrainer(run.encoder, run.items, Histories.empty(3), run.validation, CONFIG, TrainOptions())
