@@ -1,14 +1,16 @@
 """Fitting, stage by stage: words, channels, base, adapters, head. Each stage sees only the users it may see."""
 
+import copy
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
 import torch
 
-from recllm.adaptation.meta import AdaptationConfig, MetaLearner, MetaTrainer
+from recllm.adaptation.meta import AdaptationConfig, MetaLearner, contrast_of
+from recllm.adaptation.train import MetaTrainer
 from recllm.config import read_toml, write_toml
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
@@ -18,9 +20,9 @@ from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.finetuning.tuner import FinetuneConfig, TextTuner
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
-from recllm.encoders.train import BaseTrainer, BaseTrainingConfig
-from recllm.encoders.validation import mean_ndcg
-from recllm.encoders.windows import WindowSampler
+from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, encode_users, evaluating
+from recllm.encoders.validation import few_shot_ndcg, mean_ndcg
+from recllm.encoders.windows import Predictions, WindowSampler
 from recllm.errors import DataError
 from recllm.model import Model
 from recllm.options import TrainOptions
@@ -28,6 +30,7 @@ from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_he
 from recllm.retrieval.channels import OF_TEXT, Channels, RetrievalConfig, Trend, binary_matrix
 from recllm.retrieval.cooccurrence import Cooccurrence, affordable_items
 from recllm.retrieval.learning import ChannelLearner
+from recllm.retrieval.profiles import Space
 
 FINETUNE_SHARE, BASE_SHARE, ADAPTATION_SHARE = 0.4, 0.75, 0.6
 """Parts of the time that is left of a budget when a stage begins; the head takes the rest."""
@@ -44,6 +47,9 @@ WANTED_TASKS = 400
 MOST_HELD_OUT = {"head": 1000, "stop": 400}
 """More users than this sharpen neither the head nor the validation figure, and are better trained on."""
 
+
+MOST_ROUNDS = 60
+"""Windows of one reserved user at most: the same events again and again teach nothing new."""
 
 NOTHING_KNOWN = 0.1
 """Share of the head's tasks in which the user's events are hidden: newcomers are ranked for, too."""
@@ -97,7 +103,6 @@ class RecommenderConfig:
         return cls(
             text=TextEncoderConfig(prompt="item.ecommerce", max_tokens=48),
             training=BaseTrainingConfig(steps=250),
-            adaptation=AdaptationConfig(outer_steps=40, validate_every=10),
             domain="ecommerce",
         )
 
@@ -177,7 +182,6 @@ class Fitter:
         white = torch.from_numpy(whitening(text))
         channels = self._timed("channels", lambda: self._fit_channels(white))
         encoder, items = self._fit_base(text_encoder, white, warm)
-        learner = self._fit_adaptation(encoder, items, warm)
         head = RankingHead(len(channels.names), self.config.ranking)
         model = Model(
             self.catalog,
@@ -186,15 +190,21 @@ class Fitter:
             whitening,
             encoder,
             items,
-            learner,
+            None,
             channels,
             head,
             self.config.retrieval,
             text_encoder.adapter,
         )
-        self._timed("head", lambda: self._fit_head(model))
-        self._measure(model)
+        self._rank_and_adapt(model)
         return model
+
+    def _rank_and_adapt(self, model: Model) -> None:
+        """Everything that is learned from the reserved users, whom base and channels have not seen."""
+        self._timed("head", lambda: self._fit_head(model))
+        model.head.requires_grad_(False)
+        self._fit_adaptation(model)
+        self._measure(model)
 
     def _fit_text(self, warm: np.ndarray) -> tuple[TextEncoder, np.ndarray, Whitening]:
         """The text encoder, fine-tuned where that is wanted and pays, the items' vectors and their whitening."""
@@ -266,20 +276,45 @@ class Fitter:
         self._note("base", log)
         return encoder, items
 
-    def _fit_adaptation(self, encoder: HistoryEncoder, items: ItemEncoder, warm: np.ndarray) -> MetaLearner | None:
+    def _fit_adaptation(self, model: Model) -> None:
+        """Meta-train on windows of the head's users; users whom nothing has seen say whether adapters do good."""
         config = self.config.adaptation
         if config is None:
-            return None
-        rows = np.flatnonzero(warm)
-        contrast = np.random.default_rng(self.options.seed).permutation(rows)[: config.contrast_items]
-        learner = MetaLearner(encoder, config, torch.from_numpy(np.sort(contrast)), self.options.seed)
-        with torch.no_grad():
-            vectors = items()
-        trainer = MetaTrainer(learner, encoder, vectors, rows, self.base, self.validation, self.options)
-        log = trainer.run(self._share(ADAPTATION_SHARE), self.config.training.softmax_items)
+            return
+        learner = MetaLearner(model.base, config, contrast_of(model.base, config, self.options.seed), self.options.seed)
+        model.learner = learner
+        if config.epochs and len(self._windows()):
+            self._meta_train(model, learner, config)
+        elif config.epochs:
+            learner.open.fill_(False)
+            self.report.chosen["adapters"] = "left alone: nobody was there to learn from"
         learner.requires_grad_(False)
-        self._note("adaptation", log)
-        return learner
+
+    def _meta_train(self, model: Model, learner: MetaLearner, config: AdaptationConfig) -> None:
+        before = self._validated(replace(model, learner=None))
+        histories, tasks = self._ranking_tasks(model, config.tasks, nothing_known=0.0, masked_items=0.0)
+        untouched = copy.deepcopy(model.head.state_dict()), copy.deepcopy(learner.state_dict())
+        log = MetaTrainer(learner, model.base, histories, tasks, self.options).run(self._share(ADAPTATION_SHARE))
+        gain = self._validated(model) - before
+        # The folds of meta-training have left out what did not help their own held-out users; these are others.
+        if len(gain) and gain.mean() <= 0:
+            model.head.load_state_dict(untouched[0])
+            learner.load_state_dict(untouched[1])
+            learner.open.fill_(False)
+        self.report.chosen["adapters"] = "used" if learner.open else "left alone: they did not help held-out users"
+        if len(gain):
+            self.report.figures["adapters' gain"] = float(gain.mean())
+        self.report.seconds["adaptation"], self.report.stopped["adaptation"] = log.seconds, log.stopped
+
+    def _validated(self, model: Model) -> np.ndarray:
+        """NDCG@10 of every validation task through its adapter, mean over the sizes of its support: float64 [tasks]."""
+        values = few_shot_ndcg(
+            lambda histories: model.scores(histories, model.adapt(histories) or None),
+            self.validation,
+            batch=model.batch_users,
+        )
+        mean: np.ndarray = np.mean(list(values.values()), axis=0)
+        return mean
 
     def _note(self, stage: str, log: Any) -> None:
         self.report.curves[stage] = log.points
@@ -288,59 +323,81 @@ class Fitter:
         if np.isfinite(log.best):
             self.report.figures[stage] = log.best
 
-    def _fit_head(self, model: Model) -> None:
-        config = self.config.ranking
-        sampler = WindowSampler(
+    def _windows(self) -> WindowSampler:
+        """Windows of the reserved users."""
+        return WindowSampler(
             self.reserved,
             max_events=self.config.history.max_events,
             horizon=self.config.training.horizon,
             positions=1,
             mixed=True,
         )
-        if len(sampler) < 5:  # too few to learn from: a plain sum of the channels
+
+    def _fit_head(self, model: Model) -> None:
+        if len(self._windows()) < 5:  # too few to learn from: a plain sum of the channels
             return
-        rng = np.random.default_rng(self.options.seed + 2)
-        tasks = []
-        for round_ in range(config.rounds):
-            self._say("weigh the channels", round_, config.rounds + 1)
-            tasks += self._head_tasks(model, sampler, rng, adapted=round_ % 2 == 0)
-        torch.manual_seed(self.options.seed)
+        config = self.config.ranking
+        _, tasks = self._ranking_tasks(
+            model, config.tasks, nothing_known=NOTHING_KNOWN, masked_items=config.masked_items
+        )
         fit_head(model.head, tasks, self.options.seed)
         self._say("weigh the channels", 1, 1)
 
-    def _head_tasks(
-        self, model: Model, sampler: WindowSampler, rng: np.random.Generator, *, adapted: bool
-    ) -> list[RankingTasks]:
-        """One window of every reserved user; some items look new in it."""
-        masked = torch.from_numpy(rng.random(len(self.catalog)) < self.config.ranking.masked_items)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        with torch.no_grad():
-            seen_vectors = model.vectors
-            model.vectors = model.items(hidden_delta=masked)
-        tasks = []
-        try:
-            order = np.arange(len(sampler))
-            for start in range(0, len(order), model.batch_users):
-                supports, predictions = sampler.draw_supports(order[start : start + model.batch_users], rng)
-                nobody = rng.random(len(supports)) < NOTHING_KNOWN
-                supports = supports.drop_events(~nobody[supports.user_rows])
-                lora = model.adapt(supports) if adapted else None
-                # What is popular now counts as it did at the time; at serving, now is when the log ends.
-                scores = model.channel_scores(supports, lora, predictions.asked_at)
-                for place, name in enumerate(model.channels.names):
-                    if name not in ("history", *OF_TEXT):
-                        scores[:, place] = torch.where(
-                            masked, scores[:, place].amin(dim=1, keepdim=True), scores[:, place]
-                        )
-                target = torch.zeros(len(supports), len(self.catalog))
-                target[predictions.user[predictions.target_of], predictions.target_item] = predictions.target_weight
-                seen = torch.from_numpy(binary_matrix(supports, len(self.catalog), liked_only=False).toarray() > 0)
-                known = torch.from_numpy(supports.lengths.astype(np.float32))
-                tasks.append(RankingTasks.listing(scores, known, ~seen, target, self.config.ranking.listed, generator))
-        finally:
-            model.vectors = seen_vectors
+    def _ranking_tasks(
+        self, model: Model, wanted: int, *, nothing_known: float, masked_items: float
+    ) -> tuple[Histories, RankingTasks]:
+        """Windows of the reserved users and what came next, the same number of each user.
+
+        Args:
+            model: Its base and channels.
+            wanted: Tasks in all, roughly.
+            nothing_known: Share of windows whose events are hidden.
+            masked_items: Share of items that look new.
+        """
+        sampler, config = self._windows(), self.config.ranking
+        rounds = min(max(config.rounds, -(-wanted // len(sampler))), MOST_ROUNDS)
+        rng = np.random.default_rng(self.options.seed + 2)
+        histories, tasks = [], []
+        for round_ in range(rounds):
+            self._say("weigh the channels", round_, rounds + 1)
+            masked = torch.from_numpy(rng.random(len(self.catalog)) < masked_items)
+            generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+            with torch.no_grad():
+                space = Space(model.items(hidden_delta=masked))
+            for start in range(0, len(sampler), model.batch_users):
+                users = np.arange(start, min(start + model.batch_users, len(sampler)))
+                windows, predictions = sampler.draw_supports(users, rng)
+                hidden = rng.random(len(windows)) < nothing_known
+                windows = windows.drop_events(~hidden[windows.user_rows])
+                histories.append(windows)
+                tasks.append(self._asked(model, windows, predictions, space, masked, users, generator))
         # In one piece: small arrays that are kept among large ones that are not would hold on to the memory of both.
-        return [RankingTasks.concatenate(tasks)]
+        return Histories.concatenate(histories), RankingTasks.concatenate(tasks)
+
+    def _asked(
+        self,
+        model: Model,
+        windows: Histories,
+        predictions: Predictions,
+        space: Space,
+        masked: torch.Tensor,
+        users: np.ndarray,
+        generator: torch.Generator,
+    ) -> RankingTasks:
+        """A batch of windows as tasks; masked items have no events, as far as the channels can tell."""
+        with evaluating(model.encoder):
+            vectors = encode_users(model.encoder, windows, space.vectors)
+        # What is popular now counts as it did at the time; at serving, now is when the log ends.
+        scores = model.channels.scores(windows, vectors, space, predictions.asked_at)
+        for place, name in enumerate(model.channels.names):
+            if name not in ("history", *OF_TEXT):
+                scores[:, place] = torch.where(masked, scores[:, place].amin(dim=1, keepdim=True), scores[:, place])
+        target = torch.zeros(len(windows), len(self.catalog))
+        target[predictions.user[predictions.target_of], predictions.target_item] = predictions.target_weight
+        eligible = torch.from_numpy(binary_matrix(windows, len(self.catalog), liked_only=False).toarray() == 0)
+        known = torch.from_numpy(windows.lengths.astype(np.float32))
+        size = self.config.ranking.listed
+        return RankingTasks.listing(scores, known, eligible, target, torch.from_numpy(users), size, generator)
 
     def _measure(self, model: Model) -> None:
         """Validation figures of the whole ranking, without and with adaptation."""
@@ -354,15 +411,21 @@ class Fitter:
             )
 
 
+UNSEEN_SHRINKAGE, UNSEEN_RIDGE = 0.3, 1.0
+"""Of a catalog without events: at least so much shrinkage, and the ridge of a visitor's own direction of text."""
+
+
 def untrained_model(config: RecommenderConfig, catalog: Catalog) -> Model:
-    """A model of a catalog without events: only text similarity speaks."""
+    """A model of a catalog without events: only text speaks, through each visitor's own closed-form update."""
     text_encoder = TextEncoder(config.text)
     text = text_encoder.encode_catalog(catalog)
-    whitening = Whitening.fit(text, config.text.shrinkage)
+    whitening = Whitening.fit(text, max(config.text.shrinkage, UNSEEN_SHRINKAGE))
     white = torch.from_numpy(whitening(text))
     nobody = Histories.empty(0)
     nothing = Cooccurrence.fit(binary_matrix(nobody, len(catalog), liked_only=False), regularisation=1.0, neighbours=1)
-    channels = Channels(white, np.zeros(len(catalog), np.float32), Trend.fit(nobody, len(catalog)), nothing, None)
+    channels = Channels(
+        white, np.zeros(len(catalog), np.float32), Trend.fit(nobody, len(catalog)), nothing, None, ridge=UNSEEN_RIDGE
+    )
     torch.manual_seed(0)
     feedback = Feedback()
     encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)

@@ -30,7 +30,7 @@ class Lists:
         model, config = self.model, self.model.retrieval
         channel_scores = model.channel_scores(histories, lora)
         retrieved = top_candidates(channel_scores, torch.from_numpy(eligible), max(config.per_channel, self.n)).numpy()
-        scores = model.rank(histories, channel_scores).numpy()
+        scores = model.rank(histories, channel_scores, lora).numpy()
         pool = self.n * SIMILARITY_POOL if self.diversity else self.n
         for user, line in enumerate(scores):
             rows = best_items(line, retrieved[user], self.model.ties, pool)

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recllm.adaptation.lora import UserLora
+from recllm.adaptation.lora import UserLora, applied
 from recllm.adaptation.meta import MetaLearner, encode_adapted
+from recllm.adaptation.support import HEAD, Base
 from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
@@ -19,10 +20,11 @@ from recllm.data.histories import Histories
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
-from recllm.encoders.train import encode_users, evaluating
+from recllm.encoders.train import evaluating
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
 from recllm.retrieval.channels import Channels, RetrievalConfig
+from recllm.retrieval.profiles import Space
 
 CELLS = 40_000_000
 """Scores (users × channels × items) held at once; larger requests are computed in batches of users."""
@@ -61,42 +63,53 @@ class Model:
 
     def __post_init__(self) -> None:
         with evaluating(self.items):
-            self.vectors: Tensor = self.items()
+            self.space = Space(self.items())
+
+    @property
+    def vectors(self) -> Float[Tensor, "items width"]:
+        """Item vectors."""
+        return self.space.vectors
+
+    @property
+    def base(self) -> Base:
+        """What users' adapters are adapters of."""
+        return Base(self.encoder, self.space, self.channels, self.head)
 
     def adapt(self, histories: Histories, steps: int | None = None) -> dict[str, Tensor]:
         """Each user's adapter from their events; empty without adaptation in the model."""
         if self.learner is None:
             return {}
         with evaluating(self.encoder):
-            return self.learner.adapt(self.encoder, histories, self.vectors, steps)
+            return self.learner.adapt(self.base, histories, steps)
 
-    def user_vectors(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users width"]:
-        """User vectors, through each user's adapter where given, else through the meta-learned start."""
+    def user_vectors(self, histories: Histories, lora: UserLora) -> Float[Tensor, "users width"]:
+        """User vectors, through each user's adapter."""
         with evaluating(self.encoder):
-            if self.learner is None:
-                return encode_users(self.encoder, histories, self.vectors)
-            if not lora:
-                lora = self.learner.adapt(self.encoder, histories, self.vectors, steps=0)
             return encode_adapted(self.encoder, lora, histories, self.vectors)
 
     def channel_scores(
         self, histories: Histories, lora: UserLora | None, asked_at: np.ndarray | None = None
     ) -> Float[Tensor, "users channels items"]:
         """Standardised scores of every channel over the whole catalog; see `Channels.scores`."""
-        return self.channels.scores(histories, self.user_vectors(histories, lora), self.vectors, asked_at)
+        users = self.user_vectors(histories, lora or self.adapt(histories, steps=0))
+        return self.channels.scores(histories, users, self.space, asked_at)
 
     def rank(
-        self, histories: Histories, channel_scores: Float[Tensor, "users channels items"]
+        self,
+        histories: Histories,
+        channel_scores: Float[Tensor, "users channels items"],
+        lora: UserLora | None = None,
     ) -> Float[Tensor, "users items"]:
-        """The head's scores over the whole catalog."""
-        with evaluating(self.head):
+        """The head's scores over the whole catalog, through each user's adapter or else the meta-learned start."""
+        lora = lora or self.adapt(histories, steps=0)
+        with evaluating(self.head), applied({HEAD: self.head.weights} if f"{HEAD}.A" in lora else {}, lora):
             known = torch.from_numpy(histories.lengths.astype(np.float32))
             scores: Tensor = self.head(channel_scores, known)
             return scores
 
     def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:
         """From histories to the head's scores over the whole catalog."""
-        return self.rank(histories, self.channel_scores(histories, lora))
+        return self.rank(histories, self.channel_scores(histories, lora), lora)
 
     @cached_property
     def ties(self) -> np.ndarray:
@@ -125,7 +138,8 @@ class Model:
     def fingerprint(self) -> str:
         """SHA-256 over what users' adapters depend on. The catalog may grow without touching it."""
         start = _arrays(self.learner) if self.learner is not None else {}
-        learned = _arrays(self.encoder) | {"project": self.items.project.weight.numpy()} | start
+        head = {f"head.{name}": array for name, array in _arrays(self.head).items()}
+        learned = _arrays(self.encoder) | {"project": self.items.project.weight.numpy()} | head | start
         text = () if self.text_adapter is None else (self.text_adapter.digest(),)
         return fingerprint(*text, *(part for name, array in sorted(learned.items()) for part in (name, array)))
 

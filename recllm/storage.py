@@ -9,6 +9,7 @@ import polars as pl
 import torch
 
 from recllm.adaptation.meta import MetaLearner
+from recllm.adaptation.support import Contrast
 from recllm.artifact import Artifact, load_artifact, save_artifact
 from recllm.config import from_mapping, to_mapping
 from recllm.data.catalog import Catalog
@@ -166,13 +167,6 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
     white = torch.from_numpy(whitening(saved["text"]["vectors"]))
     items = ItemEncoder(white, torch.from_numpy(saved["items"]["warm"]), encoder.width, config.history.delta_bound)
     load_state(items, {name: array for name, array in saved["items"].items() if name != "warm"})
-    learner = None
-    if "adaptation" in saved:
-        assert config.adaptation is not None
-        contrast = torch.from_numpy(saved["adaptation"]["contrast"])
-        learner = MetaLearner(encoder, config.adaptation, contrast, seed=0)
-        load_state(learner, saved["adaptation"])
-        learner.requires_grad_(False)
     text_adapter = None
     if "text_adapter" in saved:
         text_adapter = TextAdapter(artifact.documents["text_adapter"], saved["text_adapter"])
@@ -181,19 +175,27 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
     load_state(head, saved["head"])
     for part in (encoder, items, head):
         part.requires_grad_(False)
-    return Model(
+    model = Model(
         catalog,
         feedback,
         saved["text"]["vectors"],
         whitening,
         encoder,
         items,
-        learner,
+        None,
         channels,
         head,
         config.retrieval,
         text_adapter,
     )
+    if "adaptation" in saved:
+        assert config.adaptation is not None
+        arrays = saved["adaptation"]
+        contrast = Contrast(*(torch.from_numpy(arrays[name].copy()) for name in ("contrast_rows", "contrast_raised")))
+        model.learner = MetaLearner(model.base, config.adaptation, contrast, seed=0)
+        load_state(model.learner, arrays)
+        model.learner.requires_grad_(False)
+    return model
 
 
 def _catalog(saved: dict[str, Any]) -> Catalog:

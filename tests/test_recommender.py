@@ -30,7 +30,8 @@ def config_for(tiny: Path, **changes: object) -> RecommenderConfig:
         training=BaseTrainingConfig(
             steps=40, batch_users=32, validate_every=20, learning_rate=5e-3, delta_learning_rate=2e-2
         ),
-        adaptation=AdaptationConfig(outer_steps=4, batch_users=16, validate_every=2),
+        # Not meta-trained, so that the adapters surely do something, and are not left alone.
+        adaptation=AdaptationConfig(epochs=0, inner_learning_rate=0.5),
     )
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
@@ -148,25 +149,56 @@ def test_an_exported_adapter_loads_in_peft(fitted: Recommender, toy: ToyShop, tm
     import peft
     import torch
 
-    from recllm.adaptation.meta import encode_adapted
     from recllm.data.histories import make_histories
-    from recllm.encoders.train import encode_users, evaluating
 
     users = Interactions.from_mapping({"a": newcomer(toy, 0), "b/../b": newcomer(toy, 2)})
     adapters = fitted.adapt(users)
     adapters.export("b/../b", tmp_path / "export")
-    model = fitted._fitted()
+    assert {file.name for file in (tmp_path / "export").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "README.md",
+    }
+    model = fitted.model
     histories = make_histories(users, model.catalog, model.feedback).of([1])
-    encoder = copy.deepcopy(model.encoder)
-    encoder.blocks = peft.PeftModel.from_pretrained(encoder.blocks, tmp_path / "export")
-    with evaluating(encoder), evaluating(model.encoder):
-        theirs = encode_users(encoder, histories, model.vectors)
-        ours = encode_adapted(
-            model.encoder, adapters.stack(["b/../b"], model.learner.start()), histories, model.vectors
-        )
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    wrapped = peft.PeftModel.from_pretrained(copy.deepcopy(model.head), tmp_path / "export")
+    lora = adapters.stack(["b/../b"], model.learner.start())  # type: ignore[union-attr]
+    scores = model.channel_scores(histories, lora)
+    with torch.no_grad():
+        theirs = wrapped(scores, torch.tensor([3.0]))
+    torch.testing.assert_close(model.rank(histories, scores, lora), theirs, atol=1e-5, rtol=1e-4)
     with pytest.raises(DataError, match="no adapter here"):
         adapters.export("nobody", tmp_path / "x")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="cannot write the adapter"):
+        adapters.export("a", tmp_path / "file")
+
+
+def test_an_adapter_of_the_history_encoder_gives_peft_the_same_hidden_states(
+    tiny: Path, toy: ToyShop, tmp_path: Path
+) -> None:
+    import copy
+
+    import peft
+    import torch
+
+    from recllm.data.histories import make_histories
+    from recllm.encoders.train import encode_users, evaluating
+
+    both = AdaptationConfig(places=("head", "history"), inner_learning_rate=5.0, epochs=0)
+    rec = Recommender(config_for(tiny, adaptation=both)).fit(toy.catalog, toy.events)
+    users = Interactions.from_mapping({"a": newcomer(toy, 0)})
+    adapters = rec.adapt(users)
+    adapters.export("a", tmp_path / "export")
+    assert (tmp_path / "export" / "head" / "adapter_config.json").exists()
+    model = rec.model
+    histories = make_histories(users, model.catalog, model.feedback)
+    encoder = copy.deepcopy(model.encoder)
+    encoder.blocks = peft.PeftModel.from_pretrained(encoder.blocks, tmp_path / "export")
+    ours = model.user_vectors(histories, adapters.stack(["a"], model.learner.start()))  # type: ignore[union-attr]
+    with evaluating(encoder):
+        torch.testing.assert_close(ours, encode_users(encoder, histories, model.vectors), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(ours, model.user_vectors(histories, model.adapt(histories, steps=0)), atol=1e-4)
 
 
 def test_save_and_load_agree_exactly(fitted: Recommender, toy: ToyShop, tmp_path: Path) -> None:
@@ -297,6 +329,18 @@ def test_a_catalog_without_events(tiny: Path, toy: ToyShop) -> None:
     assert len(rec.recommend({"x": []}, n=3)) == 3
     with pytest.raises(ConfigError, match="ships no adapters"):
         Recommender.from_catalog(toy.catalog, adapter="universal")
+
+
+def test_fit_meta_trains_and_says_whether_adapters_are_used(tiny: Path, toy: ToyShop) -> None:
+    learned = AdaptationConfig(epochs=2, folds=2, tasks=200)
+    rec = Recommender(config_for(tiny, adaptation=learned)).fit(toy.catalog, toy.events)
+    assert rec.report.chosen["adapters"] in ("used", "left alone: they did not help held-out users")
+    assert rec.report.seconds["adaptation"] > 0
+    assert "adapters' gain" in rec.report.figures
+    used = rec.report.chosen["adapters"] == "used"
+    users, items = {"x": newcomer(toy, 1)}, list(toy.catalog.item_ids)
+    assert (np.abs(rec.score(users, items) - rec.score(users, items, adapt=False)).max() > 0) == used
+    assert len(rec.adapt(users)) == 1
 
 
 def test_ratings_are_understood(tiny: Path) -> None:

@@ -148,39 +148,56 @@ class Adapters:
     def export(self, user_id: str, folder: str | Path) -> None:
         """Write one user's adapter (start and own steps together) as PEFT's two files and a card.
 
+        `peft.PeftModel.from_pretrained(recommender.model.head, folder)` loads what moves the ranking head. What moves
+        the history encoder, where the model adapts it, is loaded the same way onto `recommender.model.encoder.blocks`;
+        the head's is then in the folder's `head/`.
+
         Raises:
             DataError: The user has no adapter here.
         """
-        from safetensors.numpy import save_file
-
         if user_id not in self.user_ids:
             raise DataError(f"user {user_id!r} has no adapter here; adapt the user first.")
         row = self.user_ids.index(user_id)
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        weights, modules, rank = {}, [], 0
-        for name, tensor in self._lora.items():
-            module, side = name.rsplit(".", 1)
-            # PEFT keeps A as [rank, in] and B as [out, rank].
-            matrix = np.ascontiguousarray(tensor[row].T.numpy())
-            weights[f"base_model.model.{module}.lora_{side}.weight"] = matrix
-            if side == "A":
-                modules.append(module)
-                rank = matrix.shape[0]
-        config = {
-            "peft_type": "LORA",
-            "r": rank,
-            "lora_alpha": rank,
-            "lora_dropout": 0.0,
-            "bias": "none",
-            "target_modules": sorted(modules),
-            "base_model_name_or_path": f"recllm history encoder {self.base[:12]}",
-            "inference_mode": True,
-        }
-        save_file(weights, target / "adapter_model.safetensors")
-        (target / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-        (target / "README.md").write_text(
-            f"# A user's adapter\n\nLoRA on the last block of recllm history encoder `{self.base}`.\n"
-            "Made from this one user's events; it holds nothing of anybody else.\n",
+        own = {name: tensor[row] for name, tensor in self._lora.items()}
+        head = {name.removeprefix("head."): part for name, part in own.items() if name.startswith("head.")}
+        history = {name: part for name, part in own.items() if not name.startswith("head.")}
+        if history:
+            _write_peft(Path(folder), history, self.base, "history encoder")
+        if head:
+            _write_peft(Path(folder) / "head" if history else Path(folder), head, self.base, "ranking head")
+
+
+def _write_peft(folder: Path, own: Mapping[str, Tensor], base: str, part: str) -> None:
+    """PEFT's two files and a card, for one part of the model."""
+    from safetensors.numpy import save_file
+
+    # PEFT keeps A as [rank, in] and B as [out, rank].
+    weights = {
+        f"base_model.model.{module}.lora_{side}.weight": np.ascontiguousarray(matrix.T.numpy())
+        for name, matrix in own.items()
+        for module, side in [name.rsplit(".", 1)]
+    }
+    modules = sorted({name.rsplit(".", 1)[0] for name in own})
+    rank = own[f"{modules[0]}.A"].shape[1]
+    config = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": modules,
+        "base_model_name_or_path": f"recllm {part} {base[:12]}",
+        "inference_mode": True,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(weights, folder / "adapter_model.safetensors")
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        (folder / "README.md").write_text(
+            f"# A user's adapter\n\nLoRA on the {part} of the recllm model `{base}`.\n"
+            "Made from this one user's events; it holds nothing of anybody else. The start that it was moved from is\n"
+            "shared: the model's card says from how many users it was learned.\n",
             encoding="utf-8",
         )
+    except OSError as error:
+        raise ArtifactError(f"cannot write the adapter to {folder}: {error.strerror or error}.") from error

@@ -53,7 +53,9 @@ def applied(linears: Mapping[str, nn.Linear], lora: UserLora) -> Iterator[None]:
 
 
 def low_rank(
-    x: Float[Tensor, "users time width"], a: Float[Tensor, "users width rank"], b: Float[Tensor, "users rank out"]
-) -> Float[Tensor, "users time out"]:
-    """`x A B` with matrices of their own for every user."""
+    x: Float[Tensor, "users *time width"], a: Float[Tensor, "users width rank"], b: Float[Tensor, "users rank out"]
+) -> Float[Tensor, "users *time out"]:
+    """`x A B` with matrices of their own for every user; a user has one row of x, or one for every moment."""
+    if x.dim() == 2:
+        return low_rank(x.unsqueeze(1), a, b).squeeze(1)
     return torch.bmm(torch.bmm(x, a), b)

@@ -1,31 +1,22 @@
-"""The outer loop: learn where every user's adapter starts and how far its steps go, across users' tasks."""
+"""What is learned across users: where every adapter starts, how far its steps go, and when it is better left alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from recllm.adaptation.inner_loop import Support, adapt
-from recllm.adaptation.lora import applied, starting_lora
+from recllm.adaptation.inner_loop import adapt, closed_form, support_loss
+from recllm.adaptation.lora import applied, for_each_user, starting_lora
+from recllm.adaptation.methods import METHODS, method_of
+from recllm.adaptation.support import HEAD, Base, Contrast, Support, logits
 from recllm.data.histories import Histories
-from recllm.data.tasks import Tasks
 from recllm.encoders.history import HistoryEncoder
-from recllm.encoders.schedule import Schedule
-from recllm.encoders.train import (
-    TrainingLog,
-    draw_candidates,
-    encode_users,
-    evaluating,
-    softmax_loss,
-)
-from recllm.encoders.validation import mean_ndcg
-from recllm.encoders.windows import WindowSampler
+from recllm.encoders.train import encode_users
 from recllm.errors import ConfigError
-from recllm.options import TrainOptions
 
 
 @final
@@ -34,202 +25,183 @@ class AdaptationConfig:
     """How a user's own adapter is learned.
 
     Attributes:
-        lora_rank: Rank of a user's LoRA on the last block's query and value projections.
-        inner_steps: Gradient steps on a user's events.
-        inner_learning_rate: Where the learned step sizes start.
-        contrast_items: Items, drawn once, that a liked item must win against in the inner loop.
-        outer_steps: Meta-training steps at most; 0 leaves the start and the step sizes as they are.
+        method: One of `recllm.adaptation.methods.METHODS`.
+        places: What a user may move: the ranking `head`'s weights of the channels, and query and value of the last
+            block of the `history` encoder.
+        lora_rank: Rank of a user's LoRA in the history encoder; the head has as many as its weights can use, 1.
+        inner_steps: Steps on a user's events.
+        inner_learning_rate: Size of the inner steps, where learned ones start.
+        contrast_items: Items, half of them the most popular, that a liked item must win against in the inner loop.
+        epochs: Times at most that the outer loop goes through its tasks; 0 leaves everything as it starts.
+        tasks: Windows of users at most that the outer loop learns from.
+        folds: Outer loops that are averaged, each trained without one part of the users, who say when it is good.
         batch_users: Tasks per outer step.
-        learning_rate: Of the outer loop, for the start.
-        step_size_learning_rate: Of the outer loop, for the logarithms of the step sizes.
-        second_order: Differentiate through the inner steps (MAML) instead of the first-order approximation.
-        horizon: Query events of a training task are this many next ones.
-        validate_every: Outer steps between looks at the validation users.
-        patience: Looks without improvement before stopping.
+        learning_rate: Of the outer loop.
+        patience: Epochs without improvement before stopping.
     """
 
+    method: str = "meta-sgd"
+    places: tuple[Literal["head", "history"], ...] = ("head",)
     lora_rank: int = 4
-    inner_steps: int = 3
-    inner_learning_rate: float = 0.3
+    inner_steps: int = 1
+    inner_learning_rate: float = 0.0
     contrast_items: int = 256
-    outer_steps: int = 120
+    epochs: int = 30
+    tasks: int = 2000
+    folds: int = 5
     batch_users: int = 64
-    learning_rate: float = 1e-3
-    step_size_learning_rate: float = 0.03
-    second_order: bool = False
-    horizon: int = 10
-    validate_every: int = 20
-    patience: int = 3
+    learning_rate: float = 0.01
+    patience: int = 6
 
     def __post_init__(self) -> None:
-        for name in ("lora_rank", "inner_steps", "contrast_items", "batch_users", "validate_every", "patience"):
+        for name in ("lora_rank", "inner_steps", "contrast_items", "tasks", "folds", "batch_users", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"adaptation.{name} must be at least 1; got {getattr(self, name)}.")
-        if self.inner_learning_rate <= 0 or self.outer_steps < 0:
-            raise ConfigError("adaptation.inner_learning_rate must be above 0 and outer_steps at least 0.")
+        if self.inner_learning_rate < 0 or self.epochs < 0:
+            raise ConfigError("adaptation.inner_learning_rate and epochs must be at least 0.")
+        method = method_of(self.method)
+        if not self.places or len(set(self.places)) < len(self.places):
+            raise ConfigError('adaptation.places names "head", "history" or both, each once.')
+        if method.head_only and self.places != ("head",):
+            raise ConfigError(
+                f'adaptation.method {self.method!r} moves the head only; set adaptation.places = ["head"].'
+            )
+        if self.inner_learning_rate == 0 and method.step_sizes == "fixed" and method.solver == "steps":
+            raise ConfigError(f"adaptation.method {self.method!r} needs an adaptation.inner_learning_rate above 0.")
+
+
+GATE_FEATURES = 3
 
 
 @final
 class MetaLearner(nn.Module):
-    """The start every user's adapter is moved from, and the size of each step.
+    """The shared start, the step sizes, and the gate; what `adapt` needs besides the base.
 
     Args:
-        encoder: The base; frozen here.
+        base: Whose layers are adapted; only their shapes are looked at.
         config: Hyper-parameters.
-        contrast: Item rows for the inner loss [contrast].
+        contrast: Items for the inner loss.
         seed: Of the random half of the start.
     """
 
-    contrast: Tensor
+    contrast_rows: Tensor
+    contrast_raised: Tensor
+    open: Tensor
 
-    def __init__(self, encoder: HistoryEncoder, config: AdaptationConfig, contrast: Int[Tensor, "items"], seed: int):
+    def __init__(self, base: Base, config: AdaptationConfig, contrast: Contrast, seed: int) -> None:
         super().__init__()
-        self.config = config
-        if config.second_order:  # the fused attention has no second derivative
-            encoder.blocks.set_attn_implementation("eager")
-        linears = encoder.last_block_inputs()
+        self.config, self.method = config, METHODS[config.method]
         generator = torch.Generator().manual_seed(seed)
-        start = starting_lora(linears, config.lora_rank, generator)
+        start: dict[str, Tensor] = {}
+        if "history" in config.places:
+            if self.method.second_order:  # the fused attention has no second derivative
+                base.encoder.blocks.set_attn_implementation("eager")
+            start |= starting_lora(base.encoder.last_block_inputs(), config.lora_rank, generator)
+        if "head" in config.places:
+            start |= _head_start(base.head.channels)
         # Parameter names may not hold dots, module paths do.
         self.names = list(start)
         self.start_matrices = nn.ParameterList(start[name] for name in self.names)
-        log_size = float(np.log(config.inner_learning_rate))
-        self.log_step_sizes = nn.Parameter(torch.full((len(self.names), config.inner_steps), log_size))
-        self.register_buffer("contrast", contrast)
+        # The head's A only says how an adapter grows with what is known; it is shared.
+        self.moving = [name for name in self.names if name != f"{HEAD}.A"]
+        self.step_sizes = nn.ParameterList(
+            torch.full(self._step_shape(start[name]), config.inner_learning_rate) for name in self.moving
+        )
+        self.step_sizes.requires_grad_(self.method.step_sizes != "fixed")
+        channels = base.head.channels
+        self.generator = nn.Linear(2 * channels, channels, bias=False) if self.method.generated else None
+        if self.generator is not None:
+            nn.init.zeros_(self.generator.weight)
+        self.precision = nn.Parameter(3.0 * torch.eye(channels)) if self.method.solver == "newton" else None
+        self.gate = nn.Parameter(torch.tensor([2.0] + [0.0] * (GATE_FEATURES - 1)))
+        self.register_buffer("open", torch.tensor(True))
+        self.register_buffer("contrast_rows", contrast.rows)
+        self.register_buffer("contrast_raised", contrast.raised)
+
+    def _step_shape(self, matrix: Tensor) -> tuple[int, ...]:
+        one = (1,) * matrix.dim() if self.method.step_sizes != "element" else matrix.shape
+        return (self.config.inner_steps, *one)
+
+    @property
+    def contrast(self) -> Contrast:
+        """Items for the inner loss."""
+        return Contrast(self.contrast_rows, self.contrast_raised)
 
     def start(self) -> dict[str, Tensor]:
         """The adapter of a user without events, without a user axis."""
         return dict(zip(self.names, self.start_matrices, strict=True))
 
-    def step_sizes(self) -> dict[str, Tensor]:
-        """Positive step size of each matrix at each step."""
-        return dict(zip(self.names, self.log_step_sizes.exp(), strict=True))
+    def adapt(self, base: Base, histories: Histories, steps: int | None = None) -> dict[str, Tensor]:
+        """Adapters of a batch of users; a user without liked or disliked events keeps the start."""
+        steps = self.config.inner_steps if steps is None else steps
+        if steps == 0 or not self.open:
+            return {name: part.clone() for name, part in for_each_user(self.start(), len(histories)).items()}
+        return self.adapt_support(base, Support.collate(base, histories, self.contrast), steps)
 
-    def adapt(
-        self,
-        encoder: HistoryEncoder,
-        histories: Histories,
-        vectors: Float[Tensor, "items width"],
-        steps: int | None = None,
-    ) -> dict[str, Tensor]:
-        """Adapters of a batch of users; a user without events keeps the start."""
-        support = Support.collate(histories, encoder.config.max_events)
-        return adapt(
-            encoder,
-            self.start(),
-            self.step_sizes(),
-            support,
-            vectors,
-            self.contrast,
-            steps=self.config.inner_steps if steps is None else steps,
-            second_order=self.config.second_order and torch.is_grad_enabled(),
-        )
+    def adapt_support(self, base: Base, support: Support, steps: int | None = None) -> dict[str, Tensor]:
+        """As `adapt`, from questions that were asked before."""
+        steps = self.config.inner_steps if steps is None else steps
+        start, contrast = self.start(), self.contrast
+        if self.precision is not None:
+            precision = self.precision @ self.precision.T + 0.1 * torch.eye(len(self.precision))
+            moved = closed_form(base, support, contrast, start, precision)
+        else:
+            moved = adapt(
+                base,
+                support,
+                contrast,
+                self._generated(base, support, start)
+                if self.generator is not None
+                else for_each_user(start, len(support)),
+                dict(zip(self.moving, self.step_sizes, strict=True)),
+                steps=steps,
+                second_order=self.method.second_order and torch.is_grad_enabled(),
+            )
+        share = self.openness(base, support)
+        return {
+            name: start[name] + share.view(-1, *(1,) * start[name].dim()) * (part - start[name])
+            for name, part in moved.items()
+        }
+
+    def openness(self, base: Base, support: Support) -> Float[Tensor, "users"]:
+        """How much of a user's own update is taken, in [0, 1]: by how much is known, and how sure the base is of it."""
+        with torch.no_grad():
+            unsure = support_loss(base, support, self.contrast, for_each_user(self.start(), len(support)))
+        known = support.counted
+        features = torch.stack([torch.ones_like(known), torch.log1p(known) / 3, unsure / 10], dim=1)
+        return torch.sigmoid(features @ self.gate) * (known > 0)
+
+    def _generated(self, base: Base, support: Support, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Each user's start: the shared one, moved by what the channels said of their items and what was expected."""
+        assert self.generator is not None
+        with torch.no_grad():
+            lora = for_each_user(start, len(support))
+            chance = logits(base, support, self.contrast, lora).softmax(dim=1)
+            expected = torch.einsum("ei,eci->ec", chance, support.scores)
+            signs = support.signals.unsqueeze(1)
+            said = torch.cat([support.scores[:, :, 0], expected], dim=1) * signs
+            features = support.mean(said) * (support.counted / (support.counted + 3)).unsqueeze(1)
+        lora = for_each_user(start, len(support))
+        return lora | {f"{HEAD}.B": lora[f"{HEAD}.B"] + self.generator(features).unsqueeze(1)}
+
+
+def _head_start(channels: int) -> dict[str, Tensor]:
+    """LoRA on the head's weights: A reads how much is known (`history_features`), B [1, channels] is the change."""
+    return {f"{HEAD}.A": torch.tensor([[1.0], [0.25]]), f"{HEAD}.B": torch.zeros(1, channels)}
 
 
 def encode_adapted(
     encoder: HistoryEncoder, lora: Mapping[str, Tensor], histories: Histories, vectors: Float[Tensor, "items width"]
 ) -> Float[Tensor, "users width"]:
     """User vectors read through each user's own adapter; the item vectors are the same for all of them."""
-    with applied(encoder.last_block_inputs(), lora):
+    linears = {name: layer for name, layer in encoder.last_block_inputs().items() if f"{name}.A" in lora}
+    with applied(linears, lora):
         return encode_users(encoder, histories, vectors)
 
 
-@final
-class MetaTrainer:
-    """Meta-trains a `MetaLearner` on windows of training users: support = the window, query = what comes next."""
-
-    def __init__(
-        self,
-        learner: MetaLearner,
-        encoder: HistoryEncoder,
-        vectors: Float[Tensor, "items width"],
-        warm: np.ndarray,
-        histories: Histories,
-        validation: Tasks,
-        options: TrainOptions,
-    ) -> None:
-        self.learner, self.encoder, self.vectors, self.warm = learner, encoder, vectors, warm
-        self.validation, self.options = validation, options
-        config = learner.config
-        # One prediction per window, at its end: everything before it is the support.
-        self.sampler = WindowSampler(
-            histories, max_events=encoder.config.max_events, horizon=config.horizon, positions=1
-        )
-        self.rng = np.random.default_rng(options.seed + 1)
-
-    def run(self, seconds: float | None = None, softmax_items: int = 6000) -> TrainingLog:
-        """Train until the steps, the seconds or the patience are used up, and keep the best start.
-
-        The state before the first step is one of the candidates, so meta-training never makes validation worse.
-        """
-        config, log = self.learner.config, TrainingLog()
-        schedule = Schedule(max(config.outer_steps, 1), seconds, warmup=10)
-        log.points.append((0, None, self.validate()))
-        best = {name: p.detach().clone() for name, p in self.learner.named_parameters()}
-        if config.outer_steps and len(self.sampler):
-            try:
-                best = self._loop(log, schedule, best, softmax_items)
-            except KeyboardInterrupt:
-                log.stopped = "interrupted; the best state so far is kept"
-        with torch.no_grad():
-            for name, parameter in self.learner.named_parameters():
-                parameter.copy_(best[name])
-        log.seconds = schedule.elapsed()
-        return log
-
-    def _loop(
-        self, log: TrainingLog, schedule: Schedule, best: dict[str, Tensor], softmax_items: int
-    ) -> dict[str, Tensor]:
-        config = self.learner.config
-        optimiser = torch.optim.Adam(
-            [
-                {"params": list(self.learner.start_matrices), "peak": config.learning_rate},
-                {"params": [self.learner.log_step_sizes], "peak": config.step_size_learning_rate},
-            ]
-        )
-        losses: list[float] = []
-        for step in range(config.outer_steps):
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * schedule.factor(step)
-            losses.append(self._step(optimiser, softmax_items))
-            over = schedule.progress(step + 1) >= 1
-            if (step + 1) % config.validate_every == 0 or over:
-                value = self.validate()
-                log.points.append((step + 1, float(np.mean(losses)), value))
-                losses.clear()
-                if value >= log.best:
-                    log.best_step = step + 1
-                    best = {name: p.detach().clone() for name, p in self.learner.named_parameters()}
-                looks = len(log.points) - 1 - max(i for i, p in enumerate(log.points) if p[0] == log.best_step)
-                if looks >= config.patience:
-                    log.stopped = f"validation did not improve for {looks} looks"
-                    return best
-            if self.options.progress is not None:
-                self.options.progress("learn to adapt", schedule.progress(step + 1), 1.0, f"NDCG@10 {log.best:.3f}")
-            if over:
-                break
-        log.stopped = "all steps done" if step + 1 == config.outer_steps else "the time budget"
-        return best
-
-    def _step(self, optimiser: torch.optim.Optimizer, softmax_items: int) -> float:
-        users = self.rng.choice(len(self.sampler), self.learner.config.batch_users)
-        support, predictions = self.sampler.draw_supports(users, self.rng)
-        self.encoder.eval()
-        lora = self.learner.adapt(self.encoder, support, self.vectors)
-        states = encode_adapted(self.encoder, lora, support, self.vectors)
-        candidates = draw_candidates(self.warm, predictions.target_item.numpy(), softmax_items, self.rng)
-        loss = softmax_loss(states, self.vectors, predictions, candidates, len(self.warm))
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
-        optimiser.step()
-        return float(loss.detach())
-
-    def validate(self) -> float:
-        """Mean NDCG@10 of the adapted history vector alone on the validation users."""
-        with evaluating(self.encoder):
-            return mean_ndcg(self._scores, self.validation)
-
-    def _scores(self, histories: Histories) -> Tensor:
-        lora = self.learner.adapt(self.encoder, histories, self.vectors)
-        return encode_adapted(self.encoder, lora, histories, self.vectors) @ self.vectors.T
+def contrast_of(base: Base, config: AdaptationConfig, seed: int) -> Contrast:
+    """The contrast items of a learner."""
+    warm = np.flatnonzero(base.channels.popularity > 0)
+    if not len(warm):
+        warm = np.arange(len(base.space.vectors))
+    return Contrast.draw(base.channels.popularity, warm, config.contrast_items, np.random.default_rng(seed))

@@ -147,6 +147,11 @@ class Histories:
         lengths = np.array([count] + [count - 1] * count, dtype=np.int64)
         return self._at((self.user_ids[user],) * (count + 1), _offsets(lengths), events)
 
+    def prefixes(self) -> "Histories":
+        """One history for every event: what its user had before it; events of a timestamp count one after the other."""
+        owners = tuple(self.user_ids[user] for user in self.user_rows)
+        return self._take(owners, np.repeat(self.offsets[:-1], self.lengths), self.positions)
+
     def _take(self, user_ids: tuple[str, ...], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> "Histories":
         offsets = _offsets(lengths)
         events = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])

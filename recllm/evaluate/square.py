@@ -16,9 +16,8 @@ from typing import Any, final
 
 import numpy as np
 import polars as pl
-import torch
 
-from recllm.adaptation.meta import AdaptationConfig, MetaLearner
+from recllm.adaptation.meta import AdaptationConfig, MetaLearner, contrast_of
 from recllm.data.interactions import Interactions
 from recllm.encoders.validation import mean_ndcg
 from recllm.evaluate.arms import LENGTH, Arm, Ranked
@@ -39,7 +38,7 @@ D = "D: meta-trained + steps"
 OTHERS = "control: another user's adapter"
 SHUFFLED = "control: shuffled labels"
 
-INNER_RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
+INNER_RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Step sizes that B chooses from."""
 
 
@@ -133,12 +132,11 @@ def _with_inner_loop(
 ) -> tuple[Recommender, dict[str, Any]]:
     """The base with a learner that no outer loop has touched, and the step size best for the base's held-out users."""
     validation = Fitter(base.config, split.catalog, split.train, options).validation
-    rows = np.flatnonzero(base.model.items.warm.numpy())
-    contrast = np.random.default_rng(options.seed).permutation(rows)[: adaptation.contrast_items]
     best, best_value, tried = None, -1.0, {}
     for rate in INNER_RATES:
-        config = replace(adaptation, inner_learning_rate=rate, outer_steps=0)
-        learner = MetaLearner(base.model.encoder, config, torch.from_numpy(np.sort(contrast)), options.seed)
+        config = replace(adaptation, inner_learning_rate=rate, epochs=0)
+        parts = base.model.base
+        learner = MetaLearner(parts, config, contrast_of(parts, config, options.seed), options.seed)
         learner.requires_grad_(False)
         model = replace(base.model, learner=learner)
         value = _validation(model, validation)

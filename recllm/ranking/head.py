@@ -1,14 +1,17 @@
 """The ranking head: a small network over the channels' scores that learns whom to believe, and when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from recllm.errors import ConfigError
+
+UNITS = 16
+"""Hidden units whose values for all items are held at once."""
 
 
 @final
@@ -18,8 +21,10 @@ class RankingConfig:
 
     Attributes:
         hidden: Width of its hidden layer.
+        folds: Heads that are averaged, each fitted without one part of the reserved users, who say when it is good.
         listed: Items each list is fitted on: the targets and a sample of the others.
-        rounds: Windows drawn from each reserved user.
+        rounds: Windows drawn from each reserved user, at least.
+        tasks: Windows wanted in all: where the reserved users are few, each gives more.
         epochs: Passes over them at most.
         learning_rate: Of AdamW.
         weight_decay: Pulls the head towards a plain sum of the channels.
@@ -28,18 +33,20 @@ class RankingConfig:
         reserved: Share of training users kept from every other part, for the head.
     """
 
-    hidden: int = 16
+    hidden: int = 80
+    folds: int = 5
     listed: int = 200
     rounds: int = 6
+    tasks: int = 1500
     epochs: int = 20
-    learning_rate: float = 5e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 0.01
     masked_items: float = 0.15
     reserved: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.hidden < 1 or self.rounds < 1 or self.epochs < 1:
-            raise ConfigError("ranking.hidden, rounds and epochs must be at least 1.")
+        if min(self.hidden, self.folds, self.rounds, self.epochs) < 1 or self.tasks < 0:
+            raise ConfigError("ranking.hidden, folds, rounds and epochs must be at least 1, ranking.tasks at least 0.")
         if not 0 < self.reserved < 0.5 or not 0 <= self.masked_items < 1:
             raise ConfigError("ranking.reserved lies in (0, 0.5) and ranking.masked_items in [0, 1).")
 
@@ -58,7 +65,7 @@ class RankingHead(nn.Module):
 
     def __init__(self, channels: int, config: RankingConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.channels = config, channels
         self.weights = nn.Linear(2, channels)
         self.hidden = nn.Linear(channels + 2, config.hidden)
         self.output = nn.Linear(config.hidden, 1, bias=False)
@@ -79,10 +86,12 @@ class RankingHead(nn.Module):
         summed = torch.einsum("uci,uc->ui", scores, self.weights(user))
         # One product for all channels and items, without a copy of the scores per hidden unit's input.
         channels = scores.shape[1]
-        hidden = torch.einsum("uci,hc->uhi", scores, self.hidden.weight[:, :channels])
-        hidden = hidden + (user @ self.hidden.weight[:, channels:].T + self.hidden.bias).unsqueeze(2)
-        corrected: Tensor = summed + torch.einsum("uhi,h->ui", torch.relu(hidden), self.output.weight[0])
-        return corrected
+        offsets = user @ self.hidden.weight[:, channels:].T + self.hidden.bias
+        for units in torch.arange(len(self.hidden.weight)).split(UNITS):
+            hidden = torch.einsum("uci,hc->uhi", scores, self.hidden.weight[units, :channels])
+            hidden = torch.relu(hidden + offsets[:, units].unsqueeze(2))
+            summed = summed + torch.einsum("uhi,h->ui", hidden, self.output.weight[0, units])
+        return summed
 
 
 def history_features(known: Float[Tensor, "users"]) -> Float[Tensor, "users 2"]:
@@ -100,12 +109,19 @@ class RankingTasks:
         known: Events known [tasks].
         target: Soft targets that sum to 1 [tasks, listed].
         rest: How many items each listed item that is no target stands for, 1 if all are listed [tasks].
+        rows: The items, catalog rows [tasks, listed].
+        users: Whose task it is [tasks]; tasks of one user are held out together.
     """
 
     scores: Float[Tensor, "tasks channels listed"]
     known: Float[Tensor, "tasks"]
     target: Float[Tensor, "tasks listed"]
     rest: Float[Tensor, "tasks"]
+    rows: Int[Tensor, "tasks listed"]
+    users: Int[Tensor, "tasks"]
+
+    def __len__(self) -> int:
+        return len(self.known)
 
     @classmethod
     def listing(
@@ -114,6 +130,7 @@ class RankingTasks:
         known: Float[Tensor, "tasks"],
         eligible: Bool[Tensor, "tasks items"],
         target: Float[Tensor, "tasks items"],
+        users: Int[Tensor, "tasks"],
         size: int,
         generator: torch.Generator,
     ) -> "RankingTasks":
@@ -128,42 +145,80 @@ class RankingTasks:
         part = scores.gather(2, rows.unsqueeze(1).expand(-1, scores.shape[1], -1))
         # A seen item that fills up a short list must not count.
         part = part.masked_fill(~listed.unsqueeze(1), float("nan"))
-        return cls(part, known, chosen, others / sampled.clamp(min=1))
+        return cls(part, known, chosen, others / sampled.clamp(min=1), rows, users)
 
     @classmethod
     def concatenate(cls, parts: "list[RankingTasks]") -> "RankingTasks":
         """The tasks of all parts; as many items have to be listed in each."""
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
+    def of(self, tasks: Int[Tensor, "chosen"]) -> "RankingTasks":
+        """Some of the tasks."""
+        return RankingTasks(*(getattr(self, name)[tasks] for name in self.__dataclass_fields__))
 
-def fit_head(head: RankingHead, tasks: list[RankingTasks], seed: int, batch: int = 64) -> float:
-    """Listwise cross-entropy over the listed items; a tenth of the tasks decides which epoch is kept.
+    @property
+    def raised(self) -> Float[Tensor, "tasks listed"]:
+        """What is added to a list's scores: the sampled others stand for all others, a seen item for nothing."""
+        others = torch.where(self.target > 0, 0.0, self.rest.log().unsqueeze(1))
+        return others.masked_fill(self.scores[:, 0].isnan(), torch.finfo(torch.float32).min)
+
+    def losses(self, scores: Float[Tensor, "tasks listed"]) -> Float[Tensor, "tasks"]:
+        """Listwise cross-entropy of these scores of the listed items."""
+        return -(self.target * (scores + self.raised).log_softmax(dim=1)).sum(dim=1)
+
+    def folds(self, parts: int, seed: int) -> "list[tuple[Tensor, Tensor]]":
+        """(train, held out) tasks for each of up to `parts` disjoint groups of users."""
+        owners = self.users.unique()
+        order = owners[torch.randperm(len(owners), generator=torch.Generator().manual_seed(seed))]
+        groups = order.tensor_split(min(parts, len(owners))) if parts > 1 else [order[: max(len(order) // 10, 1)]]
+        held = [torch.isin(self.users, group) for group in groups]
+        return [(torch.nonzero(~mask).ravel(), torch.nonzero(mask).ravel()) for mask in held]
+
+
+def fit_head(head: RankingHead, tasks: RankingTasks, seed: int) -> float:
+    """Fit several small heads by listwise cross-entropy and put their average into `head`.
+
+    One head follows the luck of its start and of the users that decide when it is good (by 3 % at 5 events known, on
+    MovieLens); the mean of networks is a network again, whose hidden layer is those of all side by side.
 
     Returns:
-        The loss of the kept state on those held-out tasks.
+        The loss on held-out users, mean over the folds.
     """
     config = head.config
-    generator = torch.Generator().manual_seed(seed)
-    whole = RankingTasks.concatenate(tasks)
-    scores, known, target, rest = whole.scores, whole.known, whole.target, whole.rest
-    absent = scores[:, 0].isnan()
-    scores = scores.nan_to_num(0.0)
-    # The sampled others stand for all others, so their share of the normaliser is raised accordingly.
-    raised = torch.where(target > 0, 0.0, rest.log().unsqueeze(1)).masked_fill(absent, torch.finfo(torch.float32).min)
-    order = torch.randperm(len(scores), generator=generator)
-    held = max(len(order) // 10, 1)
-    train, check = order[held:], order[:held]
+    folds = tasks.folds(min(config.folds, config.hidden), seed)
+    members = [
+        _fit_member(replace(config, hidden=len(units)), head.channels, tasks, fold, seed + number)
+        for number, (fold, units) in enumerate(
+            zip(folds, torch.arange(config.hidden).tensor_split(len(folds)), strict=True)
+        )
+    ]
+    states = [member.state_dict() for member, _ in members]
+    with torch.no_grad():
+        head.weights.weight.copy_(torch.stack([state["weights.weight"] for state in states]).mean(dim=0))
+        head.weights.bias.copy_(torch.stack([state["weights.bias"] for state in states]).mean(dim=0))
+        head.hidden.weight.copy_(torch.cat([state["hidden.weight"] for state in states]))
+        head.hidden.bias.copy_(torch.cat([state["hidden.bias"] for state in states]))
+        head.output.weight.copy_(torch.cat([state["output.weight"] for state in states], dim=1) / len(states))
+    return float(np.mean([loss for _, loss in members]))
+
+
+def _fit_member(
+    config: RankingConfig, channels: int, tasks: RankingTasks, fold: tuple[Tensor, Tensor], seed: int, batch: int = 64
+) -> tuple[RankingHead, float]:
+    """One head, at the epoch that was best for the users held out, and its loss on them."""
+    train, check = (tasks.of(rows if len(rows) else fold[1]) for rows in fold)
+    torch.manual_seed(seed)
+    head = RankingHead(channels, config)
     optimiser = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
 
-    def loss_of(rows: Tensor) -> Tensor:
-        logits = head(scores[rows], known[rows]) + raised[rows]
-        return -(target[rows] * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    def loss_of(part: RankingTasks) -> Tensor:
+        return part.losses(head(part.scores.nan_to_num(0.0), part.known)).mean()
 
     best, best_loss, since = {k: v.clone() for k, v in head.state_dict().items()}, float("inf"), 0
     for _ in range(config.epochs):
-        for rows in train[torch.randperm(len(train), generator=generator)].split(batch):
+        for rows in torch.randperm(len(train)).split(batch):
             optimiser.zero_grad()
-            loss_of(rows).backward()
+            loss_of(train.of(rows)).backward()
             optimiser.step()
         with torch.no_grad():
             value = float(loss_of(check))
@@ -173,4 +228,4 @@ def fit_head(head: RankingHead, tasks: list[RankingTasks], seed: int, batch: int
         if since >= 5:
             break
     head.load_state_dict(best)
-    return best_loss
+    return head, best_loss

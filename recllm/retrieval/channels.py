@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from recllm.data.histories import Histories
 from recllm.errors import ConfigError
 from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
+from recllm.retrieval.profiles import InSpace, Profile, Shared, Space, Sparse, standardised
 
 CHANNELS = ("history", "text", "company", "cooccurrence", "liked", "following", "popularity", "trend", "recent")
 """history: the user vector · text: whitened text similarity to liked items · company: co-occurrence as far as text
@@ -107,6 +110,14 @@ class Trend:
             counts[late] = usual + fresh[:, None].astype(np.float32) * (self.counts[-1] - usual)
         return counts
 
+    def profile(self, timestamps: np.ndarray) -> Shared:
+        """The logarithm of `at`; who asks at the same moment shares it."""
+        bins = np.where(timestamps > self.ends[-1], timestamps, self.ends[0] - 1 - len(self.ends))
+        inside = timestamps <= self.ends[-1]
+        bins[inside] += np.searchsorted(self.ends, timestamps[inside], side="right")
+        _, first, row = np.unique(bins, return_index=True, return_inverse=True)
+        return Shared(torch.from_numpy(np.log1p(self.at(timestamps[first]))), torch.from_numpy(row))
+
     @property
     def end(self) -> int:
         """When the log ends, unix seconds."""
@@ -132,6 +143,8 @@ class Channels:
         liked: Over liked events; None where every event is liked.
         following: What is liked soon after what; None where nothing follows, as in a log without times.
         company: Co-occurrence as text predicts it; None where nothing is known to predict.
+        ridge: Where set, a user's text vector is not the mean of the liked ones but the ridge regression that tells
+            them from the rest of the catalog, which whitening has centred; for catalogs without events.
     """
 
     text: Tensor
@@ -141,17 +154,23 @@ class Channels:
     liked: Cooccurrence | None
     following: Cooccurrence | None = None
     company: Company | None = None
+    ridge: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The channels in use, in the order of `scores`."""
         return tuple(name for name in CHANNELS if getattr(self, name, self) is not None)
 
+    @cached_property
+    def space(self) -> Space:
+        """The space of item texts."""
+        return Space(self.text)
+
     def scores(
         self,
         histories: Histories,
         users: Float[Tensor, "users width"],
-        items: Float[Tensor, "items width"],
+        items: Space,
         asked_at: np.ndarray | None = None,
     ) -> Float[Tensor, "users channels items"]:
         """Each channel's scores over the whole catalog, brought to mean 0 and spread 1 per user.
@@ -166,6 +185,30 @@ class Channels:
             asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends or, if
                 that is later, when they were last seen.
         """
+        profiles = self.profiles(histories, users, items, asked_at)
+        return torch.stack([standardised(profile.all()) for profile in profiles], dim=1)
+
+    def scores_at(
+        self,
+        histories: Histories,
+        users: Float[Tensor, "users width"],
+        items: Space,
+        asked_at: np.ndarray,
+        columns: Int[Tensor, "columns"],
+        own: Int[Tensor, "users"],
+    ) -> Float[Tensor, "users channels columns_and_own"]:
+        """As `scores`, of each user's own item, which comes first, and of a few items."""
+        profiles = self.profiles(histories, users, items, asked_at)
+        return torch.stack([profile.standardised_at(columns, own) for profile in profiles], dim=1)
+
+    def profiles(
+        self,
+        histories: Histories,
+        users: Float[Tensor, "users width"],
+        items: Space,
+        asked_at: np.ndarray | None = None,
+    ) -> list[Profile]:
+        """What each channel in use says, in the order of `names`; for the arguments see `scores`."""
         some = histories.lengths > 0
         newest = histories.timestamps[histories.offsets[1:][some] - 1]
         if asked_at is None:
@@ -175,26 +218,35 @@ class Channels:
             now = asked_at
         last_seen = now.copy()  # of whom nothing is known
         last_seen[some] = newest
-        raw = {
-            "history": (users @ items.T) * torch.from_numpy(some).unsqueeze(1),
-            "text": self.text_scores(binary_matrix(histories, len(items), liked_only=True)),
-            "cooccurrence": cooccurrence_scores(self.cooccurrence, histories, liked_only=False),
-            "popularity": torch.from_numpy(np.log1p(self.popularity)).expand(len(histories), -1),
-            "trend": torch.from_numpy(np.log1p(self.trend.at(last_seen))),
-            "recent": torch.from_numpy(np.log1p(self.trend.at(now))),
+        nobody = torch.zeros(len(histories), dtype=torch.long)
+        found: dict[str, Profile] = {
+            "history": InSpace(users * torch.from_numpy(some).unsqueeze(1), items),
+            "text": self.text_profile(binary_matrix(histories, len(self.text), liked_only=True)),
+            "cooccurrence": Sparse(cooccurrence_products(self.cooccurrence, histories, liked_only=False)),
+            "popularity": Shared(torch.from_numpy(np.log1p(self.popularity)).unsqueeze(0), nobody),
+            "trend": self.trend.profile(last_seen),
+            "recent": self.trend.profile(now),
         }
         if self.liked is not None:
-            raw["liked"] = cooccurrence_scores(self.liked, histories, liked_only=True)
+            found["liked"] = Sparse(cooccurrence_products(self.liked, histories, liked_only=True))
         if self.company is not None:
-            raw["company"] = self.company.scores(binary_matrix(histories, len(items), liked_only=False), self.text)
+            known = binary_matrix(histories, len(self.text), liked_only=False)
+            found["company"] = InSpace(self.company.users(known), self.space)
         if self.following is not None:
-            raw["following"] = cooccurrence_scores(self.following, histories, liked_only=False)
-        return torch.stack([standardised(raw[name]) for name in self.names], dim=1)
+            found["following"] = Sparse(cooccurrence_products(self.following, histories, liked_only=False))
+        return [found[name] for name in self.names]
+
+    def text_profile(self, liked: sparse.csr_array) -> InSpace:
+        """A direction of text for each user, from the liked items; an item's score is the cosine."""
+        if self.ridge is None:
+            profile = torch.from_numpy(np.asarray(liked @ self.text.numpy(), dtype=np.float32))
+        else:
+            profile = ridge_directions(liked, self.text, self.ridge)
+        return InSpace(torch.nn.functional.normalize(profile, dim=1), self.space)
 
     def text_scores(self, liked: sparse.csr_array) -> Float[Tensor, "users items"]:
         """Cosine between the mean text of the liked items and every item."""
-        profile = torch.from_numpy(np.asarray(liked @ self.text.numpy(), dtype=np.float32))
-        return torch.nn.functional.normalize(profile, dim=1) @ self.text.T
+        return self.text_profile(liked).all()
 
     def extended(self, text: Tensor) -> "Channels":
         """The same channels over a catalog that has grown to the items of `text`; new items have no past."""
@@ -207,13 +259,16 @@ class Channels:
             liked=None if self.liked is None else self.liked.extended(len(text)),
             following=None if self.following is None else self.following.extended(len(text)),
             company=None if self.company is None else self.company.extended(text.numpy()),
+            ridge=self.ridge,
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything to save, by name."""
         models = {"cooccurrence": self.cooccurrence, "liked": self.liked, "following": self.following}
         company = {} if self.company is None else vars(self.company)
+        ridge = {} if self.ridge is None else {"ridge": np.array(self.ridge)}
         return {
+            **ridge,
             **{f"company.{name}": part for name, part in company.items()},
             "popularity": self.popularity,
             "trend.ends": self.trend.ends,
@@ -245,7 +300,23 @@ class Channels:
             liked=models.get("liked"),
             following=models.get("following"),
             company=Company(saved["company.sources"], saved["company.of_text"]) if "company.sources" in saved else None,
+            ridge=float(saved["ridge"]) if "ridge" in saved else None,
         )
+
+
+def ridge_directions(
+    liked: sparse.csr_array, vectors: Float[Tensor, "items dim"], ridge: float
+) -> Float[Tensor, "users dim"]:
+    """`Pᵀ (P Pᵀ + ρI)⁻¹ 1` over each user's liked vectors P: what they share counts once, however often it occurs."""
+    directions = torch.zeros(liked.shape[0], vectors.shape[1])
+    for user, (start, stop) in enumerate(pairwise(liked.indptr.tolist())):
+        own = vectors[torch.from_numpy(liked.indices[start:stop].astype(np.int64))]
+        if len(own) <= own.shape[1]:
+            weights = torch.linalg.solve(own @ own.T + ridge * torch.eye(len(own)), torch.ones(len(own)))
+            directions[user] = own.T @ weights
+        else:  # the same, in the smaller of the two spaces
+            directions[user] = torch.linalg.solve(own.T @ own + ridge * torch.eye(own.shape[1]), own.sum(dim=0))
+    return directions
 
 
 def binary_matrix(histories: Histories, items: int, *, liked_only: bool) -> sparse.csr_array:
@@ -261,7 +332,12 @@ def binary_matrix(histories: Histories, items: int, *, liked_only: bool) -> spar
 
 
 def cooccurrence_scores(model: Cooccurrence, histories: Histories, *, liked_only: bool) -> Float[Tensor, "users items"]:
-    """What item-item weights say of users, their older events counting less by the model's decay."""
+    """What item-item weights say of users, over the whole catalog."""
+    return Sparse(cooccurrence_products(model, histories, liked_only=liked_only)).all()
+
+
+def cooccurrence_products(model: Cooccurrence, histories: Histories, *, liked_only: bool) -> sparse.csr_array:
+    """CSR [users, items]: what item-item weights say, a user's older events counting less by the model's decay."""
     items = model.weights.shape[1]
     if liked_only:
         histories = histories.drop_events(histories.signals > 0)
@@ -272,13 +348,7 @@ def cooccurrence_scores(model: Cooccurrence, histories: Histories, *, liked_only
         known = sparse.csr_array((weights, (histories.user_rows, histories.item_rows)), shape=(len(histories), items))
         known.sum_duplicates()
         np.minimum(known.data, 1.0, out=known.data)
-    return torch.from_numpy(model.scores(known))
-
-
-def standardised(scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
-    """Mean 0 and spread 1 over the catalog for each user; constant rows become 0."""
-    centred = scores - scores.mean(dim=1, keepdim=True)
-    return centred / centred.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
+    return sparse.csr_array(known @ model.weights)
 
 
 def _sparse_parts(name: str, model: Cooccurrence) -> dict[str, np.ndarray]:

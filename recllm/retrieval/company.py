@@ -41,7 +41,11 @@ class Company:
 
     def scores(self, known: sparse.csr_array, text: Float[Tensor, "items dim"]) -> Float[Tensor, "users items"]:
         """From a user × item matrix of what is known."""
-        return torch.from_numpy(np.asarray(known @ self.sources, dtype=np.float32)) @ text.T
+        return self.users(known) @ text.T
+
+    def users(self, known: sparse.csr_array) -> Float[Tensor, "users dim"]:
+        """Users in the space of texts."""
+        return torch.from_numpy(np.asarray(known @ self.sources, dtype=np.float32))
 
     def extended(self, text: np.ndarray) -> "Company":
         """The same over a catalog that has grown to the items of `text`."""

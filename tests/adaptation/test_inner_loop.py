@@ -1,109 +1,127 @@
-"""The inner loop: pure, independent between users, and right where the forward pass is blind."""
+"""The inner loop: pure, independent between users, and the same as PEFT's, one user at a time."""
 
 from pathlib import Path
 
 import numpy as np
+import peft
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recllm.adaptation.inner_loop import Support, adapt, support_loss
-from recllm.adaptation.lora import for_each_user, starting_lora
-from recllm.adaptation.meta import AdaptationConfig, MetaLearner, MetaTrainer, encode_adapted
+from recllm.adaptation.inner_loop import adapt, support_loss
+from recllm.adaptation.lora import for_each_user
+from recllm.adaptation.support import HEAD, Contrast, Support
 from recllm.data.histories import Histories
-from recllm.data.tasks import Tasks
-from recllm.encoders.backbone import resolve_backbone
-from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig
-from recllm.encoders.train import evaluating
-from recllm.options import TrainOptions
-from recllm.testing import TINY_WIDTH, opposite_tastes
 
-ITEMS = 40
+from .conftest import ITEMS, World
+
+BOTH = ("head", "history")
 
 
-@pytest.fixture
-def encoder(tiny: Path) -> HistoryEncoder:
-    torch.manual_seed(0)
-    built = HistoryEncoder.build(resolve_backbone(str(tiny)), 1, HistoryEncoderConfig(max_events=12, dropout=0.0))
-    return built.eval().requires_grad_(False)
+def prepared(world: World, histories: Histories, places: tuple[str, ...] = BOTH) -> tuple:
+    learner = world.learner(places=places, inner_learning_rate=0.3)
+    start = {name: part.detach() for name, part in learner.start().items()}
+    sizes = {name: torch.full((2, 1, 1), 0.3) for name in learner.moving}
+    support = Support.collate(world.base, histories, learner.contrast)
+    return for_each_user(start, len(histories)), sizes, support, learner.contrast
 
 
-@pytest.fixture
-def vectors() -> torch.Tensor:
-    """Two clusters of items: the two kinds."""
-    generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(2, TINY_WIDTH, generator=generator)
-    noise = torch.randn(ITEMS, TINY_WIDTH, generator=generator)
-    kind = (torch.arange(ITEMS) >= ITEMS // 2).long()
-    return torch.nn.functional.normalize(centres[kind] + 0.3 * noise, dim=1)
+@pytest.mark.parametrize("places", [("head",), ("history",), BOTH])
+def test_steps_lower_the_loss_and_zero_steps_are_the_start(world: World, places: tuple[str, ...]) -> None:
+    start, sizes, support, contrast = prepared(world, world.histories(6, 0)[0], places)
+    losses = []
+    for steps in (0, 1, 3):
+        lora = adapt(world.base, support, contrast, start, sizes, steps=steps)
+        losses.append(support_loss(world.base, support, contrast, lora).detach())
+    assert (losses[1] < losses[0]).all()
+    assert (losses[2] < losses[1]).all()
+    untouched = adapt(world.base, support, contrast, start, sizes, steps=0)
+    for name, tensor in start.items():
+        torch.testing.assert_close(untouched[name], tensor, rtol=0, atol=0)
 
 
-def parts(encoder: HistoryEncoder) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    start = starting_lora(encoder.last_block_inputs(), 4, torch.Generator().manual_seed(0))
-    return start, {name: torch.full((2,), 0.5) for name in start}
-
-
-def test_nothing_passed_in_is_changed(encoder: HistoryEncoder, vectors: torch.Tensor) -> None:
-    start, sizes = parts(encoder)
+def test_nothing_passed_in_is_changed(world: World) -> None:
+    start, sizes, support, contrast = prepared(world, world.histories(4, 0)[0])
     before = {name: tensor.clone() for name, tensor in start.items()}
-    weights = {name: p.clone() for name, p in encoder.named_parameters()}
-    support = Support.collate(opposite_tastes(4, ITEMS, 8)[0], 12)
-    adapted = adapt(encoder, start, sizes, support, vectors, torch.arange(ITEMS), steps=2)
+    adapted = adapt(world.base, support, contrast, start, sizes, steps=2)
     for name, tensor in before.items():
         torch.testing.assert_close(start[name], tensor, rtol=0, atol=0)
-    for name, p in encoder.named_parameters():
-        torch.testing.assert_close(p, weights[name], rtol=0, atol=0)
-        assert p.grad is None
-    assert all(tensor.shape[0] == 4 for tensor in adapted.values())
+        assert adapted[name].shape[0] == 4
+    assert all(p.grad is None for p in [*world.base.encoder.parameters(), *world.base.head.parameters()])
 
 
-def test_users_do_not_influence_each_other(encoder: HistoryEncoder, vectors: torch.Tensor) -> None:
-    start, sizes = parts(encoder)
-    histories, _ = opposite_tastes(5, ITEMS, 8)
-    together = adapt(encoder, start, sizes, Support.collate(histories, 12), vectors, torch.arange(ITEMS), steps=2)
-    alone = adapt(encoder, start, sizes, Support.collate(histories.of([3]), 12), vectors, torch.arange(ITEMS), steps=2)
+def test_users_do_not_influence_each_other(world: World) -> None:
+    histories = world.histories(5, 0)[0]
+    start, sizes, support, contrast = prepared(world, histories)
+    together = adapt(world.base, support, contrast, start, sizes, steps=2)
+    one, _, alone, _ = prepared(world, histories.of([3]))
+    alone = adapt(world.base, alone, contrast, one, sizes, steps=2)
     for name in together:
         torch.testing.assert_close(together[name][3:4], alone[name], atol=1e-5, rtol=1e-4)
 
 
-def test_steps_lower_the_loss_and_zero_steps_are_the_start(encoder: HistoryEncoder, vectors: torch.Tensor) -> None:
-    start, sizes = parts(encoder)
-    support, contrast = Support.collate(opposite_tastes(6, ITEMS, 8)[0], 12), torch.arange(ITEMS)
-    losses = []
-    for steps in (0, 1, 3):
-        lora = adapt(encoder, start, sizes, support, vectors, contrast, steps=steps)
-        losses.append(support_loss(encoder, lora, support, vectors, contrast).detach())
-    assert (losses[1] < losses[0]).all()
-    assert (losses[2] < losses[1]).all()
-    untouched = adapt(encoder, start, sizes, support, vectors, contrast, steps=0)
-    for name, tensor in for_each_user(start, 6).items():
-        torch.testing.assert_close(untouched[name], tensor, rtol=0, atol=0)
+def test_what_a_support_asks_is_what_the_channels_say(world: World) -> None:
+    """Scores of a few columns are the columns of the scores of all, standardised alike."""
+    histories = world.histories(3, 1)[0]
+    prefixes, states = histories.prefixes(), torch.randn(histories.n_events, world.base.encoder.width)
+    asked, own = histories.timestamps, torch.from_numpy(histories.item_rows)
+    whole = world.base.channels.scores(prefixes, states, world.base.space, asked)
+    columns = torch.tensor([3, 0, 59])
+    some = world.base.channels.scores_at(prefixes, states, world.base.space, asked, columns, own)
+    torch.testing.assert_close(some[:, :, 1:], whole[:, :, columns], atol=1e-4, rtol=1e-4)
+    expected = whole[torch.arange(len(own)), :, own]
+    torch.testing.assert_close(some[:, :, 0], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_user_without_events_keeps_the_start(encoder: HistoryEncoder, vectors: torch.Tensor) -> None:
-    start, sizes = parts(encoder)
-    histories = Histories.concatenate([Histories.empty(["nobody"]), opposite_tastes(1, ITEMS, 8)[0]])
-    lora = adapt(encoder, start, sizes, Support.collate(histories, 12), vectors, torch.arange(ITEMS), steps=3)
-    for name, tensor in lora.items():
-        torch.testing.assert_close(tensor[0], start[name], rtol=0, atol=0)
-        assert torch.isfinite(tensor).all()
+def test_an_item_the_user_has_is_no_rival(world: World) -> None:
+    histories = world.histories(2, 1)[0]
+    support = Support.collate(world.base, histories, Contrast(torch.arange(ITEMS), torch.zeros(ITEMS)))
+    for event in range(histories.n_events):
+        user, time = int(support.users[event]), int(support.time[event])
+        had = set(histories.items_of(user)[: time + 1].tolist())
+        assert set(torch.nonzero(~support.rivals[event]).ravel().tolist()) == had
 
 
-def test_first_order_gradient_is_that_of_the_adapted_point(encoder: HistoryEncoder, vectors: torch.Tensor) -> None:
+def test_golden_against_peft(world: World) -> None:
+    """The same step, by PEFT's layers and autograd, one user after the other."""
+    histories = world.histories(3, 2)[0]
+    learner = world.learner()
+    support = Support.collate(world.base, histories, learner.contrast)
+    start = for_each_user({name: part.detach() for name, part in learner.start().items()}, 3)
+    ours = adapt(world.base, support, learner.contrast, start, {f"{HEAD}.B": torch.full((1, 1, 1), 0.5)}, steps=1)
+    for user in range(3):
+        import copy
+
+        head = copy.deepcopy(world.base.head)
+        config = peft.LoraConfig(r=1, lora_alpha=1, target_modules=["weights"])
+        wrapped = peft.get_peft_model(head, config)  # type: ignore[arg-type]
+        layer = wrapped.base_model.model.weights
+        layer.lora_A["default"].weight.data = start[f"{HEAD}.A"][0].T.clone()
+        part = support.of(torch.tensor([user]))
+        scores = wrapped(part.scores, part.known)
+        raised = torch.where(part.rivals, learner.contrast.raised, torch.tensor(-1e30))
+        loss = -torch.cat([scores[:, :1], scores[:, 1:] + raised], dim=1).log_softmax(dim=1)[:, 0].mean()
+        loss.backward()
+        weight = layer.lora_B["default"].weight
+        torch.testing.assert_close((weight - 0.5 * weight.grad).T, ours[f"{HEAD}.B"][user], atol=1e-5, rtol=1e-4)
+
+
+def test_first_order_gradient_is_that_of_the_adapted_point(world: World) -> None:
     """FOMAML: d outer / d start is d outer / d adapted; the full gradient differs."""
-    support, contrast = Support.collate(opposite_tastes(3, ITEMS, 8)[0], 12), torch.arange(ITEMS)
+    world.base.encoder.blocks.set_attn_implementation("eager")  # the fused attention has no second derivative
+    _, sizes, support, contrast = prepared(world, world.histories(3, 0)[0])
     gradients = {}
-    encoder.blocks.set_attn_implementation("eager")  # the fused attention has no second derivative
     for second_order in (False, True):
-        start, sizes = parts(encoder)
+        shared = {n: p.detach() for n, p in world.learner(places=BOTH).start().items()}
         generator = torch.Generator().manual_seed(5)
-        start = {n: (t + 0.1 * torch.randn(t.shape, generator=generator)).requires_grad_() for n, t in start.items()}
-        lora = adapt(encoder, start, sizes, support, vectors, contrast, steps=2, second_order=second_order)
-        outer = support_loss(encoder, lora, support, vectors, contrast).sum()
-        gradients[second_order] = torch.autograd.grad(outer, list(start.values()), retain_graph=True)
+        shared = {n: (t + 0.1 * torch.randn(t.shape, generator=generator)).requires_grad_() for n, t in shared.items()}
+        lora = adapt(world.base, support, contrast, for_each_user(shared, 3), sizes, steps=2, second_order=second_order)
+        outer = support_loss(world.base, support, contrast, lora).sum()
+        gradients[second_order] = torch.autograd.grad(outer, list(shared.values()), retain_graph=True)
         if not second_order:
-            at_the_point = {n: t.detach().requires_grad_() for n, t in lora.items()}
-            outer = support_loss(encoder, at_the_point, support, vectors, contrast).sum()
-            direct = torch.autograd.grad(outer, list(at_the_point.values()))
+            there = {n: t.detach().requires_grad_() for n, t in lora.items()}
+            direct = torch.autograd.grad(support_loss(world.base, support, contrast, there).sum(), list(there.values()))
             for one, other in zip(gradients[False], direct, strict=True):
                 torch.testing.assert_close(one, other.sum(dim=0), atol=1e-4, rtol=1e-3)
     assert any(
@@ -111,38 +129,31 @@ def test_first_order_gradient_is_that_of_the_adapted_point(encoder: HistoryEncod
     )
 
 
-def right_kind(
-    encoder: HistoryEncoder,
-    lora: dict[str, torch.Tensor],
-    histories: Histories,
-    liked: np.ndarray,
-    vectors: torch.Tensor,
-) -> float:
-    """Share of the ten best items that are of the kind the user likes."""
-    with evaluating(encoder):
-        scores = encode_adapted(encoder, lora, histories, vectors) @ vectors.T
-    best = scores.topk(10, dim=1).indices.numpy()
-    return float(((best >= ITEMS // 2) == liked[:, None]).mean())
-
-
-def test_only_an_adapted_ranker_is_right_for_opposite_tastes(encoder: HistoryEncoder, vectors: torch.Tensor) -> None:
-    """The event tokens do not tell likes from dislikes, so the forward pass cannot; the inner loop can."""
-    train, _ = opposite_tastes(200, ITEMS, 24, seed=1)
-    config = AdaptationConfig(
-        inner_steps=3,
-        inner_learning_rate=0.5,
-        outer_steps=60,
-        batch_users=32,
-        learning_rate=3e-2,
-        horizon=6,
-        contrast_items=ITEMS,
+@given(
+    rows=st.lists(st.integers(0, ITEMS - 1), max_size=30),
+    seed=st.integers(0, 5),
+    rate=st.sampled_from([0.0, 0.3, 1e4]),
+)
+def test_whatever_the_events_adapters_are_finite(tmp_world: World, rows: list[int], seed: int, rate: float) -> None:
+    """Duplicates, contradictions, one timestamp for all, more than can be read, nothing at all."""
+    rng = np.random.default_rng(seed)
+    events = len(rows)
+    histories = Histories(
+        ("x", "nobody"),
+        np.array([0, events, events]),
+        np.array(rows, dtype=np.int64),
+        np.sort(rng.integers(0, 3, events)).astype(np.int64),
+        rng.integers(-1, 2, events).astype(np.int8),
+        np.zeros(events, dtype=np.int64),
     )
-    learner = MetaLearner(encoder, config, torch.arange(ITEMS), seed=0)
-    nobody = Tasks(Histories.empty(0), Histories.empty(0), np.zeros(0, dtype=np.int64), {})
-    trainer = MetaTrainer(learner, encoder, vectors, np.arange(ITEMS), train, nobody, TrainOptions(seed=0))
-    trainer.validate = lambda: 0.0  # type: ignore[method-assign]  # no early stopping here: the last state is kept
-    trainer.run()
-    new, liked = opposite_tastes(60, ITEMS, 8, seed=2)
-    shares = [right_kind(encoder, learner.adapt(encoder, new, vectors, steps), new, liked, vectors) for steps in (0, 3)]
-    assert shares[0] < 0.65, "without adapting, one list for all is right for half of them"
-    assert shares[1] > 0.85
+    learner = tmp_world.learner(places=BOTH, inner_learning_rate=rate, inner_steps=2)
+    with torch.no_grad():
+        lora = learner.adapt(tmp_world.base, histories)
+    for name, start in learner.start().items():
+        assert torch.isfinite(lora[name]).all()
+        torch.testing.assert_close(lora[name][1], start.detach(), rtol=0, atol=0)
+
+
+@pytest.fixture
+def tmp_world(world: World, tmp_path: Path) -> World:
+    return world

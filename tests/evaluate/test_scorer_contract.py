@@ -40,7 +40,7 @@ class TestRecommender(ScorerContract):
             text=TextEncoderConfig(backbone=str(tiny)),
             history=HistoryEncoderConfig(max_events=8, lora_rank=4),
             training=BaseTrainingConfig(steps=4, batch_users=16, validate_every=2),
-            adaptation=AdaptationConfig(outer_steps=2, batch_users=8, validate_every=1),
+            adaptation=AdaptationConfig(epochs=1, batch_users=8, folds=2),
         )
         type(self).make = staticmethod(lambda: Recommender(config))
 

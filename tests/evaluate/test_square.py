@@ -42,7 +42,7 @@ def config_for(tiny: Path) -> RecommenderConfig:
         history=HistoryEncoderConfig(max_events=8, lora_rank=4),
         training=BaseTrainingConfig(steps=20, batch_users=32, validate_every=10, learning_rate=5e-3),
         # A rate this high moves every list, and no outer step takes it back.
-        adaptation=AdaptationConfig(outer_steps=0, inner_learning_rate=30.0),
+        adaptation=AdaptationConfig(epochs=0, inner_learning_rate=30.0),
     )
 
 

@@ -15,7 +15,8 @@ def tasks(count: int = 300, items: int = 40, seed: int = 0) -> RankingTasks:
     truth = torch.where(known == 1, 0, 1)
     best = scores[torch.arange(count), truth].topk(3, dim=1).indices
     target = torch.zeros(count, items).scatter_(1, best, 1 / 3)
-    return RankingTasks(scores, known, target, torch.ones(count))
+    rows = torch.arange(items).expand(count, items)
+    return RankingTasks(scores, known, target, torch.ones(count), rows, torch.arange(count))
 
 
 def hit_rate(head: RankingHead, held: RankingTasks) -> float:
@@ -28,7 +29,7 @@ def test_the_head_learns_whom_to_believe() -> None:
     torch.manual_seed(0)
     head, held = RankingHead(3, RankingConfig(epochs=60)), tasks(seed=1)
     before = hit_rate(head, held)
-    fit_head(head, [tasks()], seed=0)
+    fit_head(head, tasks(), seed=0)
     assert before < 0.75
     assert hit_rate(head, held) > 0.9
 
@@ -42,7 +43,7 @@ def test_unfitted_it_is_a_plain_sum() -> None:
 def test_a_score_depends_on_its_item_alone() -> None:
     torch.manual_seed(0)
     head = RankingHead(3, RankingConfig())
-    fit_head(head, [tasks(60)], seed=0)
+    fit_head(head, tasks(60), seed=0)
     scores, known = torch.randn(2, 3, 8), torch.tensor([1.0, 5.0])
     order = torch.randperm(8)
     torch.testing.assert_close(head(scores, known)[:, order], head(scores[:, :, order], known))
@@ -53,7 +54,7 @@ def test_same_seed_same_head() -> None:
     for _ in range(2):
         torch.manual_seed(3)
         head = RankingHead(3, RankingConfig(epochs=3))
-        fit_head(head, [tasks(50)], seed=0)
+        fit_head(head, tasks(50), seed=0)
         found.append(head.output.weight)
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
 
@@ -67,7 +68,7 @@ def test_lists_hold_all_targets_and_no_seen_item() -> None:
     full, generator = tasks(30), torch.Generator().manual_seed(0)
     eligible = torch.rand(full.target.shape, generator=generator) < 0.7
     eligible |= full.target > 0
-    listed = RankingTasks.listing(full.scores, full.known, eligible, full.target, 20, generator)
+    listed = RankingTasks.listing(full.scores, full.known, eligible, full.target, full.users, 20, generator)
     torch.testing.assert_close(listed.target.sum(dim=1), torch.ones(30))
     seen = {float(value) for value in full.scores[:, 0][~eligible]}
     assert not seen & {float(value) for value in listed.scores[:, 0].ravel()}
@@ -76,5 +77,5 @@ def test_lists_hold_all_targets_and_no_seen_item() -> None:
     short = torch.zeros_like(eligible)
     short[:, :5] = True
     short |= full.target > 0
-    few = RankingTasks.listing(full.scores, full.known, short, full.target, 40, generator)
-    assert fit_head(RankingHead(3, RankingConfig(epochs=1)), [few], seed=0) < 100
+    few = RankingTasks.listing(full.scores, full.known, short, full.target, full.users, 40, generator)
+    assert fit_head(RankingHead(3, RankingConfig(epochs=1)), few, seed=0) < 100

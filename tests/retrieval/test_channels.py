@@ -6,10 +6,11 @@ from scipy import sparse
 
 from recllm.data.histories import Histories
 from recllm.retrieval.candidates import recall, top_candidates
-from recllm.retrieval.channels import Channels, Trend, binary_matrix, cooccurrence_scores, standardised
+from recllm.retrieval.channels import Channels, Trend, binary_matrix, cooccurrence_scores, ridge_directions
 from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
 from recllm.retrieval.following import DECAY, what_follows
+from recllm.retrieval.profiles import Space, standardised
 
 
 def histories() -> Histories:
@@ -35,7 +36,7 @@ def channels(items: int = 6) -> Channels:
 
 def test_scores_are_standardised_and_silent_on_nobody() -> None:
     found = channels()
-    scores = found.scores(histories(), torch.zeros(3, 4), torch.zeros(6, 4))
+    scores = found.scores(histories(), torch.zeros(3, 4), Space(torch.zeros(6, 4)))
     assert scores.shape == (3, len(found.names), 6)
     by_name = dict(zip(found.names, scores.transpose(0, 1), strict=True))
     assert not by_name["history"].any()
@@ -79,7 +80,7 @@ def test_after_the_end_of_the_log_what_was_popular_fades_towards_all_times() -> 
 
 def test_recent_is_as_of_the_time_of_asking() -> None:
     found = channels()
-    args = (histories(), torch.zeros(3, 4), torch.zeros(6, 4))
+    args = (histories(), torch.zeros(3, 4), Space(torch.zeros(6, 4)))
     places = [found.names.index(name) for name in ("trend", "recent")]
     (_, recent), (trend, now) = (
         found.scores(*args, asked_at=moment)[:, places].transpose(0, 1) for moment in (np.array([15, 15, 15]), None)
@@ -97,7 +98,7 @@ def test_recent_is_as_of_the_time_of_asking() -> None:
 def test_tensors_round_trip() -> None:
     found = channels()
     again = Channels.from_tensors(found.tensors(), found.text)
-    args = (histories(), torch.randn(3, 4), torch.randn(6, 4))
+    args = (histories(), torch.randn(3, 4), Space(torch.randn(6, 4)))
     torch.testing.assert_close(found.scores(*args), again.scores(*args))
     assert again.names == found.names
 
@@ -112,9 +113,11 @@ def test_new_items_have_no_past() -> None:
     assert grown.following is not None
     assert grown.following.decay == DECAY
     assert not grown.following.scores(known)[:, -1].any()
-    company = dict(zip(grown.names, grown.scores(histories(), torch.zeros(3, 4), torch.zeros(7, 4))[0], strict=True))
+    company = dict(
+        zip(grown.names, grown.scores(histories(), torch.zeros(3, 4), Space(torch.zeros(7, 4)))[0], strict=True)
+    )
     torch.testing.assert_close(company["company"][-1], company["company"][0], msg="its text is that of item 0")
-    assert grown.scores(histories(), torch.zeros(3, 4), torch.zeros(7, 4)).shape == (3, len(found.names), 7)
+    assert grown.scores(histories(), torch.zeros(3, 4), Space(torch.zeros(7, 4))).shape == (3, len(found.names), 7)
 
 
 def test_older_events_count_less_by_the_decay() -> None:
@@ -154,3 +157,17 @@ def test_recall() -> None:
     relevant = torch.tensor([[True, False, False, True, False]])
     everything = torch.ones(1, 5, dtype=torch.bool)
     assert recall(scores, everything, relevant, 2).tolist() == [0.5]
+
+
+def test_a_ridge_direction_counts_what_is_shared_once() -> None:
+    vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [1, 0.01, 0], [0, 1, 0], [0, 0, 1]]), dim=1)
+    liked = sparse.csr_array(np.array([[1, 1, 1, 0], [0, 0, 0, 0]], dtype=np.float32))
+    found = ridge_directions(liked, vectors, 1.0)
+    own = vectors[:3]
+    expected = torch.linalg.solve(own.T @ own + torch.eye(3), own.sum(dim=0))  # the primal form of the same
+    torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-5)
+    assert found[0, 0] / found[0, 1] < 2, "two alike do not count twice"
+    assert not found[1].any()
+    many = sparse.csr_array(np.ones((1, 4), dtype=np.float32))
+    solved = vectors.T @ torch.linalg.solve(vectors @ vectors.T + torch.eye(4), torch.ones(4))
+    torch.testing.assert_close(ridge_directions(many, vectors, 1.0)[0], solved, atol=1e-5, rtol=1e-5)

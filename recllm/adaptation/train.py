@@ -1,0 +1,223 @@
+"""The outer loop: what the users who were kept for the head teach about adapting to others."""
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recllm.adaptation.meta import MetaLearner, encode_adapted
+from recllm.adaptation.support import HEAD, Base, Support, head_change
+from recllm.data.histories import Histories
+from recllm.encoders.schedule import Schedule
+from recllm.encoders.train import TrainingLog
+from recllm.options import TrainOptions
+from recllm.ranking.head import RankingTasks
+from recllm.retrieval.profiles import InSpace
+
+TRUST_RATE = 10.0
+"""How much faster gate and scale learn than start and step sizes."""
+
+BATCH = 128
+"""Users whose support is asked about together."""
+
+
+@final
+@dataclass(frozen=True)
+class Lesson:
+    """What an outer step learns from: users' supports, and what they took next.
+
+    Attributes:
+        histories: The supports [tasks].
+        support: The same as questions.
+        tasks: What came next, with the base's channel scores [tasks].
+        served: What the base's head makes of these [tasks, listed].
+    """
+
+    histories: Histories
+    support: Support
+    tasks: RankingTasks
+    served: Float[Tensor, "tasks listed"]
+
+    @classmethod
+    def prepare(cls, learner: MetaLearner, base: Base, histories: Histories, tasks: RankingTasks) -> "list[Lesson]":
+        """Lessons of up to `BATCH` tasks each, in this order."""
+        parts = torch.arange(len(histories)).split(BATCH)
+        return [
+            cls(h, Support.collate(base, h, learner.contrast), asked, _served(base, asked))
+            for rows in parts
+            for h, asked in [(histories.of(rows.numpy()), tasks.of(rows))]
+        ]
+
+    def of(self, rows: Tensor) -> "Lesson":
+        """Some of its tasks."""
+        return Lesson(self.histories.of(rows.numpy()), self.support.of(rows), self.tasks.of(rows), self.served[rows])
+
+
+@final
+class MetaTrainer:
+    """Trains a `MetaLearner` on windows of users: support = the window, query = what comes next.
+
+    Args:
+        learner: Trained in place.
+        base: Constant, but for the head where the method trains it, too.
+        histories: The windows [tasks].
+        tasks: What came next [tasks].
+        options: Run options.
+    """
+
+    def __init__(
+        self, learner: MetaLearner, base: Base, histories: Histories, tasks: RankingTasks, options: TrainOptions
+    ) -> None:
+        self.learner, self.base, self.options = learner, base, options
+        chosen = torch.randperm(len(tasks), generator=torch.Generator().manual_seed(options.seed))
+        chosen = chosen[: learner.config.tasks].sort().values
+        self.histories, self.tasks = histories.of(chosen.numpy()), tasks.of(chosen)
+
+    def run(self, seconds: float | None = None) -> TrainingLog:
+        """Train on all folds, and keep the mean of what each found.
+
+        The state before the first step is one of the candidates of every fold: users who were not trained on decide.
+        """
+        config, log = self.learner.config, TrainingLog()
+        folds = self.tasks.folds(config.folds, self.options.seed)
+        schedule = Schedule(max(config.epochs, 1) * len(folds), seconds, warmup=1)
+        if not config.epochs or len(self.tasks) < 2:
+            log.stopped = "nothing to learn from, or no epochs"
+            return log
+        self.base.head.requires_grad_(self.learner.method.joint)
+        with torch.no_grad():
+            self.lessons = Lesson.prepare(self.learner, self.base, self.histories, self.tasks)
+        first = _trained_state(self.learner, self.base)
+        found = []
+        try:
+            for number, fold in enumerate(folds):
+                _restore(self.learner, self.base, first)
+                found.append(self._fold(fold, number, len(folds), schedule, log))
+                if schedule.progress(0) >= 1:
+                    log.stopped = "the time budget"
+                    break
+        except KeyboardInterrupt:
+            log.stopped = "interrupted; the best state so far is kept"
+        mean = {name: torch.stack([state[name] for state in found]).mean(dim=0) for name in first} if found else first
+        _restore(self.learner, self.base, mean)
+        self.base.head.requires_grad_(False)
+        log.stopped = log.stopped or "all folds done"
+        log.seconds = schedule.elapsed()
+        return log
+
+    def _fold(
+        self, fold: tuple[Tensor, Tensor], number: int, folds: int, schedule: Schedule, log: TrainingLog
+    ) -> dict[str, Tensor]:
+        """Train without the users of the fold; the state that is best for them."""
+        config = self.learner.config
+        train, held = (self._lessons(rows) for rows in fold)
+        generator = torch.Generator().manual_seed(self.options.seed + number)
+        optimiser = torch.optim.Adam(self._groups())
+        best, lowest, since = _trained_state(self.learner, self.base), self._loss(held), 0
+        begun = lowest
+        for epoch in range(config.epochs):
+            for place in torch.randperm(len(train), generator=generator).tolist():
+                order = torch.randperm(len(train[place].tasks), generator=generator)
+                for rows in order.split(config.batch_users):
+                    self._step(train[place].of(rows), optimiser)
+            value, since = self._loss(held), since + 1
+            log.points.append((number * config.epochs + epoch + 1, None, begun - value))
+            if np.isfinite(value) and value < lowest:
+                best, lowest, since = _trained_state(self.learner, self.base), value, 0
+            if self.options.progress is not None:
+                self.options.progress("learn to adapt", number + (epoch + 1) / config.epochs, folds, "")
+            if since >= config.patience or schedule.progress(number * config.epochs + epoch + 1) >= 1:
+                break
+        return best
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """What is trained, and how fast: the few numbers that say how far to trust an update learn faster."""
+        learner, rate = self.learner, self.learner.config.learning_rate
+        trust = [learner.gate, *(part for name, part in learner.start().items() if name == f"{HEAD}.A")]
+        others = [p for p in learner.parameters() if p.requires_grad and all(p is not t for t in trust)]
+        joint = list(self.base.head.parameters()) if learner.method.joint else []
+        return [{"params": others + joint, "lr": rate}, {"params": trust, "lr": TRUST_RATE * rate}]
+
+    def _lessons(self, rows: Tensor) -> list[Lesson]:
+        parts = [rows[(rows >= start) & (rows < start + BATCH)] - start for start in range(0, len(self.tasks), BATCH)]
+        return [lesson.of(part) for lesson, part in zip(self.lessons, parts, strict=True) if len(part)]
+
+    def _step(self, lesson: Lesson, optimiser: torch.optim.Optimizer) -> None:
+        method = self.learner.method
+        if method.outer == "average":
+            with torch.no_grad():
+                ended = self.learner.adapt_support(self.base, lesson.support)
+                for name, start in self.learner.start().items():
+                    start += self.learner.config.learning_rate * (ended[name].mean(dim=0) - start)
+            return
+        lora = self.learner.adapt_support(self.base, self._today(lesson.support))
+        if method.joint:  # not unrolled: what users' steps found is a constant to the shared weights
+            shared = self.learner.start()
+            lora = {name: part.detach() + shared[name] - shared[name].detach() for name, part in lora.items()}
+        loss = query_losses(self.base, lesson, lora).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
+        optimiser.step()
+
+    @torch.no_grad()
+    def _today(self, support: Support) -> Support:
+        """As the head serves now, where the method trains it as well."""
+        if not self.learner.method.joint:
+            return support
+        return replace(support, served=self.base.head(support.scores, support.known))
+
+    @torch.no_grad()
+    def _loss(self, lessons: list[Lesson]) -> float:
+        parts = [
+            query_losses(self.base, lesson, self.learner.adapt_support(self.base, self._today(lesson.support)))
+            for lesson in lessons
+        ]
+        return float(torch.cat(parts).mean()) if parts else float("nan")
+
+
+def query_losses(base: Base, lesson: Lesson, lora: dict[str, Tensor]) -> Float[Tensor, "tasks"]:
+    """How badly each user's next items are ranked through their adapters."""
+    tasks, served = lesson.tasks, lesson.served
+    if any(f"{name}.A" in lora for name in base.encoder.last_block_inputs()):
+        tasks = replace(tasks, scores=_history_again(base, lesson, lora))
+    if tasks is not lesson.tasks or base.head.weights.weight.requires_grad:
+        served = _served(base, tasks)
+    change = head_change(lora, torch.arange(len(tasks)), tasks.known)
+    if change is not None:
+        served = served + torch.einsum("uci,uc->ui", tasks.scores.nan_to_num(0.0), change)
+    return tasks.losses(served)
+
+
+def _served(base: Base, tasks: RankingTasks) -> Float[Tensor, "tasks listed"]:
+    scores: Tensor = base.head(tasks.scores.nan_to_num(0.0), tasks.known)
+    return scores
+
+
+def _history_again(base: Base, lesson: Lesson, lora: dict[str, Tensor]) -> Float[Tensor, "tasks channels listed"]:
+    """The tasks' scores with the history channel's as the adapters make them."""
+    tasks, place = lesson.tasks, base.channels.names.index("history")
+    users = encode_adapted(base.encoder, lora, lesson.histories, base.space.vectors)
+    users = users * (tasks.known > 0).unsqueeze(1)
+    mean, square = InSpace(users, base.space).moments()
+    spread = (square - mean.square()).clamp(min=1e-12).sqrt().unsqueeze(1)
+    raw = torch.einsum("uw,ulw->ul", users, base.space.vectors[tasks.rows])
+    fresh = ((raw - mean.unsqueeze(1)) / spread).masked_fill(tasks.scores[:, place].isnan(), float("nan"))
+    return torch.cat([tasks.scores[:, :place], fresh.unsqueeze(1), tasks.scores[:, place + 1 :]], dim=1)
+
+
+def _trained_state(learner: MetaLearner, base: Base) -> dict[str, Tensor]:
+    state = {name: p.detach().clone() for name, p in learner.named_parameters()}
+    if learner.method.joint:
+        state |= {f"head.{name}": p.detach().clone() for name, p in base.head.named_parameters()}
+    return state
+
+
+@torch.no_grad()
+def _restore(learner: MetaLearner, base: Base, state: dict[str, Tensor]) -> None:
+    ours, head = dict(learner.named_parameters()), dict(base.head.named_parameters())
+    for name, value in state.items():
+        (head[name.removeprefix("head.")] if name.startswith("head.") else ours[name]).copy_(value)

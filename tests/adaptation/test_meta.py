@@ -1,0 +1,135 @@
+"""Meta-training: every method solves a world that the base cannot, and nothing is opened that does harm."""
+
+import numpy as np
+import pytest
+import torch
+
+from recllm.adaptation.meta import AdaptationConfig, MetaLearner
+from recllm.adaptation.methods import METHODS
+from recllm.adaptation.train import Lesson, MetaTrainer, query_losses
+from recllm.errors import ConfigError
+from recllm.options import TrainOptions
+
+from .conftest import World
+
+RATES = {"fomaml": 0.5, "maml": 0.5, "reptile": 3.0, "anil": 0.5, "lora-ml": 0.5}
+
+
+def trained(world: World, method: str, **changes: object) -> MetaLearner:
+    histories, crowd = world.histories(120, 1)
+    learner = world.learner(method=method, inner_learning_rate=RATES.get(method, 0.0), epochs=12, **changes)
+    tasks = world.tasks(histories, crowd, 2)
+    MetaTrainer(learner, world.base, histories, tasks, TrainOptions(seed=0)).run()
+    return learner.requires_grad_(False)
+
+
+def right_half(world: World, learner: MetaLearner, steps: int | None) -> float:
+    """Share of the ten best items that are of the half of the catalog the user takes from; users the loop never saw."""
+    histories, crowd = world.histories(40, 7)
+    with torch.no_grad():
+        change = learner.adapt(world.base, histories, steps)
+        scores = world.base.channels.scores(histories, torch.zeros(40, world.base.encoder.width), world.base.space)
+        served = world.base.head(scores, torch.full((40,), 8.0))
+        from recllm.adaptation.support import head_change
+
+        delta = head_change(change, torch.arange(40), torch.full((40,), 8.0))
+        assert delta is not None
+        best = (served + torch.einsum("uci,uc->ui", scores, delta)).topk(10, dim=1).indices.numpy()
+    popular = world.popularity[best] > np.median(world.popularity)
+    return float((popular == crowd[:, None]).mean())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_finds_out_whom_a_user_follows(world: World, method: str) -> None:
+    learner = trained(world, method)
+    assert right_half(world, learner, 0) <= 0.55, "one start for all is right for half of them"
+    assert right_half(world, learner, None) > 0.75
+
+
+def test_interest_switches_within_three_events(world: World) -> None:
+    """Who has followed the crowd and takes three things nobody takes is shown what nobody takes more than before."""
+    learner = trained(world, "meta-sgd")
+    histories, _ = world.histories(2, 3)
+    rare = np.argsort(world.popularity)
+    fresh = np.setdiff1d(rare[:30], histories.items_of(0), assume_unique=False)[:3]
+    before = histories.of([0]).last(3)
+    after = before.__class__(
+        before.user_ids,
+        np.array([0, 6]),
+        np.concatenate([before.item_rows, fresh]),
+        np.arange(6, dtype=np.int64),
+        np.ones(6, dtype=np.int8),
+        np.zeros(6, dtype=np.int64),
+    )
+    place = world.base.channels.names.index("popularity")
+    with torch.no_grad():
+        weights = [float(learner.adapt(world.base, h)["head.weights.B"][0, 0, place]) for h in (before, after)]
+    assert weights[1] < 0 < weights[0]
+
+
+def test_dislikes_push_the_other_way(world: World) -> None:
+    learner = trained(world, "meta-sgd")
+    place = world.base.channels.names.index("popularity")
+    with torch.no_grad():
+        liked, disliked = (
+            learner.adapt(world.base, world.histories(2, 3, signal)[0])["head.weights.B"][:, 0, place]
+            for signal in (1, -1)
+        )
+    assert liked[0] > 0 > liked[1]
+    assert disliked[0] < 0 < disliked[1]
+
+
+def test_history_and_head_are_meta_trained_together(world: World) -> None:
+    histories, crowd = world.histories(24, 1)
+    learner = world.learner(places=("head", "history"), epochs=3)
+    before = {name: p.detach().clone() for name, p in learner.named_parameters()}
+    MetaTrainer(learner, world.base, histories, world.tasks(histories, crowd, 2), TrainOptions(seed=0)).run()
+    after = dict(learner.named_parameters())
+    assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("step_sizes"))
+
+
+def test_a_batch_of_tasks_is_the_sum_of_its_tasks(world: World) -> None:
+    """One outer step over a batch has the gradient of one task at a time."""
+    histories, crowd = world.histories(6, 1)
+    tasks = world.tasks(histories, crowd, 2)
+
+    def gradient(groups: list[torch.Tensor]) -> torch.Tensor:
+        learner = world.learner(inner_learning_rate=0.2)
+        lesson = Lesson.prepare(learner, world.base, histories, tasks)[0]
+        for rows in groups:
+            part = lesson.of(rows)
+            query_losses(world.base, part, learner.adapt_support(world.base, part.support)).sum().backward()
+        return torch.cat([p.grad.ravel() for p in learner.step_sizes])
+
+    together = gradient([torch.arange(6)])
+    torch.testing.assert_close(together, gradient(list(torch.arange(6).split(1))), atol=1e-5, rtol=1e-4)
+
+
+def test_same_seed_same_learner(world: World) -> None:
+    one, other = trained(world, "meta-sgd"), trained(world, "meta-sgd")
+    for first, second in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_a_closed_learner_changes_nobody(world: World) -> None:
+    learner = trained(world, "meta-sgd")
+    histories, _ = world.histories(4, 0)
+    learner.open.fill_(False)
+    with torch.no_grad():
+        for name, part in learner.adapt(world.base, histories).items():
+            torch.testing.assert_close(part, learner.start()[name].expand_as(part), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"method": "magic"}, "choose one of"),
+        ({"places": ()}, "places"),
+        ({"method": "anil", "places": ("head", "history"), "inner_learning_rate": 0.1}, "head only"),
+        ({"method": "fomaml"}, "inner_learning_rate above 0"),
+        ({"inner_steps": 0}, "inner_steps must be at least 1"),
+    ],
+)
+def test_config_errors(wrong: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        AdaptationConfig(**wrong)
