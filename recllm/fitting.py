@@ -295,9 +295,10 @@ class Fitter:
         histories, tasks = self._ranking_tasks(model, config.tasks, nothing_known=0.0, masked_items=0.0)
         untouched = copy.deepcopy(model.head.state_dict()), copy.deepcopy(learner.state_dict())
         log = MetaTrainer(learner, model.base, histories, tasks, self.options).run(self._share(ADAPTATION_SHARE))
-        gain = self._validated(model) - before
         # The folds of meta-training have left out what did not help their own held-out users; these are others.
-        if len(gain) and gain.mean() <= 0:
+        gain = self._validated(model) - before
+        # Less than a standard error above nothing is nothing: adapters rarely help a shop that has many users.
+        if len(gain) and not gain.mean() > gain.std() / max(len(gain) - 1, 1) ** 0.5:
             model.head.load_state_dict(untouched[0])
             learner.load_state_dict(untouched[1])
             learner.open.fill_(False)

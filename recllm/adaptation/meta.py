@@ -40,7 +40,7 @@ class AdaptationConfig:
         patience: Epochs without improvement before stopping.
     """
 
-    method: str = "meta-sgd"
+    method: str = "step-sizes"
     places: tuple[Literal["head", "history"], ...] = ("head",)
     lora_rank: int = 4
     inner_steps: int = 1
@@ -102,6 +102,8 @@ class MetaLearner(nn.Module):
         # Parameter names may not hold dots, module paths do.
         self.names = list(start)
         self.start_matrices = nn.ParameterList(start[name] for name in self.names)
+        for name, matrix in self.start().items():
+            matrix.requires_grad_(self.method.learns_start or name == f"{HEAD}.A")
         # The head's A only says how an adapter grows with what is known; it is shared.
         self.moving = [name for name in self.names if name != f"{HEAD}.A"]
         self.step_sizes = nn.ParameterList(

@@ -20,6 +20,7 @@ class Method:
     Attributes:
         says: In a few words.
         source: Where it comes from.
+        learns_start: Whether users start from something learned across users, or from the base as it is.
         step_sizes: `fixed`; or learned, one per `matrix` and step or one per `element` and step.
         second_order: Whether the outer loop differentiates through the inner steps.
         outer: `gradient` of the query's loss, or `average`: the start moves towards where users end.
@@ -31,6 +32,7 @@ class Method:
 
     says: str
     source: str
+    learns_start: bool = True
     step_sizes: Literal["fixed", "matrix", "element"] = "fixed"
     second_order: bool = False
     outer: Literal["gradient", "average"] = "gradient"
@@ -41,6 +43,12 @@ class Method:
 
 
 METHODS = {
+    "step-sizes": Method(
+        "from the base, by a learned step size per element",
+        "Li et al., arXiv 1707.09835, without the start",
+        learns_start=False,
+        step_sizes="element",
+    ),
     "fomaml": Method("a shared start, first-order", "Finn et al., arXiv 1703.03400"),
     "maml": Method("a shared start, through the steps", "Finn et al., arXiv 1703.03400", second_order=True),
     "reptile": Method("the start moves to where users end", "Nichol et al., arXiv 1803.02999", outer="average"),

@@ -137,7 +137,7 @@ class MetaTrainer:
         """What is trained, and how fast: the few numbers that say how far to trust an update learn faster."""
         learner, rate = self.learner, self.learner.config.learning_rate
         trust = [learner.gate, *(part for name, part in learner.start().items() if name == f"{HEAD}.A")]
-        others = [p for p in learner.parameters() if p.requires_grad and all(p is not t for t in trust)]
+        others = [p for p in learner.parameters() if p.requires_grad and all(p is not known for known in trust)]
         joint = list(self.base.head.parameters()) if learner.method.joint else []
         return [{"params": others + joint, "lr": rate}, {"params": trust, "lr": TRUST_RATE * rate}]
 
