@@ -237,6 +237,9 @@ def test_adapters_of_another_model_are_refused(tiny: Path, toy: ToyShop, fitted:
     other = Recommender(small).fit(toy.catalog, toy.events)
     with pytest.raises(AdapterMismatch, match="adapt the users again"):
         Adapters.load(tmp_path / "a.safetensors", other)
+    fresh = Adapters.load(tmp_path / "a.safetensors", other, refresh=True)
+    items = list(toy.catalog.item_ids)
+    np.testing.assert_allclose(other.score(["a"], items, adapters=fresh), other.score({"a": ["i0"]}, items), atol=1e-5)
     (tmp_path / "b.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ArtifactError, match="no saved adapters"):
         Adapters.load(tmp_path / "b.safetensors", fitted)

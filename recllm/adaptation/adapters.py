@@ -113,8 +113,13 @@ class Adapters:
             fresh.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: str | Path, recommender: Any) -> "Adapters":
+    def load(cls, path: str | Path, recommender: Any, *, refresh: bool = False) -> "Adapters":
         """Read what `save` wrote, for the recommender that made it.
+
+        Args:
+            path: The file.
+            recommender: Whose adapters they are.
+            refresh: Whether adapters of another model are made anew from the events in the file, instead of refused.
 
         Raises:
             ArtifactError: The file is missing, damaged or something else.
@@ -134,16 +139,17 @@ class Adapters:
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{path} is no saved adapters file or is damaged; save the adapters again.") from error
         base = recommender.fingerprint
-        if metadata["base"] != base:
+        if metadata["base"] != base and not refresh:
             raise AdapterMismatch(
                 f"adapters in {path} were made with model {metadata['base'][:12]}, this one is {base[:12]}; adapt the "
-                "users again with this model."
+                "users again with this model, or load with refresh=True to have that done from the events in the file."
             )
         events = Interactions.from_mapping({user: [] for user in users})
         if frame.height:
             clean = Interactions.from_frame(frame)
             events = Interactions(clean.frame, clean.report, users, timed)
-        return cls(events, lora, base, recommender.adapt_function())
+        make = recommender.adapt_function()
+        return cls(events, lora if metadata["base"] == base else make(events), base, make)
 
     def export(self, user_id: str, folder: str | Path) -> None:
         """Write one user's adapter (start and own steps together) as PEFT's two files and a card.

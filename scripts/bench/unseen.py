@@ -2,9 +2,9 @@
 
     python scripts/bench/unseen.py ml-1m stackexchange-beer-coffee --out results/unseen.json
 
-Nothing is trained, so every user may be asked. NDCG@10 of `Recommender.from_catalog` and of the whitened mean text of the
-liked items (the baseline "whitened text kNN" with its first setting), K = 3 to 20, and the difference in per cent with
-its 95 % interval: 2,000 resamples of users.
+Nothing is trained, so every user may be asked. NDCG@10 of `Recommender.from_catalog` and of the whitened mean text of
+the liked items (the baseline "whitened text kNN" with its first setting), K = 3 to 20, and the difference in per cent
+with its 95 % interval: 2,000 resamples of users.
 """
 
 import argparse
