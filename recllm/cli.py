@@ -319,7 +319,7 @@ def _closing(result: "DemoResult") -> str:
     return (
         "✓ = in fact bought afterwards (recllm was not told).  ↑3 = three places up by adapting.\n"
         f"✓ before adapting: {sum(before)} of {len(before)}; after: {sum(after)} of {len(after)}. "
-        f"Adapting changed {changed} of {len(pairs)} lists.\n"
+        f"Adapting changed {changed} of {len(pairs)} lists (adapters are {result.adapters}).\n"
         f"Learned in {_duration(result.fit_seconds)}; a new customer takes {result.adapt_milliseconds:.0f} ms. {kept}"
     )
 

@@ -69,6 +69,8 @@ class DemoResult:
     """Per customer: adapting, retrieving and ranking, without the reasons."""
     model_bytes: int
     saved_to: str | None
+    adapters: str
+    """Whether adapters are used, or left alone because they did not help users held out of training."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def run_demo(
         adapt_milliseconds=milliseconds,
         model_bytes=_save(rec, out),
         saved_to=None if out is None else str(out),
+        adapters=str(rec.report.chosen.get("adapters", "used")),
     )
 
 
