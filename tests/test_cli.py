@@ -48,7 +48,7 @@ class FakeRecommender:
 
     def __init__(self, config: FakeConfig | None = None) -> None:
         self.catalog: Any = None
-        self.report = SimpleNamespace(stopped={})
+        self.report = SimpleNamespace(stopped={}, chosen={"adapters": "used"})
         if config is not None and config.finetune == "lora":
             self.report.stopped["fine-tuning"] = "kept frozen: text alone says more"
 

@@ -153,10 +153,10 @@ class Runs:
         return fitted.model
 
 
-def interval(values: np.ndarray, users: np.ndarray) -> list[float]:
-    """Mean and its 95 % interval; all values of a user are drawn together."""
+def interval(values: np.ndarray, users: np.ndarray) -> list[float] | None:
+    """Mean and its 95 % interval; all values of a user are drawn together. None of nothing."""
     if not len(values):
-        return [float("nan")] * 3
+        return None
     _, owner = np.unique(users, return_inverse=True)
     count = np.bincount(owner)
     total = np.bincount(owner, weights=values)
@@ -176,6 +176,7 @@ def pooled(parts: list[dict[int, dict[str, np.ndarray]]], items: int) -> dict[st
         }
         users, a, some = every["users"], every["A"], every["has dislikes"]
         gain = interval(every["D"] - a, users)
+        assert gain is not None
         result[label] = {
             **{name: float(every[name].mean()) for name in ("A", "C", "D")},
             "D - A": gain,
