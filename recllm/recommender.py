@@ -334,7 +334,7 @@ class Recommender:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over what users' adapters depend on: encoder, item vectors and the meta-learned start."""
+        """SHA-256 over what users' adapters depend on: encoder, item vectors, head and the meta-learned start."""
         if self._fingerprint is None:
             self._fingerprint = self._fitted().fingerprint()
         return self._fingerprint

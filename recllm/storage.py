@@ -93,7 +93,7 @@ def card(config: RecommenderConfig, model: Model, report: FitReport) -> str:
 
 Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.backbone}`, prompt
 `{config.text.prompt}`), histories by the first {config.history.depth} block(s) of the same transformer,
-{"users by LoRA adapters of their own" if model.learner else "no adaptation"}.
+{_adaptation(model)}.
 
 Users' adapters are functions of their own events. The shared weights were shaped by all
 {report.counts.get("users", 0):,} training users; forgetting a user deletes their events here and not their part in
@@ -115,6 +115,14 @@ those weights.
 ## Curves
 {curves}
 """
+
+
+def _adaptation(model: Model) -> str:
+    if model.learner is None:
+        return "no adaptation"
+    if not model.learner.open:
+        return "users' adapters left alone, since they did not help users held out of training"
+    return "users by LoRA adapters of their own"
 
 
 def adapter_card(config: RecommenderConfig, report: FitReport) -> str:

@@ -88,11 +88,11 @@ class MetaTrainer:
             log.stopped = "nothing to learn from, or no epochs"
             return log
         self.base.head.requires_grad_(self.learner.method.joint)
-        with torch.no_grad():
-            self.lessons = Lesson.prepare(self.learner, self.base, self.histories, self.tasks)
         first = _trained_state(self.learner, self.base)
         found = []
         try:
+            with torch.no_grad():
+                self.lessons = Lesson.prepare(self.learner, self.base, self.histories, self.tasks)
             for number, fold in enumerate(folds):
                 _restore(self.learner, self.base, first)
                 found.append(self._fold(fold, number, len(folds), schedule, log))
