@@ -24,6 +24,7 @@ from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, encode_users,
 from recllm.encoders.validation import few_shot_ndcg, mean_ndcg
 from recllm.encoders.windows import Predictions, WindowSampler
 from recllm.errors import DataError
+from recllm.explain.policy import ExplanationConfig
 from recllm.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
@@ -71,6 +72,7 @@ class RecommenderConfig:
         finetuning: How.
         liked_from: Lowest rating that counts as liking; None: 4 on a scale of 5, and alike on others.
         domain: Whose words reasons use: `neutral`, `ecommerce`, `social`, `education` or `finance`.
+        explanation: What reasons may not name.
     """
 
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
@@ -83,6 +85,7 @@ class RecommenderConfig:
     finetuning: FinetuneConfig = field(default_factory=FinetuneConfig)
     liked_from: float | None = None
     domain: str = "neutral"
+    explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
 
     @classmethod
     def read(cls, path: str | Path) -> "RecommenderConfig":

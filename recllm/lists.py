@@ -1,46 +1,135 @@
-"""From scores to lists: retrieve, rank, then the rules."""
+"""From scores to lists: what was asked for, retrieve, rank, then the rules."""
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.data.histories import Histories
 from recllm.model import Model
-from recllm.ranking.rules import SIMILARITY_POOL, best_items, diversified
+from recllm.ranking.rules import SIMILARITY_POOL, best_items, check_list_options, diversified, matching_items
+from recllm.ranking.wishes import Wish, Wishes
 from recllm.retrieval.candidates import top_candidates
+
+Candidates = Sequence[Any] | Mapping[Any, Sequence[Any]] | None
+
+
+@final
+@dataclass(frozen=True)
+class ListRequest:
+    """What a list shall be, beside whose it is; see `Recommender.recommend`."""
+
+    n: int = 10
+    adapt: bool = True
+    candidates: Candidates = None
+    exclude_seen: bool = True
+    filters: Mapping[str, Any] | None = None
+    diversity: float = 0.0
+    without: Sequence[Any] | None = None
+    wishes: Sequence[Wish | str] | None = None
+
+    def __post_init__(self) -> None:
+        check_list_options(self.n, self.diversity)
+
+
+@final
+class Served:
+    """A request as one model serves it: which items may be listed, and how users are scored.
+
+    Args:
+        model: The fitted parts.
+        request: What was asked for.
+        attributes: Of the model's catalog.
+
+    Raises:
+        DataError: A filter, a wish or something to leave out that the catalog does not know.
+    """
+
+    def __init__(self, model: Model, request: ListRequest, attributes: Attributes) -> None:
+        self.model, self.request = model, request
+        self.wishes = Wishes.of(request.wishes, attributes)
+        self.allowed = ~self.wishes.ruled_out
+        if request.filters:
+            self.allowed &= matching_items(model.catalog, request.filters)
+        self.left_out = _left_out(model.catalog, attributes, request.without or ())
+
+    def known(self, histories: Histories) -> Histories:
+        """What the ranking may know of the users: without what shall be left out."""
+        return histories.drop_events(~self.left_out[histories.item_rows]) if self.left_out.any() else histories
+
+    def eligible(self, histories: Histories) -> np.ndarray:
+        """bool [users, items]: what may be listed for users who have all of `histories`."""
+        eligible = eligible_items(self.model.catalog, histories, self.allowed, self.request.candidates)
+        if self.request.exclude_seen:
+            eligible[histories.user_rows, histories.item_rows] = False
+        return eligible
+
+    def asked_at(self, histories: Histories) -> np.ndarray:
+        """int64 [users]: now, for users who have all of `histories`; what is left out of them changes no clock."""
+        return self.model.channels.now(histories)
+
+    def rank(
+        self,
+        histories: Histories,
+        lora: dict[str, Tensor] | None,
+        eligible: Bool[Tensor, "users items"],
+        asked_at: np.ndarray,
+    ) -> "RankedBatch":
+        """Retrieve and score for a batch of users."""
+        model, wishes = self.model, self.wishes
+        channels = model.channel_scores(histories, lora, asked_at)
+        retrieved = top_candidates(channels, eligible, max(model.retrieval.per_channel, self.request.n))
+        if len(wishes):
+            retrieved |= eligible & wishes.raised
+        return RankedBatch(channels, retrieved, wishes.apply(model.rank(histories, channels, lora)))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RankedBatch:
+    """Some users' items.
+
+    Attributes:
+        channels: Standardised channel scores.
+        retrieved: What the channels bring.
+        scores: What lists are ordered by.
+    """
+
+    channels: Float[Tensor, "users channels items"]
+    retrieved: Bool[Tensor, "users items"]
+    scores: Float[Tensor, "users items"]
 
 
 @final
 class Lists:
-    """Collects ranked lists batch by batch: retrieve, rank, then the rules."""
+    """Collects ranked lists batch by batch."""
 
-    def __init__(self, model: Model, n: int, diversity: float) -> None:
-        self.model, self.n, self.diversity = model, n, diversity
+    def __init__(self, served: Served) -> None:
+        self._served = served
         self.users: list[str] = []
         self.rows: list[np.ndarray] = []
         self.scores: list[np.ndarray] = []
-        self.channels: list[list[str]] = []
 
-    def add(self, histories: Histories, lora: dict[str, Tensor] | None, eligible: np.ndarray) -> None:
-        """Rank the eligible items (bool [users, items]) of a batch of users."""
-        model, config = self.model, self.model.retrieval
-        channel_scores = model.channel_scores(histories, lora)
-        retrieved = top_candidates(channel_scores, torch.from_numpy(eligible), max(config.per_channel, self.n)).numpy()
-        scores = model.rank(histories, channel_scores, lora).numpy()
-        pool = self.n * SIMILARITY_POOL if self.diversity else self.n
-        for user, line in enumerate(scores):
-            rows = best_items(line, retrieved[user], self.model.ties, pool)
-            if self.diversity:
-                rows = diversified(rows, line, model.channels.text.numpy(), self.n, self.diversity)
-            best = channel_scores[user, :, torch.from_numpy(rows)].argmax(dim=0).tolist()
-            self.users.append(histories.user_ids[user])
+    def add(self, seen: Histories, known: Histories, lora: dict[str, Tensor] | None) -> None:
+        """Rank for a batch of users: what they have, and what of it the ranking may know."""
+        model, request = self._served.model, self._served.request
+        eligible = torch.from_numpy(self._served.eligible(seen))
+        batch = self._served.rank(known, lora, eligible, self._served.asked_at(seen))
+        pool = request.n * SIMILARITY_POOL if request.diversity else request.n
+        for user, (line, retrieved) in enumerate(zip(batch.scores.numpy(), batch.retrieved.numpy(), strict=True)):
+            rows = best_items(line, retrieved, model.ties, pool)
+            if request.diversity:
+                rows = diversified(rows, line, model.channels.text.numpy(), request.n, request.diversity)
+            self.users.append(seen.user_ids[user])
             self.rows.append(rows)
             self.scores.append(line[rows])
-            self.channels.append([model.channels.names[channel] for channel in best])
 
     def columns(self, catalog: Catalog) -> dict[str, Any]:
         """As `Recommendations` wants them."""
@@ -61,10 +150,7 @@ def list_columns(
 
 
 def eligible_items(
-    catalog: Catalog,
-    histories: Histories,
-    allowed: np.ndarray,
-    candidates: Sequence[Any] | Mapping[Any, Sequence[Any]] | None,
+    catalog: Catalog, histories: Histories, allowed: np.ndarray, candidates: Candidates
 ) -> np.ndarray:
     """bool [users, items]: allowed, and among the candidates where there are any."""
     eligible = np.tile(allowed, (len(histories), 1))
@@ -81,3 +167,20 @@ def eligible_items(
         chosen[:, found[found >= 0]] = True
     result: np.ndarray = eligible & chosen
     return result
+
+
+def _left_out(catalog: Catalog, attributes: Attributes, without: Sequence[Any]) -> np.ndarray:
+    """bool [items]: items named by id, and all that have a named value; an id comes first."""
+    left_out = np.zeros(len(catalog), dtype=bool)
+    for one, row in zip(without, catalog.rows(without).tolist(), strict=True):
+        if row >= 0:
+            left_out[row] = True
+            continue
+        having = attributes.items_valued(str(one))
+        left_out |= having
+        if not having.any():
+            warnings.warn(
+                f"without names {one!r}, which is neither an item nor a value of the catalog; it is passed over.",
+                stacklevel=4,
+            )
+    return left_out

@@ -143,6 +143,16 @@ class Model:
         text = () if self.text_adapter is None else (self.text_adapter.digest(),)
         return fingerprint(*text, *(part for name, array in sorted(learned.items()) for part in (name, array)))
 
+    def digest(self) -> str:
+        """SHA-256 over everything that scores depend on, the catalog and what channels remember included."""
+        parts = [
+            part
+            for group, arrays in sorted(self.tensors().items())
+            for name, array in sorted(arrays.items())
+            for part in (f"{group}.{name}", np.asarray(array))
+        ]
+        return fingerprint(self.catalog.fingerprint, repr(self.feedback), repr(self.retrieval), *parts)
+
     def tensors(self) -> dict[str, dict[str, np.ndarray]]:
         """Everything to save, in one group per part."""
         saved = {

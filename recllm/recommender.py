@@ -15,13 +15,19 @@ from recllm.data.interactions import Interactions
 from recllm.data.trained import TrainedOn
 from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import ConfigError, DataError, NotFittedError
-from recllm.explain import gather_evidence, reason_domains, word
+from recllm.explain.explainer import Explainer, Level
+from recllm.explain.gathering import Background
+from recllm.explain.wording import reason_domains
+from recllm.explaining import Reasons, check_explanation
 from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
-from recllm.lists import Lists, eligible_items, list_columns
+from recllm.lists import Candidates, ListRequest, Lists, Served, list_columns
 from recllm.model import Model
 from recllm.options import TrainOptions
-from recllm.ranking.rules import best_items, check_list_options, matching_items
-from recllm.results import Explanations, Recommendations
+from recllm.prompting.llm import Generator, open_generator
+from recllm.proof import Verification
+from recllm.ranking.rules import best_items, check_list_options
+from recllm.ranking.wishes import Wish
+from recllm.results import Explanations, Preview, Recommendations
 from recllm.storage import adapter_card, load_recommender, save_recommender
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]
@@ -48,6 +54,7 @@ class Recommender:
         self._trained = TrainedOn.of(Interactions.from_mapping({}))
         self._seed = 0
         self._fingerprint: str | None = None
+        self._explains: Reasons | None = None
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -98,7 +105,7 @@ class Recommender:
         adapt: bool = True,
         adapters: Adapters | None = None,
     ) -> np.ndarray:
-        """The ranking head's scores, float32 [users, items].
+        """The ranking head's scores, float32 [users, items]; wishes are no part of them.
 
         Args:
             users: Whom to score for; events given here replace what was fitted.
@@ -132,11 +139,12 @@ class Recommender:
         adapt: bool = True,
         adapters: Adapters | None = None,
         explain: bool = False,
-        candidates: Sequence[Any] | Mapping[Any, Sequence[Any]] | None = None,
+        candidates: Candidates = None,
         exclude_seen: bool = True,
         filters: Mapping[str, Any] | None = None,
         diversity: float = 0.0,
         without: Sequence[Any] | None = None,
+        wishes: Sequence[Wish | str] | None = None,
     ) -> Recommendations:
         """Ranked lists, one per user, in the order of `users`.
 
@@ -151,29 +159,37 @@ class Recommender:
             exclude_seen: Leave out what the user already has.
             filters: Only items with these column values, such as `{"categories": "Comedy"}`.
             diversity: 0 for the best scores, up to 1 for the greatest variety of texts.
-            without: Items whose events are left out of the histories, as if they had not happened.
+            without: What is left out of the histories, as if it had not happened: items, and values of the catalog's
+                columns (every item that has one). What the user has stays out of the list all the same.
+            wishes: "more of Garden", "less of Toys", "never of Candles": values of columns, or words of titles and
+                texts. More and less move scores by one standard deviation of the user's scores; never means none.
 
         Raises:
             ConfigError: `n` or `diversity` is out of range.
-            DataError: A filter names a column that is not there.
+            DataError: A filter names a column that is not there, or a wish means no item.
         """
-        check_list_options(n, diversity)
-        model = self._fitted()
+        request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes)
+        served, seen = self._served(request), self._histories(users, adapters)
+        lists = self._lists(served, seen, adapters)
+        reasons = self._reasons.of(served, seen, lists.rows, Explainer(domain=self.config.domain)) if explain else {}
+        return Recommendations(**lists.columns(self.catalog), **reasons, user_ids=seen.user_ids)
+
+    def preview(
+        self,
+        users: Users,
+        wishes: Sequence[Wish | str],
+        n: int = 10,
+        *,
+        adapt: bool = True,
+        adapters: Adapters | None = None,
+    ) -> Preview:
+        """What wishes would change: every item of the list with and without them, and its two places."""
         histories = self._histories(users, adapters)
-        seen = histories
-        if without is not None:
-            histories = histories.drop_events(~np.isin(histories.item_rows, model.catalog.rows(without)))
-        allowed = matching_items(model.catalog, filters) if filters else np.ones(len(model.catalog), dtype=bool)
-        lists = Lists(model, n, diversity)
-        for batch in self._batches(len(histories)):
-            part, lora = self._adapted(histories.of(batch), adapt, adapters)
-            eligible = eligible_items(model.catalog, part, allowed, candidates)
-            if exclude_seen:
-                owners, rows = seen.of(batch).user_rows, seen.of(batch).item_rows
-                eligible[owners, rows] = False
-            lists.add(part, lora, eligible)
-        reasons = self._reasons(histories, lists.rows, adapt, adapters, lists.channels) if explain else {}
-        return Recommendations(**lists.columns(model.catalog), **reasons, user_ids=histories.user_ids)
+        before, after = (
+            self._lists(self._served(ListRequest(n, adapt, wishes=said)), histories, adapters).rows
+            for said in (None, wishes)
+        )
+        return Preview.of(self.catalog.item_ids, self.catalog.titles, histories.user_ids, before, after)
 
     def adapt(self, users: Users, steps: int | None = None) -> Adapters:
         """Each user's own adapter, to be kept, updated and passed to `recommend` and `score`.
@@ -204,31 +220,66 @@ class Recommender:
         return make
 
     def explain(
-        self, users: Users, item_ids: Sequence[Any] | Mapping[Any, Sequence[Any]], *, adapt: bool = True
+        self,
+        users: Users,
+        item_ids: Sequence[Any] | Mapping[Any, Sequence[Any]],
+        generator: Generator | str | None = None,
+        *,
+        adapt: bool = True,
+        n: int = 10,
+        without: Sequence[Any] | None = None,
+        wishes: Sequence[Wish | str] | None = None,
+        level: Level | None = None,
     ) -> Explanations:
         """Why these items suit these users, or that nothing in their history says so.
+
+        Args:
+            users: As in `recommend`.
+            item_ids: The same items for all users, or each user's own.
+            generator: A language model that chooses or writes words, or its name for `open_generator`. Whatever it
+                writes is checked against the evidence; what does not pass is replaced by a template.
+            adapt: As in `recommend`.
+            n: Length of the list that the explanation speaks of: "without X you would have seen Y".
+            without: As in `recommend`.
+            wishes: As in `recommend`.
+            level: The rung of the ladder of words, L0 to L3; by default L0, with a generator what it is good for.
 
         Raises:
             DataError: An item that the catalog does not have.
         """
-        model = self._fitted()
-        histories = self._histories(users, None)
+        catalog, histories = self.catalog, self._histories(users, None)
         per_user = {str(user): list(ids) for user, ids in item_ids.items()} if isinstance(item_ids, Mapping) else None
         asked = [per_user.get(user, []) if per_user is not None else list(item_ids) for user in histories.user_ids]
-        rows = [model.catalog.rows(ids) for ids in asked]
+        rows = [catalog.rows(ids) for ids in asked]
         for ids, found in zip(asked, rows, strict=True):
             if (found < 0).any():
                 raise DataError(f"item {ids[int(np.argmin(found))]!r} is not in the catalog; explain known items only.")
-        reasons = self._reasons(histories, rows, adapt, None, None)
+        if isinstance(generator, str):
+            generator = open_generator(generator)
+        explainer = Explainer(generator, domain=self.config.domain, level=level, detail="full")
+        served = self._served(ListRequest(n, adapt, without=without, wishes=wishes))
+        reasons = self._reasons.of(served, histories, rows, explainer)
         owners = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
         flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
         return Explanations(
             user_id=[histories.user_ids[owner] for owner in owners],
-            item_id=[model.catalog.item_ids[row] for row in flat],
-            title=[model.catalog.titles[row] for row in flat],
+            item_id=[catalog.item_ids[row] for row in flat],
+            title=[catalog.titles[row] for row in flat],
             user_ids=histories.user_ids,
             **reasons,
         )
+
+    def verify_explanation(self, explanation: Mapping[str, Any]) -> Verification:
+        """Compute an explanation again from its proof, and compare: model, evidence and words.
+
+        Args:
+            explanation: A line of `to_json` or `to_dicts`, of explanations or of recommendations with reasons.
+
+        Raises:
+            DataError: It is no such line.
+        """
+        self._fitted()
+        return check_explanation(explanation, self._reasons, self.config.domain)
 
     def similar_items(self, item_ids: Sequence[Any], n: int = 10) -> Recommendations:
         """Items whose text is alike; `user_id` holds the item asked for, the score is a cosine."""
@@ -400,36 +451,21 @@ class Recommender:
             user_ids=list(names),
         )
 
-    def _reasons(
-        self,
-        histories: Histories,
-        rows: list[np.ndarray],
-        adapt: bool,
-        adapters: Adapters | None,
-        channels: list[list[str]] | None,
-    ) -> dict[str, Any]:
-        """Columns of reasons for the items `rows` of each user."""
+    @property
+    def _reasons(self) -> Reasons:
+        """Kept as long as the model is: what it looks up in the catalog is looked up once."""
         model = self._fitted()
+        if self._explains is None or self._explains.model is not model:
+            background = Background(model.catalog, model.channels.popularity, model.feedback, self.config.explanation)
+            self._explains = Reasons(model, background)
+        return self._explains
 
-        def served(changed: Histories) -> np.ndarray:
-            parts = list(self._scores(changed, adapt, None))
-            return np.stack(parts)
+    def _served(self, request: ListRequest) -> Served:
+        return Served(self._fitted(), request, self._reasons.background.attributes)
 
-        evidence = []
-        for user, items in enumerate(rows):
-            evidence += gather_evidence(
-                served,
-                histories,
-                user,
-                items,
-                item_ids=model.catalog.item_ids,
-                titles=model.catalog.titles,
-                popularity=model.channels.popularity,
-                feedback=model.feedback,
-                channels=channels[user] if channels is not None else None,
-            )
-        return {
-            "explanation": [word(found, self.config.domain) for found in evidence],
-            "reason_code": [found.reason_code for found in evidence],
-            "evidence": [found.to_dict() for found in evidence],
-        }
+    def _lists(self, served: Served, seen: Histories, adapters: Adapters | None) -> Lists:
+        lists = Lists(served)
+        for batch in self._batches(len(seen)):
+            known, lora = self._adapted(served.known(seen.of(batch)), served.request.adapt, adapters)
+            lists.add(seen.of(batch), known, lora)
+        return lists

@@ -12,6 +12,7 @@ from recllm.errors import DataError
 from recllm.prompting.syntax import clean_text
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
     import polars
 
@@ -22,7 +23,7 @@ _REASONS = ("explanation", "reason_code", "evidence")
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One line of a user's list; `rank` begins at 1. The last three are None unless reasons were asked for."""
+    """One line of a user's list; `rank` begins at 1. The last four are None unless reasons were asked for."""
 
     user_id: str
     item_id: str
@@ -32,35 +33,58 @@ class Recommendation:
     explanation: str | None = None
     reason_code: str | None = None
     evidence: dict[str, Any] | None = None
+    proof: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one item suits one user (or that nothing is known); `evidence` is what the words were made from."""
+    """Why one item suits one user (or that nothing is known).
+
+    Attributes:
+        evidence: What the words were made from.
+        method: The rung of the ladder of words: L0 template, L1 chosen clause, L2 clause bank, L3 free text.
+        verified: Whether the words were checked against the evidence.
+        fallback: Why it is a lower rung than the one asked for; None if it is not.
+        share: How much of what speaks for the item the cited items carry, 0 to 1.
+        prompt: Name and version of the prompt.
+        proof: With the model, all that is needed to compute the explanation again.
+    """
 
     user_id: str
     item_id: str
     explanation: str
     reason_code: str
     evidence: dict[str, Any]
+    method: str = "L0"
+    verified: bool = True
+    fallback: str | None = None
+    share: float = 0.0
+    prompt: str = ""
     title: str | None = None
+    proof: dict[str, Any] | None = None
 
 
-Row = TypeVar("Row", Recommendation, Explanation)
+Row = TypeVar("Row", bound="Recommendation | Explanation | Change")
 
 
 class _Table(Generic[Row]):
-    """Rows kept as columns of equal length. `title` is for people: shown and in JSON, in no data frame."""
+    """Rows kept as columns of equal length. `title` and `proof` are shown or in JSON, but in no data frame."""
 
     _row: type[Row]
 
     def __init__(
-        self, columns: Mapping[str, Sequence[Any]], title: Sequence[str] | None, user_ids: Sequence[str] | None
+        self,
+        columns: Mapping[str, Sequence[Any]],
+        title: Sequence[str] | None,
+        user_ids: Sequence[str] | None,
+        proof: Sequence[dict[str, Any]] | None = None,
     ) -> None:
         self._columns = {name: list(column) for name, column in columns.items()}
         self._titles = None if title is None else list(title)
+        self._proofs = None if proof is None else list(proof)
         lengths = {name: len(column) for name, column in self._columns.items()}
         lengths |= {} if self._titles is None else {"title": len(self._titles)}
+        lengths |= {} if self._proofs is None else {"proof": len(self._proofs)}
         if len(set(lengths.values())) > 1:
             raise DataError(f"the columns of a result have different lengths: {lengths}; give one value per row")
         self._places: dict[str, list[int]] = {user: [] for user in user_ids or ()}
@@ -80,6 +104,7 @@ class _Table(Generic[Row]):
         places = self._places[user_id]
         chosen._columns = {name: [column[i] for i in places] for name, column in self._columns.items()}
         chosen._titles = None if self._titles is None else [self._titles[i] for i in places]
+        chosen._proofs = None if self._proofs is None else [self._proofs[i] for i in places]
         chosen._places = {user_id: list(range(len(places)))}
         return chosen
 
@@ -90,8 +115,9 @@ class _Table(Generic[Row]):
         return (self._row(**row) for row in self.to_dicts())
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One dictionary per row: the columns of `to_pandas`, and the title if it is known."""
-        columns = self._columns if self._titles is None else {**self._columns, "title": self._titles}
+        """One dictionary per row: the columns of `to_pandas`, and title and proof if they are known."""
+        more = {"title": self._titles, "proof": self._proofs}
+        columns = {**self._columns, **{name: column for name, column in more.items() if column is not None}}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def to_json(self, indent: int | None = None) -> str:
@@ -107,7 +133,8 @@ class _Table(Generic[Row]):
         import pandas
 
         frame = pandas.DataFrame(self._columns, columns=list(self._columns))
-        types = {name: kind for name, kind in {"rank": "int64", "score": "float32"}.items() if name in frame}
+        kinds = {"rank": "int64", "score": "float32", "rank_before": "Int64", "rank_after": "Int64"}
+        types = {name: kind for name, kind in kinds.items() if name in frame}
         texts = {name: "str" for name in ("user_id", "item_id", "explanation", "reason_code") if name in frame}
         return frame.astype({**types, **texts})
 
@@ -115,7 +142,14 @@ class _Table(Generic[Row]):
         """A polars frame; `evidence` is JSON text, because its fields differ between rows."""
         import polars
 
-        kinds: dict[str, Any] = {"rank": polars.Int64, "score": polars.Float32}
+        kinds: dict[str, Any] = {
+            "rank": polars.Int64,
+            "score": polars.Float32,
+            "verified": polars.Boolean,
+            "share": polars.Float64,
+            "rank_before": polars.Int64,
+            "rank_after": polars.Int64,
+        }
         columns = dict(self._columns)
         if "evidence" in columns:
             columns["evidence"] = [json.dumps(evidence, ensure_ascii=False) for evidence in columns["evidence"]]
@@ -174,6 +208,7 @@ class Recommendations(_Table[Recommendation]):
         explanation: Sequence[str] | None = None,
         reason_code: Sequence[str] | None = None,
         evidence: Sequence[dict[str, Any]] | None = None,
+        proof: Sequence[dict[str, Any]] | None = None,
         user_ids: Sequence[str] | None = None,
     ) -> None:
         """Build from columns, one value per row, in the order to be kept.
@@ -186,7 +221,8 @@ class Recommendations(_Table[Recommendation]):
             title: Titles for display.
             explanation: Sentences. These and the next two come together or not at all.
             reason_code: As in `recllm.explain.Evidence`.
-            evidence: `Evidence.to_dict()`.
+            evidence: `Evidence.to_dict()`, and the wording.
+            proof: `Proof.to_dict()`.
             user_ids: All users asked for, if some may have no row.
         """
         columns: dict[str, Sequence[Any]] = {
@@ -199,7 +235,7 @@ class Recommendations(_Table[Recommendation]):
         given = {name: column for name, column in reasons.items() if column is not None}
         if given and len(given) < len(_REASONS):
             raise DataError(f"the reasons of a result came with {', '.join(given)} only; give {', '.join(_REASONS)}")
-        super().__init__({**columns, **given}, title, user_ids)
+        super().__init__({**columns, **given}, title, user_ids, proof)
 
     def _cells(self, place: int) -> tuple[str, ...]:
         reason = str(self._columns["explanation"][place]) if "explanation" in self._columns else ""
@@ -220,6 +256,7 @@ class Explanations(_Table[Explanation]):
         evidence: Sequence[dict[str, Any]],
         *,
         title: Sequence[str] | None = None,
+        proof: Sequence[dict[str, Any]] | None = None,
         user_ids: Sequence[str] | None = None,
     ) -> None:
         """Build from columns, one value per row, in the order to be kept.
@@ -229,21 +266,72 @@ class Explanations(_Table[Explanation]):
             item_id: Items.
             explanation: Sentences.
             reason_code: As in `recllm.explain.Evidence`.
-            evidence: `Evidence.to_dict()`.
+            evidence: `Evidence.to_dict()`, and the wording.
             title: Titles for display.
+            proof: `Proof.to_dict()`.
             user_ids: All users asked for, if some may have no row.
         """
-        columns = {
+        wordings = [found.get("wording", {}) for found in evidence]
+        columns: dict[str, Sequence[Any]] = {
             "user_id": user_id,
             "item_id": item_id,
             "explanation": explanation,
             "reason_code": reason_code,
             "evidence": evidence,
+            "method": [wording.get("method", "L0") for wording in wordings],
+            "verified": [wording.get("verified", True) for wording in wordings],
+            "fallback": [wording.get("fallback") for wording in wordings],
+            "share": [float(wording.get("share", 0.0)) for wording in wordings],
+            "prompt": [wording.get("prompt", "") for wording in wordings],
         }
-        super().__init__(columns, title, user_ids)
+        super().__init__(columns, title, user_ids, proof)
 
     def _cells(self, place: int) -> tuple[str, ...]:
         return self._name(place), str(self._columns["explanation"][place]), str(self._columns["reason_code"][place])
+
+
+@dataclass(frozen=True)
+class Change:
+    """One item of a list with or without wishes; a place of None: not in that list."""
+
+    user_id: str
+    item_id: str
+    rank_before: int | None
+    rank_after: int | None
+    title: str | None = None
+
+
+class Preview(_Table[Change]):
+    """What wishes would change. Iterate over it for `Change` rows, or take `to_pandas`, `to_polars`, `to_json`."""
+
+    _row = Change
+
+    @classmethod
+    def of(
+        cls,
+        item_ids: Sequence[str],
+        titles: Sequence[str],
+        user_ids: Sequence[str],
+        before: Sequence["np.ndarray"],
+        after: Sequence["np.ndarray"],
+    ) -> "Preview":
+        """From each user's lists of item rows: the new list first, then what leaves it."""
+        rows = []
+        for user, old, new in zip(user_ids, before, after, strict=True):
+            was, becomes = ({row: place for place, row in enumerate(line.tolist(), 1)} for line in (old, new))
+            rows += [(user, row, was.get(row), becomes.get(row)) for row in dict.fromkeys([*becomes, *was])]
+        columns = {
+            "user_id": [user for user, *_ in rows],
+            "item_id": [item_ids[row] for _, row, *_ in rows],
+            "rank_before": [place for *_, place, _ in rows],
+            "rank_after": [place for *_, place in rows],
+        }
+        return cls(columns, [titles[row] for _, row, *_ in rows], user_ids)
+
+    def _cells(self, place: int) -> tuple[str, ...]:
+        was, becomes = (self._columns[name][place] for name in ("rank_before", "rank_after"))
+        moved = "comes in" if was is None else "leaves" if becomes is None else f"{was} → {becomes}"
+        return ("–" if becomes is None else str(becomes)), self._name(place), moved
 
 
 def _escape(text: str) -> str:

@@ -1,13 +1,27 @@
 """Reasons that can be checked: evidence first, words second."""
 
-from recllm.explain.evidence import Cause, Contributions, Evidence, ScoreFunction, contributions, gather_evidence
+from recllm.explain.contributions import Contributions, contributions
+from recllm.explain.evidence import Cause, Counterfactual, Evidence, SharedAttribute, Span
+from recllm.explain.explainer import Explainer
+from recllm.explain.gathering import Background, gather_evidence
+from recllm.explain.policy import ExplanationConfig
+from recllm.explain.ranker import Ranking, RankFunction
+from recllm.explain.verify import complaints
 from recllm.explain.wording import reason_domains, verb_for, word
 
 __all__ = [
+    "Background",
     "Cause",
     "Contributions",
+    "Counterfactual",
     "Evidence",
-    "ScoreFunction",
+    "Explainer",
+    "ExplanationConfig",
+    "RankFunction",
+    "Ranking",
+    "SharedAttribute",
+    "Span",
+    "complaints",
     "contributions",
     "gather_evidence",
     "reason_domains",

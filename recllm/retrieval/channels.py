@@ -210,14 +210,9 @@ class Channels:
     ) -> list[Profile]:
         """What each channel in use says, in the order of `names`; for the arguments see `scores`."""
         some = histories.lengths > 0
-        newest = histories.timestamps[histories.offsets[1:][some] - 1]
-        if asked_at is None:
-            now = np.full(len(histories), self.trend.end)
-            now[some] = np.maximum(now[some], newest)
-        else:
-            now = asked_at
+        now = self.now(histories) if asked_at is None else asked_at
         last_seen = now.copy()  # of whom nothing is known
-        last_seen[some] = newest
+        last_seen[some] = histories.timestamps[histories.offsets[1:][some] - 1]
         nobody = torch.zeros(len(histories), dtype=torch.long)
         found: dict[str, Profile] = {
             "history": InSpace(users * torch.from_numpy(some).unsqueeze(1), items),
@@ -235,6 +230,12 @@ class Channels:
         if self.following is not None:
             found["following"] = Sparse(cooccurrence_products(self.following, histories, liked_only=False))
         return [found[name] for name in self.names]
+
+    def now(self, histories: Histories) -> np.ndarray:
+        """int64 [users]: the end of the training log or, if that is later, when a user was last seen."""
+        now, some = np.full(len(histories), self.trend.end), histories.lengths > 0
+        now[some] = np.maximum(now[some], histories.timestamps[histories.offsets[1:][some] - 1])
+        return now
 
     def text_profile(self, liked: sparse.csr_array) -> InSpace:
         """A direction of text for each user, from the liked items; an item's score is the cosine."""

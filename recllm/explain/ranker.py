@@ -1,0 +1,51 @@
+"""What is explained: a function from histories to scores and lists. Nothing here knows how it works."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recllm.data.histories import Histories
+from recllm.ranking.rules import best_items
+
+Floats = NDArray[np.floating[Any]]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What a ranker makes of some histories of one user.
+
+    Attributes:
+        scores: [histories, items], higher is better, all finite.
+        listed: bool [histories, items], what may stand in the list: retrieved, and not ruled out.
+        ties: int64 [items]; of equal scores the item with the lower value comes first.
+    """
+
+    scores: Floats
+    listed: NDArray[np.bool_]
+    ties: NDArray[np.int64]
+
+    @classmethod
+    def of_scores(cls, scores: Floats, listed: NDArray[np.bool_] | None = None) -> "Ranking":
+        """For a ranker that only scores: every item (or the `listed` ones, bool [items]) may stand in the list."""
+        everything = np.ones(scores.shape, dtype=bool) if listed is None else np.tile(listed, (len(scores), 1))
+        return cls(scores, everything, np.arange(scores.shape[1]))
+
+    def top(self, history: int, n: int) -> NDArray[np.int64]:
+        """The list: rows of the `n` best items, best first."""
+        return best_items(self.scores[history], self.listed[history], self.ties, n).astype(np.int64)
+
+    def place(self, history: int, item: int) -> int:
+        """The item's place by score among what may be listed, from 1; in the middle of equal ones."""
+        scores, score = self.scores[history], self.scores[history, item]
+        others = self.listed[history].copy()
+        others[item] = False
+        return 1 + int((scores[others] > score).sum()) + int((scores[others] == score).sum()) // 2
+
+
+RankFunction = Callable[[Histories], Ranking]
+"""Ranks for each history of a batch, all of them the same user's, as if it were all that is known of them. What a user
+has stays out of the list also where it was taken out of the history."""

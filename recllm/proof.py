@@ -1,0 +1,208 @@
+"""What an explanation carries so that anybody with the model can compute it again, and what came of that."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self, final
+
+import numpy as np
+
+from recllm.config import from_mapping
+from recllm.data.catalog import Catalog
+from recllm.data.histories import Histories
+from recllm.errors import DataError
+from recllm.lists import ListRequest
+
+FORMAT = "recllm-proof-1"
+RELATIVE, ABSOLUTE = 1e-3, 1e-4
+"""How far figures may lie apart: other batches and other machines round differently."""
+
+
+@final
+@dataclass(frozen=True)
+class KnownEvent:
+    """An event of the user's history, as the model reads it: `signal` +1 liked, 0 neutral, −1 disliked."""
+
+    item_id: str
+    timestamp: int
+    signal: int
+    token: int
+
+
+@final
+@dataclass(frozen=True)
+class Request:
+    """`ListRequest` in plain values, for one user."""
+
+    n: int
+    adapt: bool
+    exclude_seen: bool
+    candidates: tuple[str, ...] | None
+    filters: Mapping[str, tuple[str | int | float | bool, ...]] | None
+    without: tuple[str, ...]
+    wishes: tuple[str, ...]
+
+    def to_list_request(self) -> ListRequest:
+        """The request again."""
+        return ListRequest(
+            n=self.n,
+            adapt=self.adapt,
+            exclude_seen=self.exclude_seen,
+            candidates=self.candidates,
+            filters=self.filters,
+            without=self.without,
+            wishes=self.wishes,
+        )
+
+
+@final
+@dataclass(frozen=True)
+class Proof:
+    """Everything beside the model that an explanation follows from. It holds the user's history: it is theirs.
+
+    Attributes:
+        format: Of this record.
+        model: SHA-256 of the model that was asked.
+        user_id: Whose history it is.
+        request: What list was asked for.
+        history: All that the user had, oldest first.
+    """
+
+    format: str
+    model: str
+    user_id: str
+    request: Request
+    history: tuple[KnownEvent, ...]
+
+    @classmethod
+    def of(cls, model: str, request: ListRequest, history: Histories, catalog: Catalog) -> Self:
+        """Of one user's request."""
+        user, candidates = history.user_ids[0], request.candidates
+        if isinstance(candidates, Mapping):
+            candidates = {str(key): ids for key, ids in candidates.items()}.get(user, [])
+        events = zip(
+            (catalog.item_ids[row] for row in history.item_rows),
+            history.timestamps.tolist(),
+            history.signals.tolist(),
+            history.tokens.tolist(),
+            strict=True,
+        )
+        plain = Request(
+            n=request.n,
+            adapt=request.adapt,
+            exclude_seen=request.exclude_seen,
+            candidates=None if candidates is None else tuple(str(one) for one in candidates),
+            filters=None if not request.filters else {name: _values(one) for name, one in request.filters.items()},
+            without=tuple(str(one) for one in request.without or ()),
+            wishes=tuple(str(wish) for wish in request.wishes or ()),
+        )
+        return cls(FORMAT, model, user, plain, tuple(KnownEvent(*event) for event in events))
+
+    def to_dict(self) -> dict[str, Any]:
+        """In types that JSON knows."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: Any) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            DataError: It has another form.
+        """
+        try:
+            proof = from_mapping(cls, saved, "proof")
+        except ValueError as error:
+            raise DataError(f"this is no proof that this version can read: {error}") from error
+        if proof.format != FORMAT:
+            raise DataError(f"this proof has the format {proof.format!r}; this version reads {FORMAT!r}.")
+        return proof
+
+    def histories(self, catalog: Catalog) -> Histories:
+        """The user's history again.
+
+        Raises:
+            DataError: It names an item that the catalog does not have.
+        """
+        rows = catalog.rows([event.item_id for event in self.history])
+        if (rows < 0).any():
+            unknown = self.history[int(np.argmin(rows))].item_id
+            raise DataError(f"the proof's history has item {unknown!r}, which the model's catalog does not have.")
+        return Histories(
+            (self.user_id,),
+            np.array([0, len(rows)], dtype=np.int64),
+            rows,
+            np.array([event.timestamp for event in self.history], dtype=np.int64),
+            np.array([event.signal for event in self.history], dtype=np.int8),
+            np.array([event.token for event in self.history], dtype=np.int64),
+        )
+
+
+def _values(wanted: Any) -> tuple[Any, ...]:
+    several = isinstance(wanted, list | tuple | set | frozenset)
+    return tuple(sorted(wanted, key=repr)) if several else (wanted,)
+
+
+@final
+@dataclass(frozen=True)
+class Check:
+    """One thing that was computed again, and how it differs (empty: not at all)."""
+
+    name: str
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differs."""
+        return not self.complaints
+
+
+@final
+@dataclass(frozen=True)
+class Verification:
+    """What came of checking one explanation."""
+
+    user_id: str
+    item_id: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """In types that JSON knows."""
+        return {**asdict(self), "passed": self.passed}
+
+    def __str__(self) -> str:
+        lines = [f"{'PASS' if self.passed else 'FAIL'}  {self.item_id} for {self.user_id}"]
+        return "\n".join(lines + [f"      {check.name}: {one}" for check in self.checks for one in check.complaints])
+
+
+def differences(said: Any, found: Any, where: str = "evidence") -> list[str]:
+    """Where two plain values differ; figures may lie a little apart."""
+    if isinstance(said, dict) and isinstance(found, dict):
+        keys = dict.fromkeys([*found, *said])
+        pairs = ((said.get(key, _MISSING), found.get(key, _MISSING), f"{where}.{key}") for key in keys)
+        return [line for pair in pairs for line in differences(*pair)]
+    if isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
+        pairs = ((a, b, f"{where}[{place}]") for place, (a, b) in enumerate(zip(said, found, strict=True)))
+        return [line for pair in pairs for line in differences(*pair)]
+    if isinstance(said, float | int) and isinstance(found, float) and not isinstance(said, bool):
+        same = math.isclose(said, found, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    else:
+        same = type(said) is type(found) and said == found
+    return [] if same else [f"{where} is said to be {_shown(said)}, and is {_shown(found)}"]
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+_MISSING = _Missing()
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,121 @@
+"""What a user asks for in words: "more of Garden", "less of Toys", "never of Candles", as terms of the ranking."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recllm.data.attributes import Attributes
+from recllm.errors import DataError
+
+STRENGTH = 1.0
+"""What "more" adds and "less" takes, in standard deviations of the user's scores over the catalog."""
+
+_FORM = re.compile(r"\s*(more|less|never)\s+(?:of\s+)?(?!of\s*$)(.*\S)\s*", re.IGNORECASE | re.DOTALL)
+
+
+@final
+@dataclass(frozen=True)
+class Wish:
+    """One wish.
+
+    Attributes:
+        direction: "more" raises the items meant, "less" lowers them, "never" rules them out.
+        of: A value of a column ("Garden"), one of a named column ("sector=Energy"), or words of titles and texts.
+    """
+
+    direction: Literal["more", "less", "never"]
+    of: str
+
+    @classmethod
+    def parse(cls, text: Any) -> Self:
+        """From "more of Garden".
+
+        Raises:
+            DataError: It has another form.
+        """
+        found = _FORM.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise DataError(f"{text!r} is no wish; write 'more of …', 'less of …' or 'never of …'.")
+        return cls(found[1].lower(), " ".join(found[2].split()))  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return f"{self.direction} of {self.of}"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Wishes:
+    """Wishes about a catalog.
+
+    Attributes:
+        wishes: As they were said.
+        meant: bool [wishes, items], the items that each is about.
+    """
+
+    wishes: tuple[Wish, ...]
+    meant: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, wishes: Sequence[Wish | str] | None, attributes: Attributes) -> "Wishes":
+        """Look up what is meant.
+
+        Raises:
+            DataError: A wish has no known form, or no item is meant.
+        """
+        if isinstance(wishes, str):
+            raise DataError(f"wishes are a list of texts; write [{wishes!r}].")
+        parsed = tuple(wish if isinstance(wish, Wish) else Wish.parse(wish) for wish in wishes or ())
+        meant = [items_meant(wish.of, attributes) for wish in parsed]
+        return cls(parsed, np.array(meant, dtype=bool).reshape(len(parsed), len(attributes.catalog)))
+
+    def __len__(self) -> int:
+        return len(self.wishes)
+
+    def of_direction(self, direction: str) -> NDArray[np.bool_]:
+        """bool [items]: items that a wish of this direction is about."""
+        chosen = np.array([wish.direction == direction for wish in self.wishes], dtype=bool)
+        meant: NDArray[np.bool_] = self.meant[chosen].any(axis=0)
+        return meant
+
+    @property
+    def ruled_out(self) -> NDArray[np.bool_]:
+        """bool [items]: "never" means none."""
+        return self.of_direction("never")
+
+    @property
+    def raised(self) -> Bool[Tensor, "items"]:
+        """Items that are wanted more of: they are candidates even if no channel brings them."""
+        return torch.from_numpy(self.of_direction("more"))
+
+    def apply(self, scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
+        """The head's scores with what the wishes add."""
+        if not self.wishes:
+            return scores
+        sign = np.array([{"more": 1.0, "less": -1.0, "never": 0.0}[wish.direction] for wish in self.wishes])
+        term = torch.from_numpy((STRENGTH * sign @ self.meant).astype(np.float32))
+        return scores + term * scores.std(dim=1, correction=0, keepdim=True)
+
+    def raising(self, item: int) -> tuple[str, ...]:
+        """What was wanted more of and is true of this item, in the user's words."""
+        pairs = zip(self.wishes, self.meant, strict=True)
+        return tuple(wish.of for wish, meant in pairs if wish.direction == "more" and meant[item])
+
+
+def items_meant(of: str, attributes: Attributes) -> NDArray[np.bool_]:
+    """bool [items]: the items that a user means by a value or by words.
+
+    Raises:
+        DataError: None.
+    """
+    meant = attributes.items_with(of)
+    if not meant.any():
+        common = ", ".join(attributes.commonest[:8]) or "none; use words of titles"
+        raise DataError(f"no item has {of!r} as a value or in its words; values of this catalog are, e.g., {common}.")
+    return meant

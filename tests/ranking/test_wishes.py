@@ -1,0 +1,71 @@
+"""More is more, less is less, never is none."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recllm.data.attributes import Attributes
+from recllm.data.catalog import Catalog
+from recllm.errors import DataError
+from recllm.ranking.wishes import STRENGTH, Wish, Wishes
+
+CATALOG = Catalog.from_frame(
+    pl.DataFrame(
+        {"item_id": list("abcd"), "title": ["Gnome", "Rose", "Drink", "Tulip"], "categories": ["", "Plants", "Food", "Plants"]}
+    )
+)
+ATTRIBUTES = Attributes(CATALOG)
+
+
+def test_scores_move_by_their_spread() -> None:
+    scores = torch.tensor([[0.0, 1.0, 2.0, 3.0], [0.0, 10.0, 20.0, 30.0]])
+    moved = Wishes.of(["more of Plants", "less of Food"], ATTRIBUTES).apply(scores) - scores
+    spread = STRENGTH * scores.std(dim=1, correction=0, keepdim=True)
+    torch.testing.assert_close(moved, torch.tensor([[0.0, 1.0, -1.0, 1.0]]) * spread)
+
+
+def test_never_rules_out_and_moves_no_score() -> None:
+    wishes = Wishes.of(["never of plants"], ATTRIBUTES)
+    assert wishes.ruled_out.tolist() == [False, True, False, True]
+    scores = torch.arange(4.0).unsqueeze(0)
+    assert torch.equal(wishes.apply(scores), scores)
+
+
+def test_no_wishes_change_nothing() -> None:
+    scores = torch.arange(4.0).unsqueeze(0)
+    none = Wishes.of(None, ATTRIBUTES)
+    assert (len(none), none.ruled_out.any(), none.raised.any().item()) == (0, False, False)
+    assert none.apply(scores) is scores
+
+
+def test_which_wish_is_granted_is_told_in_the_users_words() -> None:
+    wishes = Wishes.of(["more of Plants", "less of Food", "more rose"], ATTRIBUTES)
+    assert [wishes.raising(row) for row in range(4)] == [(), ("Plants", "rose"), (), ("Plants",)]
+    assert np.array_equal(wishes.raised.numpy(), [False, True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("text", "wish"),
+    [
+        ("more of Garden", Wish("more", "Garden")),
+        ("NEVER  of  two   words ", Wish("never", "two words")),
+        ("less sector=Energy", Wish("less", "sector=Energy")),
+    ],
+)
+def test_wishes_are_read(text: str, wish: Wish) -> None:
+    assert Wish.parse(text) == wish
+    assert Wish.parse(str(wish)) == wish
+
+
+@pytest.mark.parametrize("text", ["", "Garden", "more of ", "no Garden", 3])
+def test_other_forms_are_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"is no wish; write 'more of …'"):
+        Wish.parse(text)
+
+
+def test_a_wish_about_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match=r"no item has 'Cars'.*Plants"):
+        Wishes.of(["more of Cars"], ATTRIBUTES)
+    with pytest.raises(DataError, match="wishes are a list"):
+        Wishes.of("more of Plants", ATTRIBUTES)  # type: ignore[arg-type]
