@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         BackboneError,
         ConfigError,
         DataError,
+        GenerationError,
         LeakageError,
         MissingExtraError,
         NotFittedError,
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
         ResourceError,
     )
     from recllm.evaluate.run import evaluate as evaluate
+    from recllm.explain.explainer import Explainer
+    from recllm.explain.policy import ExplanationConfig
     from recllm.options import TrainOptions
+    from recllm.prompting.llm import CannedGenerator, open_generator
+    from recllm.ranking.wishes import Wish
     from recllm.recommender import Recommender, RecommenderConfig
     from recllm.results import Explanations, Recommendations
 
@@ -34,10 +39,14 @@ __all__ = [
     "AdapterMismatch",
     "ArtifactError",
     "BackboneError",
+    "CannedGenerator",
     "Catalog",
     "ConfigError",
     "DataError",
+    "Explainer",
+    "ExplanationConfig",
     "Explanations",
+    "GenerationError",
     "Interactions",
     "LeakageError",
     "MissingExtraError",
@@ -49,20 +58,27 @@ __all__ = [
     "RecommenderConfig",
     "ResourceError",
     "TrainOptions",
+    "Wish",
     "__version__",
     "evaluate",
     "load_demo",
+    "open_generator",
 ]
 
 _HOMES = {
+    "CannedGenerator": "recllm.prompting.llm",
     "Catalog": "recllm.data.catalog",
+    "Explainer": "recllm.explain.explainer",
+    "ExplanationConfig": "recllm.explain.policy",
     "Explanations": "recllm.results",
     "Interactions": "recllm.data.interactions",
     "Recommendations": "recllm.results",
     "Recommender": "recllm.recommender",
     "RecommenderConfig": "recllm.recommender",
     "TrainOptions": "recllm.options",
+    "Wish": "recllm.ranking.wishes",
     "load_demo": "recllm.data.interactions",
+    "open_generator": "recllm.prompting.llm",
 }
 
 

@@ -13,11 +13,13 @@ from recllm.errors import DataError
 from recllm.explain.evidence import Evidence
 from recllm.explain.explainer import Explainer
 from recllm.explain.gathering import Background, gather_evidence
+from recllm.explain.overall import Influence, Overall, influences
 from recllm.explain.ranker import Ranking
 from recllm.explain.verify import complaints
 from recllm.explain.wording import word
 from recllm.lists import ListRequest, Served
 from recllm.model import Model
+from recllm.retrieval.channels import IN_WORDS
 from recllm.proof import Check, Proof, Verification, differences
 
 
@@ -118,6 +120,22 @@ class Reasons:
                 wishes=self._granted(served, ServedRanking(usual, history), known, items),
             )
         return evidence
+
+    def overall(self, histories: Histories, known: Sequence[int], n: int) -> Overall:
+        """What the ranker weighs when the newest 0, 1, … events of these users are known."""
+        found = [one for count in known for one in self._influences(histories.last(count), count, n)]
+        return Overall(tuple(found), {name: IN_WORDS[name] for name in self.model.channels.names}, n)
+
+    def _influences(self, histories: Histories, known: int, n: int) -> list[Influence]:
+        model = self.model
+        eligible = np.ones((len(histories), len(model.catalog)), dtype=bool)
+        eligible[histories.user_rows, histories.item_rows] = False
+
+        def head(channels: np.ndarray) -> np.ndarray:
+            return model.rank(histories, torch.from_numpy(channels)).numpy()
+
+        channels = model.channel_scores(histories, None).numpy()
+        return influences(head, channels, eligible, model.channels.names, n=n, known=known)
 
     @cached_property
     def digest(self) -> str:

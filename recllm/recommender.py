@@ -17,6 +17,7 @@ from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import ConfigError, DataError, NotFittedError
 from recllm.explain.explainer import Explainer, Level
 from recllm.explain.gathering import Background
+from recllm.explain.overall import Overall
 from recllm.explain.wording import reason_domains
 from recllm.explaining import Reasons, check_explanation
 from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
@@ -162,7 +163,8 @@ class Recommender:
             without: What is left out of the histories, as if it had not happened: items, and values of the catalog's
                 columns (every item that has one). What the user has stays out of the list all the same.
             wishes: "more of Garden", "less of Toys", "never of Candles": values of columns, or words of titles and
-                texts. More and less move scores by one standard deviation of the user's scores; never means none.
+                texts. More and less move scores by a third of the way from the user's average item to the best one;
+                never means none.
 
         Raises:
             ConfigError: `n` or `diversity` is out of range.
@@ -268,6 +270,24 @@ class Recommender:
             user_ids=histories.user_ids,
             **reasons,
         )
+
+    def explain_ranking(self, known: Sequence[int] = (0, 1, 5, 20), n: int = 10, users: int = 100) -> Overall:
+        """What the ranking weighs, as a whole and in words; measured by silencing one channel after the other.
+
+        Args:
+            known: How many of a user's newest events the ranking is told.
+            n: Length of the lists.
+            users: How many of the remembered users are asked; those with the most events come first.
+
+        Raises:
+            DataError: No user is remembered.
+        """
+        events = self._known_events()
+        histories = make_histories(events, self.catalog, self._fitted().feedback, seed=self._seed)
+        chosen = np.argsort(-histories.lengths, kind="stable")[: min(users, self._fitted().batch_users)]
+        if not len(chosen):
+            raise DataError("no events of users are remembered, so there is nobody to ask; fit or update first.")
+        return self._reasons.overall(histories.of(chosen), known, n)
 
     def verify_explanation(self, explanation: Mapping[str, Any]) -> Verification:
         """Compute an explanation again from its proof, and compare: model, evidence and words.

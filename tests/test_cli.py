@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 import recllm
-from recllm import cli, demo
+from recllm import demo
 from recllm.artifact import save_artifact
 from recllm.cli import app
+from recllm.cli.show import _movement
 from recllm.results import Recommendations
 
 REASON = "You bought “lantern”; the model gives it 62 % of this recommendation. " * 2
@@ -73,11 +74,18 @@ class FakeRecommender:
         return rec
 
     def recommend(
-        self, users: Any, n: int, *, adapt: bool = True, explain: bool = False, exclude_seen: bool = True
+        self,
+        users: Any,
+        n: int,
+        *,
+        adapt: bool = True,
+        explain: bool = False,
+        exclude_seen: bool = True,
+        without: list[str] | None = None,
+        wishes: list[str] | None = None,
     ) -> Any:
-        self.calls.append(
-            {"recommend": users, "n": n, "adapt": adapt, "explain": explain, "exclude_seen": exclude_seen}
-        )
+        asked = {"n": n, "adapt": adapt, "explain": explain, "exclude_seen": exclude_seen}
+        self.calls.append({"recommend": users, **asked, "without": without, "wishes": wishes})
         user_ids = users.user_ids if isinstance(users, recllm.Interactions) else users
         rows = list(zip(self.catalog.item_ids, self.catalog.titles, strict=True))[: 2 * n]
         rows = (rows[::-1] if adapt else rows)[:n]
@@ -351,7 +359,7 @@ def test_demo_customers_are_chosen_by_hash_and_told_little() -> None:
 @pytest.mark.parametrize(("before", "text"), [(4, "↑1"), (3, "="), (1, "↓2"), (None, "new")])
 def test_movement(before, text) -> None:
     line = demo.Suggestion(rank=3, item_id="1", title="x", score=1.0, bought_later=False, rank_before=before)
-    assert cli._movement(line) == text
+    assert _movement(line) == text
 
 
 class FakeReport:

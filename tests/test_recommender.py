@@ -12,37 +12,20 @@ from recllm.adaptation.meta import AdaptationConfig
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.encoders.history import HistoryEncoderConfig
-from recllm.encoders.text import TextEncoderConfig
 from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import AdapterMismatch, ArtifactError, ConfigError, DataError, NotFittedError
 from recllm.fitting import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop, toy_shop
+from tests.small import config_for, newcomer
 
 ODD_IDS = ["a/b", "../../etc", "line\nbreak", "🎁", "  ", "<b>x</b>"]
-
-
-def config_for(tiny: Path, **changes: object) -> RecommenderConfig:
-    config = RecommenderConfig(
-        text=TextEncoderConfig(backbone=str(tiny)),
-        history=HistoryEncoderConfig(max_events=8, lora_rank=4),
-        training=BaseTrainingConfig(
-            steps=40, batch_users=32, validate_every=20, learning_rate=5e-3, delta_learning_rate=2e-2
-        ),
-        # Not meta-trained, so that the adapters surely do something, and are not left alone.
-        adaptation=AdaptationConfig(epochs=0, inner_learning_rate=0.5),
-    )
-    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def fitted(tiny: Path, toy: ToyShop) -> Recommender:
     return Recommender(config_for(tiny)).fit(toy.catalog, toy.events, options=TrainOptions(seed=0))
-
-
-def newcomer(toy: ToyShop, department: int) -> list[str]:
-    return [toy.catalog.item_ids[row] for row in np.flatnonzero(toy.department == department)[:3]]
 
 
 def test_a_new_user_gets_their_department(fitted: Recommender, toy: ToyShop) -> None:
@@ -269,7 +252,10 @@ def test_reasons_cite_the_history(fitted: Recommender, toy: ToyShop) -> None:
             assert cause["title"] in row.explanation
     assert any(row.reason_code == "history" for row in recs)
     same = fitted.explain({"x": items}, [row.item_id for row in recs])
-    assert [row.explanation for row in same] == [row.explanation for row in recs]
+    assert [row.reason_code for row in same] == [row.reason_code for row in recs]
+    for line, row in zip(same, recs, strict=True):
+        assert line.explanation.startswith(row.explanation)
+        assert line.evidence["causes"] == row.evidence["causes"]
     with pytest.raises(DataError, match="'gone' is not in the catalog"):
         fitted.explain({"x": items}, ["gone"])
 

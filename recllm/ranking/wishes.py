@@ -14,10 +14,11 @@ from torch import Tensor
 from recllm.data.attributes import Attributes
 from recllm.errors import DataError
 
-STRENGTH = 1.0
-"""What "more" adds and "less" takes, in standard deviations of the user's scores over the catalog."""
+STEP = 1 / 3
+"""What "more" adds and "less" takes: this part of the way from the user's average item to their best. It makes a list of
+ten hold 9 comedies instead of 2, or 4 horror films instead of none, on MovieLens."""
 
-_FORM = re.compile(r"\s*(more|less|never)\s+(?:of\s+)?(?!of\s*$)(.*\S)\s*", re.IGNORECASE | re.DOTALL)
+_FORM = re.compile(r"\s*(more|less|never)\s+(?:of\s+)?(?!of\s*$)(.*?\S)(?:\s+\((\d{1,2}(?:\.\d+)?)\))?\s*", re.IGNORECASE | re.DOTALL)
 
 
 @final
@@ -28,14 +29,20 @@ class Wish:
     Attributes:
         direction: "more" raises the items meant, "less" lowers them, "never" rules them out.
         of: A value of a column ("Garden"), one of a named column ("sector=Energy"), or words of titles and texts.
+        strength: Of more and less; 2 is twice as much.
     """
 
     direction: Literal["more", "less", "never"]
     of: str
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength < 100:
+            raise DataError(f"the strength of a wish lies between 0 and 100; got {self.strength}.")
 
     @classmethod
     def parse(cls, text: Any) -> Self:
-        """From "more of Garden".
+        """From "more of Garden", or "more of Garden (2)" with a strength.
 
         Raises:
             DataError: It has another form.
@@ -43,10 +50,12 @@ class Wish:
         found = _FORM.fullmatch(text) if isinstance(text, str) else None
         if found is None:
             raise DataError(f"{text!r} is no wish; write 'more of …', 'less of …' or 'never of …'.")
-        return cls(found[1].lower(), " ".join(found[2].split()))  # type: ignore[arg-type]
+        strength = float(found[3]) if found[3] else 1.0
+        return cls(found[1].lower(), " ".join(found[2].split()), strength)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return f"{self.direction} of {self.of}"
+        strength = "" if self.strength == 1 else f" ({self.strength:g})"
+        return f"{self.direction} of {self.of}{strength}"
 
 
 @final
@@ -98,9 +107,9 @@ class Wishes:
         """The head's scores with what the wishes add."""
         if not self.wishes:
             return scores
-        sign = np.array([{"more": 1.0, "less": -1.0, "never": 0.0}[wish.direction] for wish in self.wishes])
-        term = torch.from_numpy((STRENGTH * sign @ self.meant).astype(np.float32))
-        return scores + term * scores.std(dim=1, correction=0, keepdim=True)
+        steps = [{"more": STEP, "less": -STEP, "never": 0.0}[wish.direction] * wish.strength for wish in self.wishes]
+        term = torch.from_numpy((np.array(steps) @ self.meant).astype(np.float32))
+        return scores + term * (scores.amax(dim=1, keepdim=True) - scores.mean(dim=1, keepdim=True))
 
     def raising(self, item: int) -> tuple[str, ...]:
         """What was wanted more of and is true of this item, in the user's words."""

@@ -24,6 +24,19 @@ predicts it · cooccurrence: items taken by the same people, over all events · 
 following: what others liked soon after the same events · popularity: distinct users · trend: popularity at the time of
 the user's newest event · recent: popularity when the recommendation is asked for."""
 
+IN_WORDS = {
+    "history": "the order of their events, read by the transformer",
+    "text": "texts like those of what they liked",
+    "company": "what such texts are usually taken with",
+    "cooccurrence": "what the same people take",
+    "liked": "what the same people like",
+    "following": "what others liked soon after the same events",
+    "popularity": "what is popular",
+    "trend": "what was popular when they were last here",
+    "recent": "what is popular now",
+}
+"""The channels for people who read a reason: after "the ranking weighs"."""
+
 OF_TEXT = ("text", "company")
 """What these say of an item rests on its text alone, so they know new items as well."""
 

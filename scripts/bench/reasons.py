@@ -1,14 +1,15 @@
 """Are the reasons true? Deletion, counterfactuals and speed, through the public interface.
 
-    RECLLM_DATA=… scripts/bench/reasons.py ml-100k --model model/ --users 300 --out results/reasons-ml-100k.json
+    RECLLM_DATA=… scripts/bench/reasons.py ml-100k --users 300 --out results/reasons-ml-100k.json
 
-The model must not know the test users (`adapters.py` fits such ones); without --model one is fitted here. A user's
-history is their last 20 events. For each of the five best items, items are taken out of the history and everything is
+A model is fitted without the users that are asked: the fixed test users and, if more are wanted, others by the hash of
+their id (--keep saves it, --model takes a saved one). A user's history is their last 20 events. For each of the five best items, items are taken out of the history and everything is
 computed again with `recommend(without=…)`: the three strongest causes that may be cited, three by likeness of text, three
 by chance.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import time
@@ -27,18 +28,22 @@ from recllm.lists import ListRequest, Served
 HISTORY, N, EXPLAINED = 20, 10, 5
 
 
-def load(name: str, folder: Path | None, seed: int) -> tuple[recllm.Recommender, recllm.Interactions]:
-    """A recommender that does not know the test users, and the last events of these."""
+def load(name: str, args: argparse.Namespace) -> tuple[recllm.Recommender, recllm.Interactions]:
+    """A recommender that does not know the users that are asked, and their events."""
     data = Path(os.environ["RECLLM_DATA"]) / name
     catalog = recllm.Catalog.read(data / "items.csv.gz")
     events = recllm.Interactions.read(data / "interactions.csv.gz").known_items(catalog)
     listed = data / "test_users.txt"
-    asked = listed.read_text().split() if listed.exists() else list(events.user_ids)[::10]
-    if folder is not None:
-        rec = recllm.Recommender.load(folder)
+    asked = listed.read_text().split() if listed.exists() else []
+    others = sorted(set(events.user_ids) - set(asked), key=lambda user: hashlib.sha256(user.encode()).digest())
+    asked += others[: max(0, args.users - len(asked))]
+    if args.model is not None:
+        rec = recllm.Recommender.load(args.model)
     else:
-        config = recllm.RecommenderConfig()
-        rec = recllm.Recommender(config).fit(catalog, events.without_users(asked), options=recllm.TrainOptions(seed=seed))
+        options = recllm.TrainOptions(seed=args.seed)
+        rec = recllm.Recommender().fit(catalog, events.without_users(asked), options=options)
+        if args.keep is not None:
+            rec.save(args.keep)
     return rec, events.of_users(asked)
 
 
@@ -132,8 +137,10 @@ def share(values: list[bool]) -> float:
 
 
 def speed(rec: recllm.Recommender, people: list[recllm.Interactions], adapt: bool) -> dict[str, float]:
-    """Milliseconds that reasons in template words add to a list of ten."""
-    added = []
+    """Milliseconds of a list of ten, without reasons and with reasons in template words; adapters are put to work."""
+    learner, added = rec.model.learner, []
+    if adapt and learner is not None:
+        learner.open.fill_(True)
     for user in people:
         for explain in (False, True):
             started = time.perf_counter()
@@ -148,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--users", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -155,11 +163,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    rec, events = load(args.name, args.model, args.seed)
+    rec, events = load(args.name, args)
     people = newest(rec, events, args.users)
     result = {
         "data": args.name,
         "deletion": [measure(rec, people, adapt) for adapt in ((False, True) if args.adapt else (False,))],
+        "adapters": rec.report.chosen.get("adapters"),
         "milliseconds": {f"adapt={adapt}": speed(rec, people[:60], adapt) for adapt in (False, True)},
         "threads": args.threads,
     }

@@ -8,7 +8,7 @@ import torch
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.errors import DataError
-from recllm.ranking.wishes import STRENGTH, Wish, Wishes
+from recllm.ranking.wishes import STEP, Wish, Wishes
 
 CATALOG = Catalog.from_frame(
     pl.DataFrame(
@@ -18,11 +18,11 @@ CATALOG = Catalog.from_frame(
 ATTRIBUTES = Attributes(CATALOG)
 
 
-def test_scores_move_by_their_spread() -> None:
+def test_scores_move_a_part_of_the_way_from_average_to_best() -> None:
     scores = torch.tensor([[0.0, 1.0, 2.0, 3.0], [0.0, 10.0, 20.0, 30.0]])
-    moved = Wishes.of(["more of Plants", "less of Food"], ATTRIBUTES).apply(scores) - scores
-    spread = STRENGTH * scores.std(dim=1, correction=0, keepdim=True)
-    torch.testing.assert_close(moved, torch.tensor([[0.0, 1.0, -1.0, 1.0]]) * spread)
+    moved = Wishes.of(["more of Plants", "less of Food (2)"], ATTRIBUTES).apply(scores) - scores
+    way = torch.tensor([[1.5], [15.0]])
+    torch.testing.assert_close(moved, torch.tensor([[0.0, 1.0, -2.0, 1.0]]) * STEP * way)
 
 
 def test_never_rules_out_and_moves_no_score() -> None:
@@ -51,6 +51,8 @@ def test_which_wish_is_granted_is_told_in_the_users_words() -> None:
         ("more of Garden", Wish("more", "Garden")),
         ("NEVER  of  two   words ", Wish("never", "two words")),
         ("less sector=Energy", Wish("less", "sector=Energy")),
+        ("more of Heat (1995)", Wish("more", "Heat (1995)")),
+        ("more of Garden (0.5)", Wish("more", "Garden", 0.5)),
     ],
 )
 def test_wishes_are_read(text: str, wish: Wish) -> None:
@@ -58,7 +60,7 @@ def test_wishes_are_read(text: str, wish: Wish) -> None:
     assert Wish.parse(str(wish)) == wish
 
 
-@pytest.mark.parametrize("text", ["", "Garden", "more of ", "no Garden", 3])
+@pytest.mark.parametrize("text", ["", "Garden", "more of ", "no Garden", 3, None])
 def test_other_forms_are_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"is no wish; write 'more of …'"):
         Wish.parse(text)

@@ -1,0 +1,93 @@
+"""`recllm evaluate`."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import recllm
+import recllm.errors
+from recllm.cli.app import AsJson, Device, Events, Items, app, write_json
+from recllm.terminal import ProgressBar, in_one_sentence, make_console, say
+
+
+@app.command()
+@in_one_sentence
+def evaluate(
+    items: Items,
+    events: Events,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings; the defaults without it.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A saved model instead; it must not know the users that are asked.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="users, time, early, prequential, basket or cold: who is asked what.")
+    ] = "users",
+    shots: Annotated[str, typer.Option(help="Numbers of known events, with commas.")] = "0,1,3,5,10,20",
+    folds: Annotated[int, typer.Option(min=1, help="Disjoint groups of users to ask, one after the other.")] = 1,
+    seeds: Annotated[str, typer.Option(help="One evaluation each, with commas.")] = "0",
+    baselines: Annotated[str, typer.Option(help="all, none, or names with commas.")] = "all",
+    square: Annotated[bool, typer.Option("--square", help="Also take apart what the adapters add.")] = False,
+    sparsity: Annotated[str, typer.Option(help="Shares of the training events, with commas: 0.1,0.3,1.")] = "1",
+    cut: Annotated[float, typer.Option(help="Protocol time: share of the events before the cut.")] = 0.8,
+    test_users: Annotated[Path | None, typer.Option(help="A file with one user id a line: exactly these.")] = None,
+    rankings: Annotated[Path | None, typer.Option(help="Lists that other programs made for the saved split.")] = None,
+    save_splits: Annotated[Path | None, typer.Option(help="Write the splits here, for other programs.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep finished parts here; run again to go on.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Most time for each training: 90s, 10m, 1h.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure recommendations for users that training has not seen, beside tuned baselines."""
+    if html is not None:
+        recllm.errors.require("matplotlib", extra="plots")
+    given: Any = recllm.RecommenderConfig() if config is None else recllm.RecommenderConfig.read(config)
+    if model is not None:
+        given = recllm.Recommender.load(model)
+    asked = None if test_users is None else test_users.read_text(encoding="utf-8").split()
+    with ProgressBar(quiet=as_json) as progress:
+        report = recllm.evaluate(
+            given,
+            recllm.Catalog.read(items),
+            recllm.Interactions.read(events),
+            protocol=protocol,
+            shots=_numbers(shots, "--shots"),
+            folds=folds,
+            seeds=_numbers(seeds, "--seeds"),
+            baselines={"all": "all", "none": None}.get(baselines, [name.strip() for name in baselines.split(",")]),
+            square=square,
+            sparsity=_numbers(sparsity, "--sparsity", float),
+            cut=cut,
+            test_users=asked,
+            rankings=rankings,
+            save_splits=save_splits,
+            cache=cache,
+            dataset=_name_of(events),
+            command=shlex.join(["recllm", *sys.argv[1:]]),
+            options=recllm.TrainOptions(device=device, budget=budget, progress=progress),
+        )
+    if html is not None:
+        report.to_html(html)
+    if as_json:
+        write_json(report.to_dict())
+        return
+    make_console().print(report)
+    if html is not None:
+        say(f"The page is {html}.")
+
+
+def _name_of(events: Path) -> str:
+    """The name of a log: of its file, or of the folder where the file is called what every log is called."""
+    stem = events.name.partition(".")[0]
+    return events.resolve().parent.name if stem in ("interactions", "events", "ratings", "log") else stem
+
+
+def _numbers(text: str, option: str, kind: Callable[[str], Any] = int) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise recllm.ConfigError(f"{option} {text!r} is not a list of numbers; write for example 1,3,5.") from None

@@ -1,0 +1,30 @@
+"""A configuration that learns the toy shop in seconds, and customers of one department."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from recllm.adaptation.meta import AdaptationConfig
+from recllm.encoders.history import HistoryEncoderConfig
+from recllm.encoders.text import TextEncoderConfig
+from recllm.encoders.train import BaseTrainingConfig
+from recllm.fitting import RecommenderConfig
+from recllm.testing import ToyShop
+
+
+def config_for(tiny: Path, **changes: object) -> RecommenderConfig:
+    config = RecommenderConfig(
+        text=TextEncoderConfig(backbone=str(tiny)),
+        history=HistoryEncoderConfig(max_events=8, lora_rank=4),
+        training=BaseTrainingConfig(
+            steps=40, batch_users=32, validate_every=20, learning_rate=5e-3, delta_learning_rate=2e-2
+        ),
+        # Not meta-trained, so that the adapters surely do something, and are not left alone.
+        adaptation=AdaptationConfig(epochs=0, inner_learning_rate=0.5),
+    )
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def newcomer(toy: ToyShop, department: int) -> list[str]:
+    return [toy.catalog.item_ids[row] for row in np.flatnonzero(toy.department == department)[:3]]
