@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from recllm.cli import app
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError
@@ -274,3 +276,58 @@ def test_events_at_other_times_than_the_log(fitted: Recommender, shop: ToyShop) 
         assert fitted.verify_explanation(row).passed
     events = Interactions.from_mapping({"late": late})
     assert len(fitted.explain(events, ["i15"])) == 1
+
+
+# -- from a terminal --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(fitted: Recommender, shop: ToyShop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model, and a file of events."""
+    folder = tmp_path_factory.mktemp("cli")
+    fitted.save(folder / "model")
+    rows = [("x", item, at) for at, item in enumerate(newcomer(shop, 1), 1_600_000_000)]
+    pl.DataFrame(rows, ["user_id", "item_id", "timestamp"], orient="row").write_csv(folder / "events.csv")
+    return folder
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_explain_and_verify(folder: Path) -> None:
+    asked = ("--model", folder / "model", "--events", folder / "events.csv", "-n", 4)
+    told = run("explain", *asked, "--wish", "never of toys", "--json")
+    assert told.exit_code == 0
+    (folder / "e.json").write_text(told.stdout)
+    verified = run("verify-explanation", folder / "e.json", "--model", folder / "model")
+    assert (verified.exit_code, verified.stdout.count("PASS")) == (0, 4)
+    rows = json.loads(told.stdout)
+    rows[1]["evidence"]["n_events"] = 99
+    (folder / "changed.json").write_text(json.dumps(rows))
+    refused = run("verify-explanation", folder / "changed.json", "--model", folder / "model")
+    assert (refused.exit_code, refused.stdout.count("PASS"), refused.stdout.count("FAIL")) == (1, 3, 1)
+    assert "evidence.n_events is said to be 99, and is 3" in refused.stdout
+    as_json = run("verify-explanation", folder / "changed.json", "--model", folder / "model", "--json")
+    assert [one["passed"] for one in json.loads(as_json.stdout)] == [True, False, True, True]
+
+
+def test_explain_prints_a_table_and_the_whole(folder: Path) -> None:
+    asked = ("--model", folder / "model", "--events", folder / "events.csv")
+    result = run("explain", *asked, "--item", "i15", "--item", "i0")
+    assert "kitchen thing number 15" in result.stdout
+    assert "Because" in result.stdout
+    whole = run("explain", "--model", folder / "model", "--global")
+    assert whole.stdout.startswith("With nothing known of a user, the ranking weighs")
+    assert json.loads(run("explain", "--model", folder / "model", "--global", "--json").stdout)[0]["words"]
+    preview = run("recommend", *asked, "-n", 4, "--wish", "never of kitchen", "--preview")
+    assert "leaves" in preview.stdout
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"words"', "[[]]"])
+def test_what_is_no_explanation_is_refused(folder: Path, text: str) -> None:
+    (folder / "none.json").write_text(text)
+    result = run("verify-explanation", folder / "none.json", "--model", folder / "model")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1

@@ -101,7 +101,7 @@ class Overall:
         rest = sum(one.share for one in told if one.share < LEAST_TOLD)
         parts += [f"all else ({rest:.0%})"] if round(rest, 2) > 0 else []
         events = {0: "nothing", 1: "one event"}.get(known, f"{known} events")
-        first = f"With {events} known of a user, the ranking weighs {', '.join(parts)}."
+        first = f"With {events} known of a user, the ranking weighs {', '.join(parts) or 'nothing'}."
         if not large:
             return first
         return f"{first} Without {self.words[large[0].channel]}, {large[0].replaced:.0%} of a list of {self.n} would be others."
