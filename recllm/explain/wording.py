@@ -1,12 +1,30 @@
-"""Evidence to one sentence, through the ``reason.*`` prompts; says nothing that the evidence does not hold."""
+"""Evidence to words, through the ``reason.*`` prompts; says nothing that the evidence does not hold."""
 
+import re
+from collections.abc import Iterable
 from functools import cache
+from typing import Literal
 
 from recllm.explain.evidence import Evidence
 from recllm.prompting.syntax import clean_text
 from recllm.prompting.template import Prompt, list_prompts, load_prompt
 
 LONGEST_TITLE = 60
+
+Detail = Literal["short", "full"]
+Fact = str | bool | None
+
+_REASON_FACTS = ("cited", "verb", "wishes", "popular", "cold_start")
+# What a program further down might turn into something to click or to run. “ ” would fake a second citation, < > markup.
+_INERT = str.maketrans({"“": "‘", "”": "’", "<": "‹", ">": "›", "＜": "‹", "＞": "›"})
+_TAIL = r"[^\s‘’‹›\"']"
+_LINK = re.compile(
+    rf"(?P<markdown>\])\(\S*|[\w+.-]*[:：][/\\]{{2}}{_TAIL}*|(?<!\w)www\.{_TAIL}+"
+    rf"|(?:\bdata|\bblob|\bmailto|javascript|vbscript)[:：]{_TAIL}+",
+    re.IGNORECASE,
+)
+# With a space behind the colon it may well be a title (“JavaScript: The Good Parts”): U+2236 only looks like a colon.
+_SCHEME = re.compile(r"(\bdata|javascript|vbscript)[:：]", re.IGNORECASE)
 
 _VERBS = {
     "rating": "liked",
@@ -46,29 +64,89 @@ def verb_for(event: str | None) -> str | None:
     return _VERBS.get(key)
 
 
-def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None) -> str:
-    """One line of plain text from `evidence`.
+def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None, detail: Detail = "short") -> str:
+    """One line of plain text from `evidence`, the same for the same evidence.
 
-    Titles are quoted as they are, on one line, shortened to `LONGEST_TITLE` characters. Plain text means that whoever
-    puts it into HTML, markdown or terminal markup has to escape it.
+    Titles, values and wishes stand in it as `display_title` makes them. Plain text means that whoever puts it into
+    HTML, markdown or terminal markup has to escape it all the same.
 
     Args:
         evidence: Where the words come from.
         domain: Chooses ``reason.<domain>.prompt``.
         verb: What the user did with all cited items ("bought"). By default it follows from their events, and is left
             out if these differ or are not known.
+        detail: "short" is the reason alone; "full" adds what the item shares with the cited ones, what would be
+            otherwise without them, and what speaks against it, as far as the evidence knows.
 
     Raises:
         PromptError: There is no such domain.
     """
+    facts = facts_of(evidence, verb)
+    if detail == "short":
+        facts |= dict.fromkeys(name for name in facts if name not in _REASON_FACTS)
+    return clean_text(reason_prompt(domain).render(**facts))
+
+
+def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
+    """What prompts and clauses may say of `evidence`, ready to print; None where it holds nothing.
+
+    Titles, values and wishes come in quotation marks, several of them as one list in words. Two facts are flags:
+    ``popular`` and ``cold_start``.
+    """
     verbs = {verb_for(cause.event) for cause in evidence.causes}
-    text = _reason_prompt(domain).render(
-        cited=list(dict.fromkeys(shorten(cause.title) for cause in evidence.causes)),
-        verb=verb or (verbs.pop() if len(verbs) == 1 else None),
-        popular=evidence.popular and evidence.reason_code != "weak",
-        cold_start=evidence.reason_code == "cold_start",
-    )
-    return clean_text(text)
+    changed = evidence.counterfactual
+    return {
+        "cited": listed(cause.title for cause in evidence.causes),
+        "verb": verb or (verbs.pop() if len(verbs) == 1 else None),
+        "wishes": listed(evidence.wishes) if evidence.reason_code == "asked" else None,
+        "popular": evidence.popular and evidence.reason_code != "weak",
+        "cold_start": evidence.reason_code == "cold_start",
+        **_shared(evidence),
+        "without": listed(changed.titles) if changed else None,
+        "instead": listed([changed.instead_title]) if changed and changed.instead_title is not None else None,
+        "against": listed([evidence.against.title]) if evidence.against else None,
+    }
+
+
+def _shared(evidence: Evidence) -> dict[str, Fact]:
+    """The first attribute that cited items share: one sentence of this kind is enough."""
+    facts: dict[str, Fact] = dict.fromkeys(("sharing", "category", "title_words", "column", "value"))
+    for attribute in evidence.attributes[:1]:
+        value = listed([attribute.value])
+        facts["sharing"] = listed(cause.title for cause in evidence.causes if cause.item_id in attribute.item_ids)
+        if attribute.kind == "categories":
+            facts["category"] = value
+        elif attribute.kind == "title":
+            facts["title_words"] = value
+        else:
+            facts["column"], facts["value"] = display_column(attribute.kind), value
+    return facts if facts["sharing"] else dict.fromkeys(facts)
+
+
+def listed(texts: Iterable[str]) -> str | None:
+    """Texts as `display_title` makes them, quoted, each once, as in “A”, “B” and “C”; None if there are none."""
+    shown = list(dict.fromkeys(display_title(text) for text in texts))
+    return _prompt("titles.neutral").render(titles=shown) if shown else None
+
+
+def display_title(title: str) -> str:
+    """`title` as it may stand in a sentence: one line, at most `LONGEST_TITLE` characters, nothing to click or to run.
+
+    Markup becomes ‹markup›, inner “quotes” become ‘quotes’, links and script addresses become [link]; a title of which
+    nothing is left is "untitled". It changes nothing in its own results.
+    """
+    return shorten(plain(title)) or "untitled"
+
+
+def display_column(column: str) -> str:
+    """A column's name as words: "brand_name" is "brand name"."""
+    return shorten(" ".join(re.findall(r"[^\W_]+", clean_text(column)))) or "value"
+
+
+def plain(text: str) -> str:
+    """`text` on one line without anything that another program could take for a link, markup or a citation."""
+    text = _LINK.sub(lambda found: "] [link]" if found["markdown"] else "[link]", clean_text(text).translate(_INERT))
+    return _SCHEME.sub("\\1∶", text)
 
 
 def reason_domains() -> tuple[str, ...]:
@@ -85,6 +163,11 @@ def shorten(title: str, longest: int = LONGEST_TITLE) -> str:
     return (at_word if len(at_word) > longest // 2 else title[: longest - 1]).rstrip(" ,;:-–.") + "…"
 
 
+def reason_prompt(domain: str) -> Prompt:
+    """The prompt that `word` uses for `domain`."""
+    return _prompt(f"reason.{domain}")
+
+
 @cache
-def _reason_prompt(domain: str) -> Prompt:
-    return load_prompt(f"reason.{domain}")
+def _prompt(name: str) -> Prompt:
+    return load_prompt(name)
