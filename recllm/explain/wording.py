@@ -15,7 +15,7 @@ Detail = Literal["short", "full"]
 Fact = str | bool | None
 
 _REASON_FACTS = ("cited", "verb", "wishes", "popular", "cold_start")
-# What a program further down might turn into something to click or to run. “ ” would fake a second citation, < > markup.
+# What programs further down might turn into a thing to click or run. “ ” would fake a second citation, < > markup.
 _INERT = str.maketrans({"“": "‘", "”": "’", "<": "‹", ">": "›", "＜": "‹", "＞": "›"})
 _TAIL = r"[^\s‘’‹›\"']"
 _LINK = re.compile(
