@@ -12,7 +12,7 @@ _WORDS = frozenset(
     history in instead interests is it its item items known learner learners like list more most not nothing of on one
     only or out people picked popular product products reason same see seen shared shares shown so speaks speaking
     stands take taste that the them this title to too was what which why with without would yet you your away against
-    among be course courses led brought came entirely agrees suggests there behind""".split()
+    among be course courses led brought came entirely agrees suggests there behind""".split()  # noqa: SIM905
 )
 
 
@@ -21,7 +21,7 @@ def complaints(text: str, evidence: Evidence, *, domain: str = "neutral") -> tup
     causes = {display_title(cause.title) for cause in evidence.causes}
     changed = evidence.counterfactual
     out = {display_title(title) for title in changed.titles} if changed else set()
-    instead = {display_title(changed.instead_title)} if changed and changed.instead_title else set()
+    instead = {display_title(changed.instead_title)} if changed and changed.instead_title is not None else set()
     against = {display_title(evidence.against.title)} if evidence.against else set()
     values = {display_title(attribute.value) for attribute in evidence.attributes}
     wishes = {display_title(wish) for wish in evidence.wishes} if evidence.reason_code == "asked" else set()
@@ -29,6 +29,8 @@ def complaints(text: str, evidence: Evidence, *, domain: str = "neutral") -> tup
     said = (verbs.pop() or "") if len(verbs) == 1 else ""
     known = _WORDS | _words([said, *(display_column(attribute.kind) for attribute in evidence.attributes)])
     found = []
+    if "“" in (rest := re.sub(r"“[^“”]*”", "", text)) or "”" in rest:
+        return ("quotation marks do not match",)
     for sentence in re.findall(r"(?:“[^”]*”|[^.“])+\.?", text):
         quoted = set(re.findall(r"“([^”]*)”", sentence))
         own = re.sub(r"“[^”]*”", " ", sentence).casefold()
