@@ -7,7 +7,15 @@ from recllm.resources import data_folder
 
 DOMAINS = ("ecommerce", "education", "finance", "neutral", "social")
 # For language models, and what all domains share.
-OTHERS = {"disclaimer.finance", "titles.neutral"}
+OTHERS = {
+    "choose.reason",
+    "disclaimer.finance",
+    "examples.clauses",
+    "facts.reason",
+    "titles.neutral",
+    "write.clauses",
+    "write.reason",
+}
 SAMPLES = {"string": "text", "number": 3, "boolean": True, "list": ["one", "two"]}
 
 
