@@ -12,7 +12,7 @@ _WORDS = frozenset(
     history in instead interests is it its item items known learner learners like list more most not nothing of on one
     only or out people picked popular product products reason same see seen shared shares shown so speaks speaking
     stands take taste that the them this title to too was what which why with without would yet you your away against
-    among be course courses led brought came entirely agrees suggests there behind""".split()  # noqa: SIM905
+    among be course courses led brought came entirely agrees suggests there behind but weighs other hand""".split()  # noqa: SIM905
 )
 
 

@@ -100,7 +100,7 @@ def test_written_clauses(tmp_path: Path) -> None:
 
 def test_written_clauses_without_slots_become_part_of_a_bank(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
-    answer = "This is a guess.\nNothing stands out as the cause; a guess.\nBuy it."
+    answer = "This is a guess.\nA guess, as nothing in your history stands out.\nBuy it."
     source = write_clauses(CannedGenerator([answer]), "weak", "finance", 2)
     (tmp_path / "weak.finance.prompt").write_text(source)
     assert [line.source for line in load_clauses("weak.finance", tmp_path).lines] == answer.splitlines()[:2]
