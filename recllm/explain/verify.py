@@ -12,7 +12,8 @@ _WORDS = frozenset(
     history in instead interests is it its item items known learner learners like list more most not nothing of on one
     only or out people picked popular product products reason same see seen shared shares shown so speaks speaking
     stands take taste that the them this title to too was what which why with without would yet you your away against
-    among be course courses led brought came entirely agrees suggests there behind but weighs other hand""".split()  # noqa: SIM905
+    among be course courses led brought came entirely agrees suggests there
+    behind but weighs other hand suggested if were""".split()  # noqa: SIM905
 )
 
 
@@ -49,7 +50,7 @@ def complaints(text: str, evidence: Evidence, *, domain: str = "neutral") -> tup
 def _role(
     own: str, quoted: set[str], causes: set[str], out: set[str], against: set[str], values: set[str], wishes: set[str]
 ) -> set[str]:
-    if "without" in own or "take away" in own or "had" in own.split():
+    if "without" in own or "were not for" in own:
         return out
     if "against" in own:
         return against
