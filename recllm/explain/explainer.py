@@ -25,7 +25,7 @@ from recllm.prompting.template import list_prompts
 
 Level = Literal["L0", "L1", "L2", "L3"]
 
-LONGEST_TEXT = 600
+LONGEST_TEXT = 1200  # all that can be said of three titles of the greatest length takes 900
 LONGEST_FALLBACK = 200
 TRIES = 2
 PATIENCE = 3
@@ -132,16 +132,17 @@ class Explainer:
             if some
         ]
         try:
-            answers = iter(_choices(generator, requests))
+            answers, why = _choices(generator, requests), "The model abstained"
         except GenerationError as error:
-            return [self._template(one, str(error)) for one in evidence]
+            answers, why = [None] * len(requests), str(error)
+        choices = iter(answers)
         words = []
         for one, some in zip(evidence, options, strict=True):
-            choice = next(answers) if some else None
-            if choice is not None:
-                words.append(self._say(one, some[choice], "L1", generator.name))
+            choice = next(choices) if some else None
+            if choice is None:
+                words.append(self._template(one, why if some else _NOTHING))
             else:
-                words.append(self._template(one, "The model abstained" if some else _NOTHING))
+                words.append(self._say(one, some[choice], "L1", generator.name))
         return words
 
     def _write(self, generator: Generator, evidence: Sequence[Evidence]) -> list[Wording]:
@@ -201,7 +202,7 @@ def _names_something(evidence: Evidence) -> bool:
 def _facts(evidence: Evidence, wrong: tuple[str, ...] = ()) -> str:
     prompt = shipped_prompt("facts.reason")
     facts = {name: fact for name, fact in facts_of(evidence).items() if name in prompt.variables}
-    return prompt.render(**facts, title=listed([evidence.title]), complaints=[plain(one) for one in wrong])
+    return prompt.render(**facts, title=listed([evidence.title]), complaints=[_sentence(one) for one in wrong])
 
 
 def _text(generator: Generator, system: str, user: str) -> str:
@@ -232,7 +233,8 @@ def _choices(generator: Generator, requests: Sequence[tuple[str, str, list[str]]
 
 
 def _sentence(text: str) -> str:
-    return shorten(plain(text), LONGEST_FALLBACK).rstrip(".") + "."
+    text = shorten(plain(text), LONGEST_FALLBACK)
+    return text if text.endswith(("…", ".")) else f"{text}."
 
 
 def _check(what: str, value: str, known: Sequence[str]) -> None:

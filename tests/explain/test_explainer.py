@@ -104,6 +104,21 @@ def test_clauses_without_a_model() -> None:
     assert [one.method for one in Explainer(level="L2").explain(NOTHING)] == ["L2"] * 4
 
 
+def test_the_longest_titles_fit() -> None:
+    titles = ["A" * 80, "B" * 80, "C" * 80]
+    longest = evidence(
+        "history",
+        *titles,
+        attributes=shared("brand_name", "D" * 80, "i0", "i1", "i2"),
+        counterfactual=without(*titles, instead="E" * 80),
+        against=against("F" * 80),
+    )
+    for level in ("L0", "L2"):
+        (wording,) = Explainer(level=level, detail="full", domain="finance").explain([longest])
+        assert (wording.method, wording.verified) == (level, True)
+        assert all(letter * 20 in wording.text for letter in "ABCDEF")
+
+
 def test_a_model_is_not_asked_where_none_is_needed() -> None:
     generator = Broken()
     for level in ("L0", "L2"):
@@ -216,6 +231,14 @@ def test_whatever_a_backend_raises(error: Exception, level: str) -> None:
     assert is_template(wording, PLAIN)
     assert (wording.fallback or "").startswith("The model did not answer")
     assert "<" not in (wording.fallback or "")
+
+
+def test_who_was_not_asked_about_is_not_blamed_on_the_model() -> None:
+    words = Explainer(Broken(), level="L1").explain([NOTHING[0], PLAIN])
+    assert [wording.fallback for wording in words] == [
+        "The evidence names nothing that a model could put into words.",
+        "The model did not answer: the server is down.",
+    ]
 
 
 @pytest.mark.parametrize("answers", [[], [0, 0], [7], [-1], ["0"], [True], [0.0], None, 3])
