@@ -27,10 +27,9 @@ def test_the_wheel_works_outside_the_checkout(built, tmp_path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path)
-    assert {path.name for path in (ROOT / "prompts").glob("*.prompt")} == {
-        name.rpartition("/")[2]
-        for name in names
-        if name.startswith("recllm/_data/prompts/") and name.endswith(".prompt")
+    prompts = ROOT / "prompts"
+    assert {f"recllm/_data/prompts/{path.relative_to(prompts).as_posix()}" for path in prompts.rglob("*.prompt")} == {
+        name for name in names if name.startswith("recllm/_data/prompts/") and name.endswith(".prompt")
     }
     assert {"recllm/py.typed", "recllm/_data/adapters/README.md", "recllm/data/demo/items.csv.gz"} <= names
     assert not [name for name in names if name.startswith(("tests/", "adapters/", "prompts/", "scripts/"))]
@@ -38,6 +37,7 @@ def test_the_wheel_works_outside_the_checkout(built, tmp_path) -> None:
     code = (
         "import recllm; from recllm.resources import data_folder\n"
         "from recllm.prompting import list_prompts\n"
+        "from recllm.explain.clauses import bank; assert bank('finance')\n"
         "print(recllm.__file__, data_folder('prompts'), data_folder('adapters'), sep='\\n')\n"
         "assert list_prompts()\n"
         "catalog, events = recllm.load_demo(); assert len(catalog) and len(events)"

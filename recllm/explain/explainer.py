@@ -1,13 +1,242 @@
-"""Stand-in."""
-from dataclasses import dataclass, asdict
-from typing import Any, Literal
+"""From evidence to the words that a user reads: a ladder on which every rung is checked and the lowest always holds."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from recllm.errors import ConfigError, GenerationError
+from recllm.explain.clauses import DETAILS, Clause, compose, options_for
 from recllm.explain.evidence import Evidence
-from recllm.explain.wording import word
+from recllm.explain.verify import complaints
+from recllm.explain.wording import (
+    Detail,
+    facts_of,
+    is_plain,
+    listed,
+    plain,
+    reason_domains,
+    shipped_prompt,
+    shorten,
+    word,
+)
+from recllm.prompting.llm import Generator
+from recllm.prompting.syntax import clean_text
+from recllm.prompting.template import list_prompts
+
 Level = Literal["L0", "L1", "L2", "L3"]
-@dataclass
+
+LONGEST_TEXT = 1200  # all that can be said of three titles of the greatest length takes 900
+LONGEST_FALLBACK = 200
+TRIES = 2
+PATIENCE = 3
+
+
+@dataclass(frozen=True)
 class Wording:
-    text: str; method: str="L0"; verified: bool=True; fallback: str|None=None; share: float=0.0; prompt: str=""; generator: str|None=None
-    def to_dict(self)->dict[str,Any]: return asdict(self)
+    """What a user reads, and how it came about.
+
+    Attributes:
+        text: One line of plain text.
+        method: What really made it: "L0" a template, "L1" a model that chose among verified clauses, "L2" verified
+            clauses, "L3" a model that wrote freely.
+        verified: Whether the verifier read it against the evidence and had no complaint; always so above L0.
+        fallback: Why a lower rung than the one asked for made it, in one sentence; None if that was not so.
+        share: How much of what speaks for the item the cited items carry, 0 to 1.
+        prompt: The files it was made from, as name@hash, several joined by "+".
+        generator: The model that chose or wrote it; None if none did.
+    """
+
+    text: str
+    method: Level
+    verified: bool
+    fallback: str | None
+    share: float
+    prompt: str
+    generator: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields in types that JSON knows."""
+        return asdict(self)
+
+
 class Explainer:
-    def __init__(self, generator=None, *, domain="neutral", level=None, detail="short"): self.domain, self.detail = domain, detail
-    def explain(self, evidence): return [Wording(word(e, self.domain, detail=self.detail), share=e.share) for e in evidence]
+    """Words for recommendations. Whatever a model does, a reason comes out, and it is true of the evidence.
+
+    Args:
+        generator: A language model, which L1 and L3 need.
+        domain: As in ``reason.<domain>.prompt``.
+        level: The rung to stand on. "L0": templates. "L1": the model chooses among verified clauses, and so how much
+            to say. "L2": verified clauses, varied from item to item, without a model. "L3": the model writes, the
+            verifier reads. L1 and L3 fall back to L0. By default L0 without a generator, L3 with one that is trusted
+            with free text, L1 with another.
+        detail: How much L0 and L2 say: "short" is the reason alone, "full" adds what else the evidence knows.
+
+    Raises:
+        ConfigError: There is no such domain, level or detail, or the generator cannot serve the level.
+    """
+
+    def __init__(
+        self,
+        generator: Generator | None = None,
+        *,
+        domain: str = "neutral",
+        level: Level | None = None,
+        detail: Detail = "short",
+    ) -> None:
+        if level is None:
+            level = "L0" if generator is None else "L3" if generator.writes else "L1"
+        _check("domain", domain, reason_domains())
+        _check("level", level, get_args(Level))
+        _check("detail", detail, get_args(Detail))
+        if level in ("L1", "L3") and generator is None:
+            raise ConfigError(f"level {level} needs a generator; pass one, or choose level L0 or L2")
+        if level == "L3" and generator is not None and not generator.writes:
+            raise ConfigError(
+                f"level L3 needs a generator that is trusted with free text; {generator.name!r} only chooses: "
+                "choose level L1, or pass another generator"
+            )
+        self.generator, self.domain, self.level, self.detail = generator, domain, level, detail
+        ending = f"disclaimer.{domain}"
+        self._ending = shipped_prompt(ending).render() if ending in list_prompts() else ""
+
+    def explain(self, evidence: Sequence[Evidence]) -> list[Wording]:
+        """One wording for each piece of evidence, in its order. No trouble with the model is raised."""
+        if self.generator is not None and self.level == "L1":
+            return self._choose(self.generator, evidence)
+        if self.generator is not None and self.level == "L3":
+            return self._write(self.generator, evidence)
+        if self.level == "L2":
+            details = DETAILS if self.detail == "full" else ()
+            return [self._say(one, compose(one, self.domain, details), "L2") for one in evidence]
+        return [self._template(one) for one in evidence]
+
+    def _template(self, evidence: Evidence, fallback: str | None = None) -> Wording:
+        text = word(evidence, self.domain, detail=self.detail)
+        verified = not complaints(text, evidence, domain=self.domain)
+        prompt = shipped_prompt(f"reason.{self.domain}").reference
+        return Wording(text, "L0", verified, fallback and _sentence(fallback), evidence.share, prompt)
+
+    def _say(self, evidence: Evidence, clause: Clause, method: Level, generator: str | None = None) -> Wording:
+        """`clause`, though it was verified on samples, is read against this evidence, too."""
+        if wrong := self._wrong(clause.text, evidence):
+            return self._template(evidence, f"The clause {clause.prompt} did not pass the check: {wrong[0]}")
+        return Wording(self._ended(clause.text), method, True, None, evidence.share, clause.prompt, generator)
+
+    def _choose(self, generator: Generator, evidence: Sequence[Evidence]) -> list[Wording]:
+        """L1, with one call for all that have something to choose from."""
+        options = [options_for(one, self.domain) if _names_something(one) else () for one in evidence]
+        system = shipped_prompt("choose.reason").render()
+        requests = [
+            (system, _facts(one), [option.text for option in some])
+            for one, some in zip(evidence, options, strict=True)
+            if some
+        ]
+        try:
+            answers, why = _choices(generator, requests), "The model abstained"
+        except GenerationError as error:
+            answers, why = [None] * len(requests), str(error)
+        choices = iter(answers)
+        words = []
+        for one, some in zip(evidence, options, strict=True):
+            choice = next(choices) if some else None
+            if choice is None:
+                words.append(self._template(one, why if some else _NOTHING))
+            else:
+                words.append(self._say(one, some[choice], "L1", generator.name))
+        return words
+
+    def _write(self, generator: Generator, evidence: Sequence[Evidence]) -> list[Wording]:
+        """L3, one after the other; a model that does not answer is not asked for ever."""
+        words, silent = [], 0
+        for one in evidence:
+            if not _names_something(one):
+                words.append(self._template(one, _NOTHING))
+            elif silent == PATIENCE:
+                words.append(self._template(one, f"The model failed {PATIENCE} times in a row and was not asked again"))
+            else:
+                try:
+                    words.append(self._write_one(generator, one))
+                    silent = 0
+                except GenerationError as error:
+                    words.append(self._template(one, str(error)))
+                    silent += 1
+        return words
+
+    def _write_one(self, generator: Generator, evidence: Evidence) -> Wording:
+        wrong: tuple[str, ...] = ()
+        system = shipped_prompt("write.reason")
+        for _ in range(TRIES):
+            text = self._without_ending(_text(generator, system.render(), _facts(evidence, wrong)))
+            wrong = self._wrong(text, evidence)
+            if not wrong:
+                prompt = f"{system.reference}+{shipped_prompt('facts.reason').reference}"
+                return Wording(self._ended(text), "L3", True, None, evidence.share, prompt, generator.name)
+        return self._template(evidence, f"The model's text did not pass the check {TRIES} times: {wrong[0]}")
+
+    def _wrong(self, text: str, evidence: Evidence) -> tuple[str, ...]:
+        """What is wrong with a text, before its ending; the cheap checks keep the verifier from absurd ones."""
+        if not text or len(text) > LONGEST_TEXT:
+            return (f"it has {len(text)} characters; 1 to {LONGEST_TEXT} are wanted",)
+        if not is_plain(text):
+            return ("it has a link, markup or a line break; plain text is wanted",)
+        return complaints(text, evidence, domain=self.domain)
+
+    def _ended(self, text: str) -> str:
+        """`text` with what the domain wants at the end."""
+        return f"{text} {self._ending}".strip()
+
+    def _without_ending(self, text: str) -> str:
+        while self._ending and text.endswith(self._ending):
+            text = text.removesuffix(self._ending).rstrip()
+        return text
+
+
+_NOTHING = "The evidence names nothing that a model could put into words"
+
+
+def _names_something(evidence: Evidence) -> bool:
+    facts = facts_of(evidence)
+    return bool(facts["cited"] or facts["wishes"])
+
+
+def _facts(evidence: Evidence, wrong: tuple[str, ...] = ()) -> str:
+    prompt = shipped_prompt("facts.reason")
+    facts = {name: fact for name, fact in facts_of(evidence).items() if name in prompt.variables}
+    return prompt.render(**facts, title=listed([evidence.title]), complaints=[_sentence(one) for one in wrong])
+
+
+def _text(generator: Generator, system: str, user: str) -> str:
+    """What the model says, on one line."""
+    try:
+        text = generator.generate(system, user)
+    except Exception as error:  # a backend may raise anything; whoever asked for reasons still gets them
+        raise GenerationError(f"The model did not answer: {error}") from error
+    if not isinstance(text, str):
+        raise GenerationError(f"The model answered with {type(text).__name__} instead of a text")
+    return clean_text(text)
+
+
+def _choices(generator: Generator, requests: Sequence[tuple[str, str, list[str]]]) -> list[int | None]:
+    """What the model chooses, a place among the options for each request or None."""
+    if not requests:
+        return []
+    try:
+        chosen = list(generator.choose_many(requests))
+    except Exception as error:  # as above
+        raise GenerationError(f"The model did not answer: {error}") from error
+    if len(chosen) != len(requests):
+        raise GenerationError(f"The model answered {len(chosen)} of {len(requests)} questions")
+    for choice, (_, _, options) in zip(chosen, requests, strict=True):
+        if choice is not None and not (type(choice) is int and 0 <= choice < len(options)):
+            raise GenerationError(f"The model chose {choice!r} where there are {len(options)} options")
+    return chosen
+
+
+def _sentence(text: str) -> str:
+    text = shorten(plain(text), LONGEST_FALLBACK)
+    return text if text.endswith(("…", ".")) else f"{text}."
+
+
+def _check(what: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"there is no {what} {value!r}; choose one of: {', '.join(known)}")

@@ -14,19 +14,21 @@ LONGEST_TITLE = 60
 Detail = Literal["short", "full"]
 Fact = str | bool | None
 
+_READ = 20 * LONGEST_TITLE  # what stands further back in a title is not shown anyway
 _REASON_FACTS = ("cited", "verb", "wishes", "popular", "cold_start")
 # What programs further down might turn into a thing to click or run. “ ” would fake a second citation, < > markup.
-_INERT = str.maketrans({"“": "‘", "”": "’", "<": "‹", ">": "›", "＜": "‹", "＞": "›"})
+_QUOTES = str.maketrans("“”", "‘’")
+_INERT = _QUOTES | str.maketrans("<>＜＞", "‹›‹›")
 _TAIL = r"[^\s‘’‹›\"']"
 _LINK = re.compile(
-    rf"(?P<markdown>\])\(\S*|[\w+.-]*[:：][/\\]{{2}}{_TAIL}*|(?<!\w)www\.{_TAIL}+"
+    rf"(?P<markdown>\])\(\S*|[\w+.-]{{0,30}}[:：][/\\]{{2}}{_TAIL}*|(?<!\w)www\.{_TAIL}+"
     rf"|(?:\bdata|\bblob|\bmailto|javascript|vbscript)[:：]{_TAIL}+",
     re.IGNORECASE,
 )
 # With a space behind the colon it may well be a title (“JavaScript: The Good Parts”): U+2236 only looks like a colon.
 _SCHEME = re.compile(r"(\bdata|javascript|vbscript)[:：]", re.IGNORECASE)
 
-_VERBS = {
+VERBS = {
     "rating": "liked",
     "like": "liked",
     "favorite": "liked",
@@ -61,7 +63,7 @@ _VERBS = {
 def verb_for(event: str | None) -> str | None:
     """How to say an event: "purchase" is "bought". None if there is no safe word for it."""
     key = "".join(letter for letter in (event or "").casefold() if letter.isalnum())
-    return _VERBS.get(key)
+    return VERBS.get(key)
 
 
 def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None, detail: Detail = "short") -> str:
@@ -84,7 +86,7 @@ def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None, d
     facts = facts_of(evidence, verb)
     if detail == "short":
         facts |= dict.fromkeys(name for name in facts if name not in _REASON_FACTS)
-    return clean_text(reason_prompt(domain).render(**facts))
+    return clean_text(shipped_prompt(f"reason.{domain}").render(**facts))
 
 
 def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
@@ -126,7 +128,7 @@ def _shared(evidence: Evidence) -> dict[str, Fact]:
 def listed(texts: Iterable[str]) -> str | None:
     """Texts as `display_title` makes them, quoted, each once, as in “A”, “B” and “C”; None if there are none."""
     shown = list(dict.fromkeys(display_title(text) for text in texts))
-    return _prompt("titles.neutral").render(titles=shown) if shown else None
+    return shipped_prompt("titles.neutral").render(titles=shown) if shown else None
 
 
 def display_title(title: str) -> str:
@@ -135,7 +137,7 @@ def display_title(title: str) -> str:
     Markup becomes ‹markup›, inner “quotes” become ‘quotes’, links and script addresses become [link]; a title of which
     nothing is left is "untitled". It changes nothing in its own results.
     """
-    return shorten(plain(title)) or "untitled"
+    return shorten(plain(clean_text(title)[:_READ])) or "untitled"
 
 
 def display_column(column: str) -> str:
@@ -147,6 +149,11 @@ def plain(text: str) -> str:
     """`text` on one line without anything that another program could take for a link, markup or a citation."""
     text = _LINK.sub(lambda found: "] [link]" if found["markdown"] else "[link]", clean_text(text).translate(_INERT))
     return _SCHEME.sub("\\1∶", text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether `text` is on one line and, its quotation marks apart, as `plain` would make it."""
+    return text.translate(_QUOTES) == plain(text)
 
 
 def reason_domains() -> tuple[str, ...]:
@@ -163,11 +170,7 @@ def shorten(title: str, longest: int = LONGEST_TITLE) -> str:
     return (at_word if len(at_word) > longest // 2 else title[: longest - 1]).rstrip(" ,;:-–.") + "…"
 
 
-def reason_prompt(domain: str) -> Prompt:
-    """The prompt that `word` uses for `domain`."""
-    return _prompt(f"reason.{domain}")
-
-
 @cache
-def _prompt(name: str) -> Prompt:
+def shipped_prompt(name: str) -> Prompt:
+    """A prompt that comes with recllm, read once."""
     return load_prompt(name)

@@ -39,6 +39,7 @@ from recllm.prompting.syntax import Node, Scope, SyntaxReader, Value, Variable, 
 from recllm.resources import data_folder
 
 SUFFIX = ".prompt"
+KEYS = ("description", "domain", "input")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
 _FRONT = re.compile(r"---[ \t]*\n(?P<front>.*?)(?:^---[ \t]*(?:\n|\Z))(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
 _TYPES = ("string", "number", "boolean", "list")
@@ -112,28 +113,42 @@ def parse_prompt(source: str, name: str = "inline", folder: Path | None = None) 
     Raises:
         PromptError: with the line, for anything the module's docstring does not allow.
     """
-    source = source.removeprefix("\ufeff").replace("\r\n", "\n")
-    found = _FRONT.match(source)
-    if found is None:
-        raise PromptError(f"prompt '{name}' has no front matter; begin the file with '---', its keys and '---'")
-    meta = _front_matter(found["front"], name)
-    variables = {v.name: v for v in _schema(meta.get("input"), name)}
-    parts: list[str] = [source]
+    meta, body, first_line = split_prompt(source, name)
+    variables = declared_variables(meta, name)
+    parts: list[str] = [_normal(source)]
 
     def read_partial(partial: str) -> str:
-        text = _read(f"_{partial}", folder, name) if folder else None
+        text = read_source(f"_{partial}", folder, name) if folder else None
         if text is None:
             raise PromptError(f"prompt '{name}' uses the partial '{partial}', but there is no '_{partial}{SUFFIX}'")
         parts.append(text)
         return text
 
     reader = SyntaxReader(name, variables, read_partial)
-    nodes = reader.read(found["body"], first_line=source[: found.start("body")].count("\n") + 1)
+    nodes = reader.read(body, first_line)
     unused = [v for v in variables if v not in reader.used]
     if unused:
         raise PromptError(f"prompt '{name}' declares the variable '{unused[0]}' and never uses it; use it or remove it")
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return Prompt(name, meta.get("description", ""), meta.get("domain"), variables, nodes, digest)
+
+
+def split_prompt(source: str, name: str, keys: tuple[str, ...] = KEYS) -> tuple[dict[str, Any], str, int]:
+    """The front matter of a prompt file, which may hold `keys`; the body; and the body's first line.
+
+    Raises:
+        PromptError: There is no front matter, it is not YAML, or it holds another key.
+    """
+    source = _normal(source)
+    found = _FRONT.match(source)
+    if found is None:
+        raise PromptError(f"prompt '{name}' has no front matter; begin the file with '---', its keys and '---'")
+    return _front_matter(found["front"], name, keys), found["body"], source[: found.start("body")].count("\n") + 1
+
+
+def declared_variables(meta: Mapping[str, Any], name: str) -> dict[str, Variable]:
+    """The variables that a prompt's front matter declares, by name."""
+    return {variable.name: variable for variable in _schema(meta.get("input"), name)}
 
 
 def load_prompt(name: str, folder: Path | str | None = None) -> Prompt:
@@ -143,7 +158,7 @@ def load_prompt(name: str, folder: Path | str | None = None) -> Prompt:
         PromptError: when there is no such prompt or it is not well formed.
     """
     where = Path(folder) if folder is not None else data_folder("prompts")
-    source = _read(name, where, name) if _NAME.fullmatch(name) else None
+    source = read_source(name, where, name) if _NAME.fullmatch(name) else None
     if source is None:
         known = ", ".join(list_prompts(where)) or "none"
         raise PromptError(f"there is no prompt {name!r} in {where}; it has: {known}")
@@ -157,7 +172,8 @@ def list_prompts(folder: Path | str | None = None) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not name.startswith("_")))
 
 
-def _read(stem: str, folder: Path, name: str) -> str | None:
+def read_source(stem: str, folder: Path, name: str) -> str | None:
+    """The text of ``<stem>.prompt`` in `folder`, None if there is none; `name` is what an error speaks of."""
     path = folder / f"{stem}{SUFFIX}"
     if not path.is_file():
         return None
@@ -167,15 +183,19 @@ def _read(stem: str, folder: Path, name: str) -> str | None:
         raise PromptError(f"prompt '{name}' cannot be read: '{path.name}' is not UTF-8; save it as UTF-8") from error
 
 
-def _front_matter(text: str, name: str) -> dict[str, Any]:
+def _normal(source: str) -> str:
+    return source.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+def _front_matter(text: str, name: str, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
         meta = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise PromptError(f"prompt '{name}' has front matter that is not YAML: {reason}") from error
-    _check_keys(meta, ("description", "domain", "input"), "the front matter", name)
-    for key in ("description", "domain"):
-        if not isinstance(meta.get(key, ""), str):
+    _check_keys(meta, keys, "the front matter", name)
+    for key in keys:
+        if key != "input" and not isinstance(meta.get(key, ""), str):
             raise PromptError(f"prompt '{name}' has {type(meta[key]).__name__} as '{key}'; it must be a text")
     return dict(meta)
 
