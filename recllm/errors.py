@@ -6,8 +6,8 @@ Each message is a sentence that says what came, what was wanted and what to do. 
     ├── ConfigError             a setting is unknown, of the wrong type or out of range   (also a ValueError)
     ├── DataError               a catalog, an event log, or ids that were passed cannot be used   (also a ValueError)
     ├── PromptError             a prompt file is wrong, or a variable is missing
-    ├── GenerationError         a language model did not answer, or not in the form asked for
     ├── BackboneError           a pretrained model cannot be found or cannot be used
+    ├── GenerationError         a language model gave no answer, or none that can be used
     ├── ArtifactError           a saved folder is missing, damaged, of another kind, or cannot be written
     ├── AdapterMismatch         an adapter does not fit the encoder
     ├── NotFittedError          the recommender has to be fitted or loaded first
@@ -52,12 +52,12 @@ class PromptError(RecllmError):
     """A prompt file is wrong, or a variable is missing."""
 
 
-class GenerationError(RecllmError):
-    """A language model did not answer, or not in the form asked for."""
-
-
 class BackboneError(RecllmError):
     """A pretrained model cannot be found or cannot be used."""
+
+
+class GenerationError(RecllmError):
+    """A language model gave no answer, or none that can be used."""
 
 
 class ArtifactError(RecllmError):

@@ -18,7 +18,8 @@ from recllm.explain.ranker import Floats, RankFunction, Ranking
 NEWEST = 50
 LARGEST_SET = 5
 """Of more items than this it is no help to know that the recommendation hangs on them."""
-PAIRED = 4
+PAIRED = 5
+"""Pairs are tried among this many of the strongest, triples among one fewer."""
 
 _WHOLE, _EMPTY, _FIRST = 0, 1, 2
 
@@ -112,7 +113,7 @@ def removals(
 ) -> list[Removal | None]:
     """For each item, the smallest set tried without which it is not among the `n` best; None: none was found.
 
-    Tried are single causes, then pairs of the first `PAIRED`, then the first three to `LARGEST_SET` of the item's order.
+    Tried are single causes, then pairs and triples of the strongest, then the first four to `LARGEST_SET` of the order.
     Everything is ranked anew for each, so what is returned is true.
 
     Args:
@@ -147,8 +148,9 @@ def removals(
 
 
 def _sets(order: Sequence[int]) -> list[tuple[int, ...]]:
-    sizes = range(3, min(LARGEST_SET, len(order)) + 1)
-    return [*combinations(order[:PAIRED], 2), *(tuple(order[:size]) for size in sizes)]
+    larger = range(4, min(LARGEST_SET, len(order)) + 1)
+    few = (*combinations(order[:PAIRED], 2), *combinations(order[: PAIRED - 1], 3))
+    return [*few, *(tuple(order[:size]) for size in larger)]
 
 
 def _instead(after: NDArray[np.int64], before: NDArray[np.int64]) -> int | None:

@@ -89,11 +89,11 @@ def gather_evidence(
 ) -> list[Evidence]:
     """The evidence for recommending `item_rows` to one user: one `Evidence` per row, in their order.
 
-    A history item is cited if the user liked it (what was disliked or left the user cold may push an item up, but is
-    not cited), if it is not the recommended item itself (or another edition of it), if nothing forbids to name it, and
+    A history item is cited if the user liked it or found it middling (what was disliked, or only shown, may push an item
+    up, but is not cited), if it is not the recommended item itself (or another edition of it), if nothing forbids to name it, and
     if its contribution is positive, above its average over the catalog (what lifts everything explains nothing) and not
-    much less than an even share of the positive contributions. The strongest are cited until they carry `ENOUGH` of these, at
-    most `MOST_CAUSES`. If there is none, those are cited without which the item leaves the list.
+    much less than an even share of the positive contributions. Cited are those without which the item leaves the list,
+    if they are few, and the strongest until all carry `ENOUGH`, at most `MOST_CAUSES`.
 
     The evidence is weak if nothing can be cited, if the positive contributions add up to less than `LEAST_STRENGTH`
     standard deviations of the user's scores, or if the item would have the same or a better place without any history
@@ -167,8 +167,13 @@ class _Judge:
         last = {row: place for place, row in enumerate(histories.item_rows[own].tolist())}
         self.rows = np.array([rows[0] for rows in found.causes], dtype=np.int64)
         events = np.array([last[row] for row in self.rows.tolist()], dtype=np.int64)
-        self.liked = histories.signals[own][events] > 0
-        self.events = [_event(token, background.feedback) for token in histories.tokens[own][events].tolist()]
+        signals, tokens = histories.signals[own][events], histories.tokens[own][events]
+        liked, rated = signals > 0, (tokens > 0) & (tokens <= RATING_TOKENS)
+        self.citable = liked | ((signals == 0) & rated)
+        self.events = [
+            _event(token, background.feedback) if is_liked else None
+            for token, is_liked in zip(tokens.tolist(), liked.tolist(), strict=True)
+        ]
         self.named = np.array([not background.private[rows].any() for rows in found.causes], dtype=bool)
         self.spread = float(found.ranking.scores[0].std())
 
@@ -207,15 +212,16 @@ class _Judge:
 
     def _cited(self, gains: Floats, total: float, removal: Removal | None) -> tuple[int, ...]:
         above = gains - np.maximum(self.found.average, 0)
-        citable = self.liked & self.named & (above > LEAST_ABOVE * self.spread)
+        citable = self.citable & self.named & (above > LEAST_ABOVE * self.spread)
         least = LEAST_SHARE * total / max(1, int((gains > 0).sum()))
-        cited: list[int] = []
+        needed = () if removal is None else removal.causes
+        cited = list(needed) if len(needed) <= MOST_CAUSES and citable[list(needed)].all() else []
         for cause in _strongest(gains):
-            if citable[cause] and gains[cause] >= least and gains[cited].sum() < ENOUGH * total:
+            enough = len(cited) == MOST_CAUSES or gains[cited].sum() >= ENOUGH * total
+            if citable[cause] and gains[cause] >= least and not enough and cause not in cited:
                 cited.append(cause)
-        if not cited and removal is not None:
-            cited = [cause for cause in removal.causes if citable[cause]]
-        return tuple(cited[:MOST_CAUSES])
+        cited = cited or [cause for cause in needed if citable[cause]][:MOST_CAUSES]
+        return tuple(sorted(cited, key=_strongest(gains).index))
 
     def _against(self, number: int, item: int, total: float) -> Cause | None:
         """What pushes the item down most, if that is not little beside what pushes it up."""

@@ -1,63 +1,57 @@
-"""Is a text true of its evidence? A stand-in: known words only, each quotation in its role."""
+"""Whether a text says only what the evidence holds, every title in its role."""
 
-import re
-from collections.abc import Iterable
-
+from recllm.explain import wording
+from recllm.explain.claims import Claim, Claims, claims_of, held_by, key
 from recllm.explain.evidence import Evidence
-from recllm.explain.wording import display_column, display_title, verb_for
+from recllm.explain.reading import read_claims
 
-_WORDS = frozenset(
-    """a advice all also an and are as asked based because been both by cause category clear client clients common
-    counts customer customers every everyone everything financial first follows for from get guess had has have here
-    history in instead interests is it its item items known learner learners like list more most not nothing of on one
-    only or out people picked popular product products reason same see seen shared shares shown so speaks speaking
-    stands take taste that the them this title to too was what which why with without would yet you your away against
-    among be course courses led brought came entirely agrees suggests there
-    behind but weighs other hand suggested if were""".split()  # noqa: SIM905
-)
+__all__ = ["Claim", "Claims", "claims_of", "complaints", "read_claims"]
+
+_SAYINGS = {
+    "item": "{titles} is not what is recommended; that is “{item}”.",
+    "cause": "{titles} is not a cause of this recommendation; name the given causes only.",
+    "main": "{titles} is not the strongest cause; name the strongest one first, or say “because”.",
+    "did": "It is not known that the user {value} {titles}; use the given verb, or none.",
+    "shared": "“{value}” is not what the recommended item is known to share with {titles}; name given attributes only.",
+    "removed": "It is not known what would be without {titles}; name exactly the given items, or say nothing of it.",
+    "gone": "It is not known what would no longer be in the list; say nothing of it.",
+    "instead": "{titles} is not what would be in the list instead.",
+    "against": "{titles} is not known to speak against it.",
+    "wish": "The user is not known to have asked for “{value}”.",
+    "popular": "It is not known to be popular; say nothing of other people.",
+    "not_from_history": "It is not true that the history has no part in it.",
+    "no_cause": "It is not true that nothing in the history stands out.",
+    "guess": "It is not a guess; name the given causes.",
+    "unknown_taste": "It is not true that nothing is known of the user.",
+    "count": "The number {value} is not in the evidence; leave it out.",
+    "unread": "“{value}” is not in the evidence or cannot be checked; leave it out.",
+}
 
 
 def complaints(text: str, evidence: Evidence, *, domain: str = "neutral") -> tuple[str, ...]:
-    """What is wrong with `text`; empty if nothing is."""
-    causes = {display_title(cause.title) for cause in evidence.causes}
-    changed = evidence.counterfactual
-    out = {display_title(title) for title in changed.titles} if changed else set()
-    instead = {display_title(changed.instead_title)} if changed and changed.instead_title is not None else set()
-    against = {display_title(evidence.against.title)} if evidence.against else set()
-    values = {display_title(attribute.value) for attribute in evidence.attributes}
-    wishes = {display_title(wish) for wish in evidence.wishes} if evidence.reason_code == "asked" else set()
-    verbs = {verb_for(cause.event) for cause in evidence.causes}
-    said = (verbs.pop() or "") if len(verbs) == 1 else ""
-    known = _WORDS | _words([said, *(display_column(attribute.kind) for attribute in evidence.attributes)])
-    found = []
-    if "“" in (rest := re.sub(r"“[^“”]*”", "", text)) or "”" in rest:
-        return ("quotation marks do not match",)
-    for sentence in re.findall(r"(?:“[^”]*”|[^.“])+\.?", text):
-        quoted = set(re.findall(r"“([^”]*)”", sentence))
-        own = re.sub(r"“[^”]*”", " ", sentence).casefold()
-        roles = _role(own, quoted, causes, out | instead, against, values, wishes)
-        found += [f"“{title}” is not in that role" for title in sorted(quoted - roles)]
-        found += [f"the word '{word}' is not in the evidence" for word in sorted(_words([own]) - known)]
-        if "“" in own or "”" in own or re.search(r"[^\w\s.,;:’'-]", own):
-            found.append("there are characters that do not belong")
-        if re.search(r"\d", own):
-            found.append("there is a number")
-        if not quoted and evidence.reason_code in ("history", "asked") and "financial" not in own:
-            found.append("a sentence names nothing")
-    return tuple(found) or (() if text.strip() else ("it is empty",))
+    """What `text` says that `evidence` does not hold; nothing: the text is verified.
+
+    Only a small language is understood: titles, values and wishes of the evidence, quoted or not, and a closed list of
+    words around them that give them their roles. Everything else is refused, true or not.
+
+    Args:
+        text: What was written about the recommendation, by a template or by a language model.
+        evidence: What may be said.
+        domain: Chooses the words for items and people ("course", "learners"); "neutral" takes those of all domains.
+
+    Returns:
+        One sentence per complaint, for whoever wrote the text.
+    """
+    said = read_claims(text, evidence, domain=domain)
+    unsupported = sorted(said - held_by(evidence), key=lambda claim: (claim.role, claim.value, sorted(claim.titles)))
+    found = [_complain(claim, evidence) for claim in unsupported]
+    if all(claim.role == "item" for claim in said):
+        found.append("The text gives no reason; name the given causes.")
+    return tuple(dict.fromkeys(found))
 
 
-def _role(
-    own: str, quoted: set[str], causes: set[str], out: set[str], against: set[str], values: set[str], wishes: set[str]
-) -> set[str]:
-    if "without" in own or "were not for" in own:
-        return out
-    if "against" in own:
-        return against
-    if "asked" in own:
-        return wishes
-    return causes | values if quoted & values else causes
-
-
-def _words(texts: Iterable[str]) -> set[str]:
-    return {word for text in texts for word in re.findall(r"[^\W\d_]+", text.casefold())}
+def _complain(claim: Claim, evidence: Evidence) -> str:
+    written = {key(title): title for title in (evidence.title, *(cause.title for cause in evidence.causes))}
+    titles = " and ".join(f"“{wording.display_title(written.get(title, title))}”" for title in sorted(claim.titles))
+    item = wording.display_title(evidence.title)
+    return _SAYINGS[claim.role].format(titles=titles or "them", value=claim.value, item=item)
