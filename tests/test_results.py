@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import polars
 import pytest
 
 from recllm.errors import DataError
-from recllm.results import Explanation, Explanations, Recommendation, Recommendations
+from recllm.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 
 EVIDENCE = [{"causes": []}, {"causes": [{"item_id": "9"}]}, {"causes": []}]
 
@@ -139,7 +140,30 @@ def test_the_text_is_readable() -> None:
 def test_explanations() -> None:
     result = Explanations(["b", "a"], ["1", "2"], ["x", "y"], ["history", "weak"], EVIDENCE[:2], title=["One", "2"])
     frame = result.to_pandas()
-    assert list(frame.columns) == ["user_id", "item_id", "explanation", "reason_code", "evidence"]
-    assert next(iter(result)) == Explanation("b", "1", "x", "history", EVIDENCE[0], "One")
+    labels = ["method", "verified", "fallback", "share", "prompt"]
+    assert list(frame.columns) == ["user_id", "item_id", "explanation", "reason_code", "evidence", *labels]
+    assert next(iter(result)) == Explanation("b", "1", "x", "history", EVIDENCE[0], title="One")
     assert json.loads(result.to_json())[1]["explanation"] == "y"
     assert repr(result.for_user("a")) == "Explanations: 1 rows, 1 users\nuser a\n  2  y  weak"
+
+
+def test_what_worded_it_and_the_proof_come_along() -> None:
+    wording = {"method": "L3", "verified": True, "fallback": None, "share": 0.5, "prompt": "write.reason@1a2b"}
+    evidence = [{**EVIDENCE[0], "wording": wording}]
+    result = Explanations(["b"], ["1"], ["x"], ["history"], evidence, proof=[{"format": "p"}])
+    (row,) = result
+    assert (row.method, row.share, row.prompt, row.proof) == ("L3", 0.5, "write.reason@1a2b", {"format": "p"})
+    assert json.loads(result.to_json())[0]["proof"] == {"format": "p"}
+    assert "proof" not in result.to_pandas().columns
+    assert result.to_polars()["verified"].to_list() == [True]
+    assert next(iter(result.for_user("b"))).proof == {"format": "p"}
+
+
+def test_a_preview_has_the_new_list_first() -> None:
+    preview = Preview.of(["a", "b", "c"], ["A", "B", "C"], ["u"], [np.array([0, 1])], [np.array([2, 0])])
+    assert [(row.item_id, row.rank_before, row.rank_after) for row in preview] == [
+        ("c", None, 1),
+        ("a", 1, 2),
+        ("b", 2, None),
+    ]
+    assert repr(preview).split("\n")[2:] == ["  1  C [c]  comes in", "  2  A [a]  1 → 2", "  –  B [b]  leaves"]

@@ -33,8 +33,11 @@ def test_at_most_three_and_no_more_than_is_enough() -> None:
     four = Additive({(j, 10): 1.0 + j / 10 for j in range(4)})
     assert cited(gather(four, users([0, 1, 2, 3]), [10])[0]) == ["i3", "i2", "i1"]
     # One of three carries 80 %: it is enough.
-    one = Additive({(0, 10): 8.0, (1, 10): 1.0, (2, 10): 1.0})
-    assert cited(gather(one, users([0, 1, 2]), [10])[0]) == ["i0"]
+    one = Additive({(0, 10): 8.0, (1, 10): 1.0, (2, 10): 1.0}, prior={11: 5.0})
+    assert cited(gather(one, users([0, 1, 2]), [10], n=1)[0]) == ["i0"]
+    # But all are cited without which, only together, the item leaves the list.
+    one.prior[11] = 1.5
+    assert cited(gather(one, users([0, 1, 2]), [10], n=1)[0]) == ["i0", "i2"]
     # Much less than an even share is not cited.
     some = Additive({(0, 10): 5.0, (1, 10): 5.0, (2, 10): 0.5, (3, 10): 4.5})
     assert cited(gather(some, users([0, 1, 2, 3]), [10])[0]) == ["i1", "i0", "i3"]
@@ -189,8 +192,8 @@ def test_editions_are_one_cause() -> None:
     titles[0], titles[1] = "A Garden Book (Hardcover)", "A garden book"
     catalog = Catalog.from_frame(pl.DataFrame({"item_id": [f"i{row}" for row in range(N_ITEMS)], "title": titles}))
     # Each alone changes nothing: the score counts either.
-    score = Additive({(0, 10): 1.0, (1, 10): 1.0, (2, 10): 0.5})
-    (evidence,) = gather(score, users([0, 2, 1]), [10], about=background(catalog))
+    score = Additive({(0, 10): 1.0, (1, 10): 1.0, (2, 10): 0.5}, prior={11: 1.0})
+    (evidence,) = gather(score, users([0, 2, 1]), [10], about=background(catalog), n=1)
     assert [(cause.item_id, cause.editions, cause.contribution) for cause in evidence.causes] == [
         ("i1", ("i0",), pytest.approx(2.0))
     ]
