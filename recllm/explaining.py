@@ -19,8 +19,8 @@ from recllm.explain.verify import complaints
 from recllm.explain.wording import word
 from recllm.lists import ListRequest, Served
 from recllm.model import Model
-from recllm.retrieval.channels import IN_WORDS
 from recllm.proof import Check, Proof, Verification, differences
+from recllm.retrieval.channels import IN_WORDS
 
 
 @final

@@ -149,9 +149,7 @@ def list_columns(
     }
 
 
-def eligible_items(
-    catalog: Catalog, histories: Histories, allowed: np.ndarray, candidates: Candidates
-) -> np.ndarray:
+def eligible_items(catalog: Catalog, histories: Histories, allowed: np.ndarray, candidates: Candidates) -> np.ndarray:
     """bool [users, items]: allowed, and among the candidates where there are any."""
     eligible = np.tile(allowed, (len(histories), 1))
     if candidates is None:

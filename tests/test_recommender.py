@@ -1,6 +1,5 @@
 """The public class on a toy shop: right answers, the promises of its docstrings, and odd input."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np

@@ -13,7 +13,6 @@ from recllm.cli.app import AsJson, ModelFolder, app, write_json
 from recllm.prompting.syntax import clean_text
 from recllm.terminal import in_one_sentence, make_console, make_table, say
 
-
 Users = Annotated[
     Path | None,
     typer.Option("--events", help="Events of the users, known or new; they replace what was known of them."),
@@ -52,7 +51,7 @@ def recommend(
         changes = rec.preview(users, wish or [], n=n, adapt=adapt)
         typer.echo(changes.to_json() if as_json else repr(changes))
         return
-    steering = {"without": without or None, "wishes": wish or None}
+    steering: dict[str, Any] = {"without": without or None, "wishes": wish or None}
     recs = rec.recommend(users, n=n, adapt=adapt, explain=explain, exclude_seen=not seen, **steering)
     if as_json:
         typer.echo(recs.to_json())
@@ -123,7 +122,9 @@ def verify_explanation(
     if as_json:
         write_json([verdict.to_dict() for verdict in verdicts])
     else:
-        typer.echo("\n".join(clean_text(line) if line[0] != " " else line for v in verdicts for line in str(v).split("\n")))
+        typer.echo(
+            "\n".join(clean_text(line) if line[0] != " " else line for v in verdicts for line in str(v).split("\n"))
+        )
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(1)
 

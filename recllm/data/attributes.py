@@ -100,4 +100,4 @@ def _entries(value: Any) -> list[str]:
 
 
 def _is_shared(text: str | None) -> bool:
-    return bool(text) and len(text) <= LONGEST_VALUE and "://" not in text and any(map(str.isalpha, text))
+    return text is not None and len(text) <= LONGEST_VALUE and "://" not in text and any(map(str.isalpha, text))

@@ -5,7 +5,7 @@ from recllm.explain.evidence import Cause, Counterfactual, Evidence, SharedAttri
 from recllm.explain.explainer import Explainer
 from recllm.explain.gathering import Background, gather_evidence
 from recllm.explain.policy import ExplanationConfig
-from recllm.explain.ranker import Ranking, RankFunction
+from recllm.explain.ranker import RankFunction, Ranking
 from recllm.explain.verify import complaints
 from recllm.explain.wording import reason_domains, verb_for, word
 

@@ -1,7 +1,7 @@
 """From contributions to evidence: what is cited, what is not, and what else is true of a recommendation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
 
@@ -46,7 +46,7 @@ class Background:
     catalog: Catalog
     popularity: Floats
     feedback: Feedback | None = None
-    config: ExplanationConfig = ExplanationConfig()
+    config: ExplanationConfig = field(default_factory=ExplanationConfig)
 
     @cached_property
     def attributes(self) -> Attributes:
@@ -89,11 +89,11 @@ def gather_evidence(
 ) -> list[Evidence]:
     """The evidence for recommending `item_rows` to one user: one `Evidence` per row, in their order.
 
-    A history item is cited if the user liked it or found it middling (what was disliked, or only shown, may push an item
-    up, but is not cited), if it is not the recommended item itself (or another edition of it), if nothing forbids to name it, and
-    if its contribution is positive, above its average over the catalog (what lifts everything explains nothing) and not
-    much less than an even share of the positive contributions. Cited are those without which the item leaves the list,
-    if they are few, and the strongest until all carry `ENOUGH`, at most `MOST_CAUSES`.
+    A history item is cited if the user liked it or found it middling (what was disliked, or only shown, may push an
+    item up, but is not cited), if it is not the recommended item itself or another edition of it, if nothing forbids to
+    name it, and if its contribution is positive, above its average over the catalog (what lifts everything explains
+    nothing) and not much less than an even share of the positive contributions. Cited are those without which the item
+    leaves the list, if they are few, and the strongest until all carry `ENOUGH`, at most `MOST_CAUSES`.
 
     The evidence is weak if nothing can be cited, if the positive contributions add up to less than `LEAST_STRENGTH`
     standard deviations of the user's scores, or if the item would have the same or a better place without any history
@@ -306,4 +306,3 @@ def _event(token: int, feedback: Feedback | None) -> str | None:
         return "rating"
     name = token - RATING_TOKENS - 1
     return feedback.event_names[name] if name < len(feedback.event_names) else None
-

@@ -88,11 +88,14 @@ _COPULA = r"(?:is|are|was|were|has been|have been)"
 
 # Read in this order wherever several fit. "§" stands for a title, a value or a wish, "¤" for a column of the evidence.
 _MARKS = (
-    ("group", r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|alongside|together with)(?: also)?(?: your| the)? §)*"),
+    (
+        "group",
+        r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|alongside|together with)(?: also)?(?: your| the)? §)*",
+    ),
     # What is said without naming anything.
     (
         "popular",
-        rf"popular(?: here)?(?: (?:with|among)(?: all)?(?: our| the| other| of our)? (?:{{people}})(?: here)?)?",
+        r"popular(?: here)?(?: (?:with|among)(?: all)?(?: our| the| other| of our)? (?:{people})(?: here)?)?",
     ),
     (
         "not_from_history",
@@ -117,7 +120,10 @@ _MARKS = (
     # Counterfactuals.
     ("removed_did", rf"(?:if|had) you (?:had )?(?:not|never){_OFTEN} (?:{{did}})"),
     ("removed_them", r"without (?:them|these|those)"),
-    ("removed", r"without|take away|taking away|leave out|leaving out|if not for|(?:if it )?were(?: it)? not for|but for"),
+    (
+        "removed",
+        r"without|take away|taking away|leave out|leaving out|if not for|(?:if it )?were(?: it)? not for|but for",
+    ),
     (
         "removed_post",
         rf"(?:were|was|had(?: been)?|are|is) (?:removed|taken out|left out|missing|absent|not)(?: (?:from|of|in))?"
@@ -173,7 +179,10 @@ _MARKS = (
         "appeal",
         r"(?:might|may|could)(?: also)? (?:interest you|appeal to you|be of interest(?: to you)?)",
     ),
-    ("phrase", r"as someone who|(?:we|i) (?:think|believe)(?: that)?|(?:we|i) (?:noticed|saw|see|know|noted)(?: that)?|the fact that|part of|(?:is |are )?shared by"),
+    (
+        "phrase",
+        r"as someone who|(?:we|i) (?:think|believe)(?: that)?|(?:we|i) (?:noticed|saw|see|know|noted)(?: that)?|the fact that|part of|(?:is |are )?shared by",
+    ),
     ("maybe", r"interesting"),
     # What the user did, and what nobody else did.
     (

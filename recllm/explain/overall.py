@@ -104,4 +104,5 @@ class Overall:
         first = f"With {events} known of a user, the ranking weighs {', '.join(parts) or 'nothing'}."
         if not large:
             return first
-        return f"{first} Without {self.words[large[0].channel]}, {large[0].replaced:.0%} of a list of {self.n} would be others."
+        strongest = self.words[large[0].channel]
+        return f"{first} Without {strongest}, {large[0].replaced:.0%} of a list of {self.n} would be others."

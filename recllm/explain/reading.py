@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from recllm.explain.claims import Claim, Claims
 from recllm.explain.evidence import Evidence
-from recllm.explain.lexicon import NUMBERS, SEPARATORS, EITHER_BEFORE, VALUE_BEFORE, VERB_OF, fillers, marks
+from recllm.explain.lexicon import EITHER_BEFORE, NUMBERS, SEPARATORS, VALUE_BEFORE, VERB_OF, fillers, marks
 from recllm.explain.naming import Names, Sentence, split_sentences
 from recllm.prompting.syntax import clean_text
 
@@ -20,7 +20,9 @@ _PREDICATES = frozenset({"is", "was", "has", "shares", "belongs", "appears", "go
 _KIND_BEHIND = re.compile(r"(?: (?:is|are|the|a|as))* (?:¤|categor|genre)")
 _SEVERAL = frozenset({"items", "products", "things", "ones", "them", "these", "those", "both"})
 _MAINLY = frozenset({"main", "mainly", "most", "mostly", "strongest", "primarily"})
-_DETERMINERS = frozenset({"both", "of", "all", "each", ",", "one", "the", "those", "items", "products", "things", "ones"})
+_DETERMINERS = frozenset(
+    {"both", "of", "all", "each", ",", "one", "the", "those", "items", "products", "things", "ones"}
+)
 _RELATIVES = frozenset({"which", "that", "is", "are", "was", "were", "something"})
 
 
@@ -165,7 +167,9 @@ class _SentenceReader:
         # "Because you bought “A”, “Y” is recommended": the commas alone make it look like a list.
         follows = len(found) > 1 and text.endswith(", §") and rest.strip() and not rest.startswith(" ,")
         # And "you bought “A” and “Y” is recommended": two clauses.
-        follows = follows or (found[-1:] == [self._names.item] and len(found) > 1 and bool(_PREDICATES & set(rest.split()[:1])))
+        follows = follows or (
+            found[-1:] == [self._names.item] and len(found) > 1 and bool(_PREDICATES & set(rest.split()[:1]))
+        )
         new = [found.pop()] if role and follows else []
         self._groups.append(_Group(found, role, {self._verb} - {""}))
         if new:

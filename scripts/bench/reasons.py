@@ -3,9 +3,9 @@
     RECLLM_DATA=… scripts/bench/reasons.py ml-100k --users 300 --out results/reasons-ml-100k.json
 
 A model is fitted without the users that are asked: the fixed test users and, if more are wanted, others by the hash of
-their id (--keep saves it, --model takes a saved one). A user's history is their last 20 events. For each of the five best items, items are taken out of the history and everything is
-computed again with `recommend(without=…)`: the three strongest causes that may be cited, three by likeness of text, three
-by chance.
+their id (--keep saves it, --model takes a saved one). A user's history is their last 20 events. For each of the five
+best items, items are taken out of the history and everything is computed again with `recommend(without=…)`: what is
+cited, the three strongest likes, three by likeness of text, three by chance.
 """
 
 import argparse

@@ -46,4 +46,6 @@ def test_groups_are_named_by_their_first_item(titles: list[str]) -> None:
     groups = edition_groups(titles)
     assert groups.shape == (len(titles),)
     assert all(groups[group] == group <= row for row, group in enumerate(groups.tolist()))
-    assert np.array_equal(edition_groups([title.upper().lower() for title in titles]) < len(titles), groups < len(titles))
+    assert np.array_equal(
+        edition_groups([title.upper().lower() for title in titles]) < len(titles), groups < len(titles)
+    )

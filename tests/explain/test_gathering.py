@@ -252,8 +252,6 @@ def test_planted_causes_are_cited(domain: str) -> None:
         rank = Additive({**noise, (planted, 45): 2.0}, seen=range(40), items=60)
         names = [f"i{row}" for row in range(60)]
         catalog = Catalog.from_frame(pl.DataFrame({"item_id": names, "title": [f"{domain} {n}" for n in names]}))
-        (evidence,) = gather_evidence(
-            rank, users(history), 0, [45], Background(catalog, np.ones(60))
-        )
+        (evidence,) = gather_evidence(rank, users(history), 0, [45], Background(catalog, np.ones(60)))
         hits += cited(evidence)[:1] == [f"i{planted}"]
     assert hits >= 190

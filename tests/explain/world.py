@@ -18,7 +18,7 @@ POPULARITY = np.arange(N_ITEMS, dtype=np.float64)
 
 
 class Additive:
-    """Score of item i = prior[i] + sum of weights[j, i] over the distinct history items j; what one has is not listed."""
+    """Score of item i = prior[i] + sum of weights[j, i] over the distinct history items j; `seen` is not listed."""
 
     def __init__(
         self,
@@ -61,7 +61,9 @@ def users(
     )
 
 
-def background(catalog: Catalog = CATALOG, popularity: NDArray[np.float64] = POPULARITY, **config: object) -> Background:
+def background(
+    catalog: Catalog = CATALOG, popularity: NDArray[np.float64] = POPULARITY, **config: object
+) -> Background:
     return Background(catalog, popularity, config=ExplanationConfig(**config))  # type: ignore[arg-type]
 
 

@@ -12,7 +12,11 @@ from recllm.ranking.wishes import STEP, Wish, Wishes
 
 CATALOG = Catalog.from_frame(
     pl.DataFrame(
-        {"item_id": list("abcd"), "title": ["Gnome", "Rose", "Drink", "Tulip"], "categories": ["", "Plants", "Food", "Plants"]}
+        {
+            "item_id": list("abcd"),
+            "title": ["Gnome", "Rose", "Drink", "Tulip"],
+            "categories": ["", "Plants", "Food", "Plants"],
+        }
     )
 )
 ATTRIBUTES = Attributes(CATALOG)
