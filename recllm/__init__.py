@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         BackboneError,
         ConfigError,
         DataError,
+        GenerationError,
         LeakageError,
         MissingExtraError,
         NotFittedError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from recllm.evaluate.run import evaluate as evaluate
     from recllm.options import TrainOptions
+    from recllm.prompting.llm import CannedGenerator, Generator, open_generator
     from recllm.recommender import Recommender, RecommenderConfig
     from recllm.results import Explanations, Recommendations
 
@@ -34,10 +36,13 @@ __all__ = [
     "AdapterMismatch",
     "ArtifactError",
     "BackboneError",
+    "CannedGenerator",
     "Catalog",
     "ConfigError",
     "DataError",
     "Explanations",
+    "GenerationError",
+    "Generator",
     "Interactions",
     "LeakageError",
     "MissingExtraError",
@@ -52,17 +57,21 @@ __all__ = [
     "__version__",
     "evaluate",
     "load_demo",
+    "open_generator",
 ]
 
 _HOMES = {
+    "CannedGenerator": "recllm.prompting.llm",
     "Catalog": "recllm.data.catalog",
     "Explanations": "recllm.results",
+    "Generator": "recllm.prompting.llm",
     "Interactions": "recllm.data.interactions",
     "Recommendations": "recllm.results",
     "Recommender": "recllm.recommender",
     "RecommenderConfig": "recllm.recommender",
     "TrainOptions": "recllm.options",
     "load_demo": "recllm.data.interactions",
+    "open_generator": "recllm.prompting.llm",
 }
 
 

@@ -7,6 +7,7 @@ Each message is a sentence that says what came, what was wanted and what to do. 
     ├── DataError               a catalog, an event log, or ids that were passed cannot be used   (also a ValueError)
     ├── PromptError             a prompt file is wrong, or a variable is missing
     ├── BackboneError           a pretrained model cannot be found or cannot be used
+    ├── GenerationError         a language model gave no answer, or none that can be used
     ├── ArtifactError           a saved folder is missing, damaged, of another kind, or cannot be written
     ├── AdapterMismatch         an adapter does not fit the encoder
     ├── NotFittedError          the recommender has to be fitted or loaded first
@@ -24,6 +25,7 @@ __all__ = [
     "BackboneError",
     "ConfigError",
     "DataError",
+    "GenerationError",
     "LeakageError",
     "MissingExtraError",
     "NotFittedError",
@@ -52,6 +54,10 @@ class PromptError(RecllmError):
 
 class BackboneError(RecllmError):
     """A pretrained model cannot be found or cannot be used."""
+
+
+class GenerationError(RecllmError):
+    """A language model gave no answer, or none that can be used."""
 
 
 class ArtifactError(RecllmError):
