@@ -102,7 +102,9 @@ def _converted(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     import transformers
 
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    whole = {"quantization_config": transformers.GgufConfig(dequantize=True)}
+    whole: dict[str, Any] = {}
+    if hasattr(transformers, "GgufConfig"):  # without it, weights are always unpacked
+        whole["quantization_config"] = transformers.GgufConfig(dequantize=True)
     try:
         with quiet_loading(), contextlib.redirect_stderr(io.StringIO()):  # the reader of GGUF shows a bar regardless
             config = transformers.AutoConfig.from_pretrained(**source)

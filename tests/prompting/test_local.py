@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from recllm.errors import BackboneError, GenerationError
 from recllm.prompting import open_generator, smollm2
 from recllm.prompting.local import TransformersGenerator
+from recllm.prompting.scoring import log_probabilities
 
 TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
@@ -80,9 +81,9 @@ def test_batched_scores_are_those_of_plain_forward_passes(
     pairs = [(prompt, answer) for prompt in prompts for answer in answers]
     wanted = [golden(model, *pair) for pair in pairs]
     for logits_at_once in (2**25, 20_000, 1):  # all in one pass, in a few, one by one
-        monkeypatch.setattr("recllm.prompting.local._LOGITS_AT_ONCE", logits_at_once)
+        monkeypatch.setattr("recllm.prompting.scoring._LOGITS_AT_ONCE", logits_at_once)
         with torch.inference_mode():
-            scores = model._log_probabilities(pairs)
+            scores = log_probabilities(model._model, pairs)
         assert [scores[pair] for pair in pairs] == pytest.approx(wanted, abs=1e-3)
 
 
@@ -90,7 +91,7 @@ def test_batched_scores_are_those_of_plain_forward_passes(
 def test_prompts_that_share_little_or_everything(model: TransformersGenerator, prompts: list[tuple[int, ...]]) -> None:
     pairs = [(prompt, answer) for prompt in prompts for answer in ((9, 4), (8,))]
     with torch.inference_mode():
-        scores = model._log_probabilities(pairs)
+        scores = log_probabilities(model._model, pairs)
     assert [scores[pair] for pair in pairs] == pytest.approx([golden(model, *pair) for pair in pairs], abs=1e-3)
 
 
