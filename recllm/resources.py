@@ -1,12 +1,13 @@
-"""Where the files that recllm ships are: prompts, adapters, demo data and embedded pretrained models."""
+"""Where files are: what recllm ships (prompts, adapters, demo data), embedded pretrained models, the cache."""
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Literal
 
 from recllm.errors import ResourceError
 
-__all__ = ["EMBEDDED_MODELS", "data_folder", "demo_folder", "embedded_models"]
+__all__ = ["EMBEDDED_MODELS", "cache_folder", "data_folder", "demo_folder", "embedded_models", "quiet_loading"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -48,6 +49,16 @@ def demo_folder() -> Path:
     return folder
 
 
+def cache_folder(kind: str) -> Path | None:
+    """Where results that only cost time are kept: in RECLLM_CACHE, else the user's cache; None for RECLLM_CACHE=off.
+
+    Args:
+        kind: What is kept there, such as `"text"`.
+    """
+    root = os.environ.get("RECLLM_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return None if root == "off" else Path(root).expanduser() / "recllm" / kind
+
+
 def embedded_models() -> dict[str, Path]:
     """The pretrained models that came with a Python package: name -> folder, only those that are installed.
 
@@ -61,3 +72,24 @@ def embedded_models() -> dict[str, Path]:
             if (path / "config.json").is_file():
                 found[name] = path
     return found
+
+
+class quiet_loading:
+    """Inside, transformers shows no bar and no report on weights that are left out on purpose."""
+
+    def __enter__(self) -> None:
+        """Remember what is set, and silence it."""
+        from transformers.utils import logging
+
+        self._level = logging.get_verbosity()
+        self._bar = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        """Back to what was."""
+        from transformers.utils import logging
+
+        logging.set_verbosity(self._level)
+        if self._bar:
+            logging.enable_progress_bar()

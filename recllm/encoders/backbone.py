@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
 from recllm.errors import BackboneError
-from recllm.resources import embedded_models
+from recllm.resources import embedded_models, quiet_loading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -124,24 +124,3 @@ def without_unused_parts(model: "PreTrainedModel") -> "PreTrainedModel":
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model
-
-
-class quiet_loading:
-    """Inside, transformers shows no bar and no report on weights that are left out on purpose."""
-
-    def __enter__(self) -> None:
-        """Remember what is set, and silence it."""
-        from transformers.utils import logging
-
-        self._level = logging.get_verbosity()
-        self._bar = logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        """Back to what was."""
-        from transformers.utils import logging
-
-        logging.set_verbosity(self._level)
-        if self._bar:
-            logging.enable_progress_bar()

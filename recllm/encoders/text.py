@@ -11,11 +11,12 @@ import numpy as np
 
 from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
-from recllm.encoders.backbone import Backbone, quiet_loading, resolve_backbone
+from recllm.encoders.backbone import Backbone, resolve_backbone
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.errors import ConfigError
 from recllm.prompting.items import item_values
 from recllm.prompting.template import Prompt, load_prompt
+from recllm.resources import cache_folder, quiet_loading
 
 
 @final
@@ -168,10 +169,8 @@ class Whitening:
 
 
 def _cache_file(key: str) -> Path | None:
-    root = os.environ.get("RECLLM_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    if root == "off":
-        return None
-    return Path(root).expanduser() / "recllm" / "text" / f"{key}.safetensors"
+    folder = cache_folder("text")
+    return None if folder is None else folder / f"{key}.safetensors"
 
 
 def _read_cache(file: Path | None, count: int) -> np.ndarray | None:

@@ -1,7 +1,19 @@
-"""Prompts: text templates kept as files, for the encoder, for reasons and for language models."""
+"""Prompts: text templates kept as files, for the encoder, for reasons and for language models; and those models."""
 
 from recllm.prompting.items import item_values
+from recllm.prompting.llm import CannedGenerator, Choice, Generator, open_generator
 from recllm.prompting.syntax import clean_text
 from recllm.prompting.template import Prompt, list_prompts, load_prompt, parse_prompt
 
-__all__ = ["Prompt", "clean_text", "item_values", "list_prompts", "load_prompt", "parse_prompt"]
+__all__ = [
+    "CannedGenerator",
+    "Choice",
+    "Generator",
+    "Prompt",
+    "clean_text",
+    "item_values",
+    "list_prompts",
+    "load_prompt",
+    "open_generator",
+    "parse_prompt",
+]

@@ -145,7 +145,7 @@ class EndpointGenerator(Generator):
         # http.client follows no redirects and reads no proxy from the environment.
         connection = http.client.HTTPConnection(self._url.netloc)
         with _connect(self._url, deadline) as inner:
-            connection.sock = _TimedSocket(inner, deadline)  # type: ignore[assignment]
+            connection.sock = _TimedSocket(inner, deadline)
             connection.request("POST", f"{self._url.path.rstrip('/')}/chat/completions", body, headers)
             response = connection.getresponse()
             self._check_status(response.status)

@@ -4,32 +4,26 @@ It chooses by what the facts change: an option's score is how much more probable
 would prefer whatever is said often (SmolLM2-135M, 24 made-up questions, half of them held out: 10 right against 24).
 """
 
-import copy
 import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import Any, Literal, final
 
 from recllm.errors import BackboneError, GenerationError
 from recllm.prompting.llm import Choice, Generator, read_json
+from recllm.prompting.scoring import Tokens, log_probabilities, read
 from recllm.resources import quiet_loading
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import Cache
-
 Dtype = Literal["auto", "float32", "bfloat16"]
-Tokens = tuple[int, ...]
 
 _NO_FACTS = "No facts are known."
 _LEAST_GAIN = 0.85
 """Nats per token that the facts must add to an option, or none is chosen. Measured with SmolLM2-135M: all 24 right ones
 gain more; among four wrong ones, none is chosen in 12 of 12 if they speak of something else, and in 6 of 12 if they are
 near misses. So it spares the reader nonsense, and cannot replace a check of what the options say."""
-_LOGITS_AT_ONCE = 2**25  # 128 MB as float32
 _CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
@@ -112,7 +106,7 @@ class TransformersGenerator(Generator):
             return [None] * len(asked)
         self._check_length(max(len(prompt) + len(answer) for prompt, answer in pairs))
         with torch.inference_mode():
-            scores = self._log_probabilities(pairs)
+            scores = log_probabilities(self._model, pairs)
         return [
             _most_gained([(scores[told, answer] - scores[untold, answer], len(answer)) for answer in answers])
             for told, untold, answers in asked
@@ -161,8 +155,9 @@ class TransformersGenerator(Generator):
         import torch
 
         ends = {self._end, *_several(self._model.generation_config.eos_token_id)}
-        cache = self._read([prompt[:-1]], None)
-        token, written = prompt[-1], []
+        cache = read(self._model, [prompt[:-1]], None)
+        token = prompt[-1]
+        written: list[int] = []
         while len(written) < max_tokens:
             if time.monotonic() > until:
                 raise self._error(f"did not finish within {self._seconds:g} s", "ask for fewer tokens")
@@ -201,75 +196,6 @@ class TransformersGenerator(Generator):
             raise self._error(f"cannot be held to the JSON schema ({problem})", "change the schema")
         return matcher
 
-    # --- scoring ---
-
-    def _read(self, texts: Sequence[Tokens], cache: "Cache | None") -> "Cache":
-        """Read `texts` [batch, time], after what `cache` holds and padded at the end, without computing any logits."""
-        import torch
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self._model.config) if cache is None else cache
-        before = cache.get_seq_length()
-        ids, mask = self._padded(texts, 0)
-        if ids.shape[1]:
-            mask = torch.cat([mask.new_ones(len(texts), before), mask], dim=1)
-            places = before + torch.arange(ids.shape[1], device=self._device).expand_as(ids)
-            self._model.base_model(
-                input_ids=ids, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True
-            )
-        return cache
-
-    def _log_probabilities(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> dict[tuple[Tokens, Tokens], float]:
-        """log p(answer | prompt) of each pair, summed over the answer's tokens."""
-        import torch
-
-        prompts = list(dict.fromkeys(prompt for prompt, _ in pairs))
-        row_of = {prompt: row for row, prompt in enumerate(prompts)}
-        shared = _shared(prompts)
-        rests = [prompt[shared:-1] for prompt in prompts]
-        cache = self._read([prompts[0][:shared]], None)
-        cache.batch_repeat_interleave(len(prompts))
-        cache = self._read(rests, cache)
-        there = self._padded(rests, 0)[1]
-        there = torch.cat([there.new_ones(len(prompts), shared), there], dim=1)
-        scores: dict[tuple[Tokens, Tokens], float] = {}
-        waiting = sorted(pairs, key=lambda pair: len(pair[1]))  # batches of like length waste no padding
-        while waiting:
-            width = len(waiting[-1][1]) * self._model.get_input_embeddings().num_embeddings
-            batch = waiting[-max(1, _LOGITS_AT_ONCE // width) :]
-            waiting = waiting[: -len(batch)]
-            rows = torch.tensor([row_of[prompt] for prompt, _ in batch], device=self._device)
-            own = copy.deepcopy(cache)
-            own.batch_select_indices(rows)
-            scores |= zip(batch, self._score(batch, own, there[rows]), strict=True)
-        return scores
-
-    def _score(self, batch: Sequence[tuple[Tokens, Tokens]], cache: "Cache", there: "torch.Tensor") -> list[float]:
-        """log p(answer | prompt) of each pair; `there` [batch, time] says which places of `cache` are no padding."""
-        import torch
-
-        # The last token of a prompt predicts the first of its answer, so it is read here.
-        ids, own = self._padded([(prompt[-1], *answer[:-1]) for prompt, answer in batch], 0)
-        places = there.sum(dim=1, keepdim=True) + torch.arange(ids.shape[1], device=self._device)
-        mask = torch.cat([there, own], dim=1)
-        logits = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True
-        ).logits
-        targets, _ = self._padded([answer for _, answer in batch], -100)
-        losses = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-100, reduction="none"
-        )
-        return [-loss for loss in losses.view_as(targets).sum(dim=1).tolist()]
-
-    def _padded(self, texts: Sequence[Tokens], filler: int) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Tokens [batch, time] and which of them are there."""
-        import torch
-
-        longest = max(map(len, texts))
-        ids = torch.tensor([[*text, *[filler] * (longest - len(text))] for text in texts], dtype=torch.long)
-        there = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts], dtype=torch.long)
-        return ids.view(len(texts), longest).to(self._device), there.view(len(texts), longest).to(self._device)
-
 
 def _most_gained(gains: Sequence[tuple[float, int]]) -> int | None:
     """Row of the greatest of (gain, tokens), if it is great enough for its length."""
@@ -278,13 +204,6 @@ def _most_gained(gains: Sequence[tuple[float, int]]) -> int | None:
     best = max(range(len(gains)), key=lambda row: gains[row][0])
     gain, tokens = gains[best]
     return best if gain >= _LEAST_GAIN * tokens else None
-
-
-def _shared(prompts: Sequence[Tokens]) -> int:
-    """How many tokens all prompts begin with, each one's last token aside."""
-    first, last = min(prompts), max(prompts)
-    most = min(len(prompt) for prompt in prompts) - 1
-    return next((place for place in range(most) if first[place] != last[place]), most)
 
 
 def _any_of(words: Iterable[str]) -> re.Pattern[str]:

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -42,13 +43,15 @@ def open_smollm2() -> TransformersGenerator:
     cache = cache_folder("models")
     if cache is not None:
         folder = cache / f"{NAME}-{digest[:16]}"
-        try:
-            _make_ready(file, digest, folder)
+        if _is_whole(folder):
             return _open(folder)
-        except ArtifactError:  # a read-only home must not stop anyone
-            pass
+        if _can_be_written(cache):
+            if folder.exists():  # damaged, and ours
+                shutil.rmtree(folder, ignore_errors=True)
+            _convert(file, digest, folder)
+            return _open(folder)
     with tempfile.TemporaryDirectory() as temporary:
-        _make_ready(file, digest, Path(temporary) / NAME)
+        _convert(file, digest, Path(temporary) / NAME)
         return _open(Path(temporary) / NAME)
 
 
@@ -72,13 +75,23 @@ def _open(folder: Path) -> TransformersGenerator:
     return TransformersGenerator(str(folder), name=NAME, writes=False)
 
 
-def _make_ready(file: Path, digest: str, folder: Path) -> None:
-    """Leave alone what is whole in `folder`; else convert."""
+def _is_whole(folder: Path) -> bool:
     try:
         load_artifact(folder, _KIND)
-        return
     except ArtifactError:
-        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
+def _can_be_written(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _convert(file: Path, digest: str, folder: Path) -> None:
     tensors, documents = _converted(file)
     card = _CARD.format(file=file.name, digest=digest)
     save_artifact(folder, tensors={"model": tensors}, documents=documents, card=card, kind=_KIND)
@@ -89,7 +102,9 @@ def _converted(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     import transformers
 
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    whole = {"quantization_config": transformers.GgufConfig(dequantize=True)}
+    whole: dict[str, Any] = {}
+    if hasattr(transformers, "GgufConfig"):  # without it, weights are always unpacked
+        whole["quantization_config"] = transformers.GgufConfig(dequantize=True)
     try:
         with quiet_loading(), contextlib.redirect_stderr(io.StringIO()):  # the reader of GGUF shows a bar regardless
             config = transformers.AutoConfig.from_pretrained(**source)
