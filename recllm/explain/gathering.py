@@ -90,8 +90,8 @@ def gather_evidence(
     """The evidence for recommending `item_rows` to one user: one `Evidence` per row, in their order.
 
     A history item is cited if the user liked it or found it middling (what was disliked, or only shown, may push an
-    item up, but is not cited), if it is not the recommended item itself or another edition of it, if nothing forbids to
-    name it, and if its contribution is positive, above its average over the catalog (what lifts everything explains
+    item up, but is not cited), if it is not the recommended item itself, if nothing forbids to name it,
+    and if its contribution is positive, above its average over the catalog (what lifts everything explains
     nothing) and not much less than an even share of the positive contributions. Cited are those without which the item
     leaves the list, if they are few, and the strongest until all carry `ENOUGH`, at most `MOST_CAUSES`.
 
@@ -204,11 +204,14 @@ class _Judge:
         )
 
     def _gains(self, number: int, item: int) -> Floats:
-        """float64 [causes]: positive contributions; what is the item itself has none."""
-        groups = self.background.groups
+        """float64 [causes]: positive contributions; the item itself has none, another edition of it may have."""
         gains = np.maximum(self.found.values[number], 0).astype(np.float64)
-        gains[groups[self.rows] == groups[item]] = 0.0
+        gains[self._is(item)] = 0.0
         return gains
+
+    def _is(self, item: int) -> NDArray[np.bool_]:
+        """bool [causes]: whether the item itself is among what was left out."""
+        return np.array([item in rows for rows in self.found.causes], dtype=bool)
 
     def _cited(self, gains: Floats, total: float, removal: Removal | None) -> tuple[int, ...]:
         above = gains - np.maximum(self.found.average, 0)
@@ -226,7 +229,7 @@ class _Judge:
     def _against(self, number: int, item: int, total: float) -> Cause | None:
         """What pushes the item down most, if that is not little beside what pushes it up."""
         losses = np.maximum(-self.found.values[number], 0).astype(np.float64)
-        losses[~self.named | (self.background.groups[self.rows] == self.background.groups[item])] = 0.0
+        losses[~self.named | self._is(item)] = 0.0
         strongest = _strongest(losses)[0]
         if losses[strongest] <= 0 or losses[strongest] < max(LEAST_AGAINST * total, LEAST_STRENGTH * self.spread):
             return None

@@ -85,8 +85,10 @@ class SharedText:
                 if word != other or not self._rare(word):
                     continue
                 length = best = 1
-                while _same(our_words, i + length, their_words, j + length):
+                while i + length < len(ours) and j + length < len(theirs):
                     length += 1
+                    if _text(ours[i : i + length]) != _text(theirs[j : j + length]):  # what is between words counts
+                        break
                     best = length if self._rare(our_words[i + length - 1]) else best
                 runs.append((i, j, best))
         return runs
@@ -102,8 +104,10 @@ class SharedText:
         return Counter(word for title in titles for word in {found[0].casefold() for found in _WORD.finditer(title)})
 
 
-def _same(ours: list[str], i: int, theirs: list[str], j: int) -> bool:
-    return i < len(ours) and j < len(theirs) and ours[i] == theirs[j]
+def _text(words: list[re.Match[str]]) -> str:
+    """From the first to the last word, as it stands in the title but for case."""
+    start, end = _bounds(words)
+    return words[0].string[start:end].casefold()
 
 
 def _bounds(words: list[re.Match[str]]) -> tuple[int, int]:

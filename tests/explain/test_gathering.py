@@ -197,9 +197,10 @@ def test_editions_are_one_cause() -> None:
     assert [(cause.item_id, cause.editions, cause.contribution) for cause in evidence.causes] == [
         ("i1", ("i0",), pytest.approx(2.0))
     ]
-    # Nor is another edition of the item its cause.
-    (evidence,) = gather(Additive({(0, 1): 3.0, (2, 1): 1.0}), users([0, 2]), [1], about=background(catalog))
-    assert cited(evidence) == ["i2"]
+    # Another edition of the item may be its cause, the item itself may not.
+    another = Additive({(0, 1): 3.0, (2, 1): 1.0}, prior={11: 2.0})
+    assert cited(gather(another, users([0, 2]), [1], about=background(catalog), n=1)[0]) == ["i0"]
+    assert cited(gather(another, users([0, 1, 2]), [1], about=background(catalog))[0]) == ["i2"]
 
 
 def test_what_may_not_be_named_is_named_nowhere() -> None:

@@ -55,6 +55,13 @@ def test_common_words_and_values_are_not_worth_mention() -> None:
     assert [one.value for one in shared(4, [5])] == []
 
 
+def test_what_stands_between_words_is_shared_too() -> None:
+    titles = ["iShares € Highyield Bond", "iShares $ Highyield Bond", *(f"Fund {row}" for row in range(40))]
+    frame = pl.DataFrame({"item_id": [str(row) for row in range(42)], "title": titles})
+    text = SharedText(Attributes(Catalog.from_frame(frame)), ExplanationConfig())
+    assert [one.value for one in text.of(0, [1])] == ["Highyield Bond"]
+
+
 def test_nothing_shared() -> None:
     assert shared(0, [3]) == ()
     assert shared(0, []) == ()
