@@ -92,11 +92,12 @@ def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None, d
 def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
     """What prompts and clauses may say of `evidence`, ready to print; None where it holds nothing.
 
-    Titles, values and wishes come in quotation marks, several of them as one list in words. Two facts are flags:
-    ``popular`` and ``cold_start``.
+    Titles, values and wishes come in quotation marks, several of them as one list in words. Three facts are flags:
+    ``popular``, ``cold_start`` and ``them`` (what is taken out is exactly what is cited, more than one thing).
     """
     verbs = {verb_for(cause.event) for cause in evidence.causes}
     changed = evidence.counterfactual
+    taken_out = {display_title(title) for title in changed.titles} if changed else set()
     return {
         "cited": listed(cause.title for cause in evidence.causes),
         "verb": verb or (verbs.pop() if len(verbs) == 1 else None),
@@ -105,6 +106,7 @@ def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
         "cold_start": evidence.reason_code == "cold_start",
         **_shared(evidence),
         "without": listed(changed.titles) if changed else None,
+        "them": len(taken_out) > 1 and taken_out == {display_title(cause.title) for cause in evidence.causes},
         "instead": listed([changed.instead_title]) if changed and changed.instead_title is not None else None,
         "against": listed([evidence.against.title]) if evidence.against else None,
     }

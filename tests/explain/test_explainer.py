@@ -156,7 +156,7 @@ def test_a_model_writes() -> None:
     text = "You bought “Lantern” and “Bunting”, so this is here."
     assert wording == Wording(text, "L3", True, None, 0.6, prompt, "canned")
     assert len(generator.asked) == 1
-    assert "Without “Lantern” and “Bunting” you would have seen “Cake tin” instead." in generator.asked[0][1]
+    assert "Without them you would have seen “Cake tin” instead." in generator.asked[0][1]
 
 
 def test_a_refused_text_is_written_again_with_the_complaint() -> None:

@@ -103,7 +103,7 @@ def test_full_adds_one_sentence_each_and_short_adds_none(given_evidence: Evidenc
 def test_all_that_can_be_said() -> None:
     assert word(RICH, "finance", detail="full") == (
         "Because you bought “Lantern” and “Bunting”. Like “Lantern” and “Bunting”, it is in “Garden”. "
-        "Without “Lantern” and “Bunting” you would have seen “Cake tin” instead. "
+        "Without them you would have seen “Cake tin” instead. "
         "“Office chair” in your history speaks against it. Not financial advice."
     )
 
