@@ -72,7 +72,7 @@ def packaged_file() -> Path:
 
 
 def _open(folder: Path) -> TransformersGenerator:
-    return TransformersGenerator(str(folder), name=NAME, writes=False)
+    return TransformersGenerator(str(folder), name=NAME, writes=False, attention="eager")
 
 
 def _is_whole(folder: Path) -> bool:

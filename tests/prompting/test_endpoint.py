@@ -265,7 +265,7 @@ def test_one_deadline_covers_the_whole_answer(script: Script) -> None:
         began = time.monotonic()
         with pytest.raises(GenerationError, match=r"no whole answer within 0\.3 s; raise timeout"):
             generator(server, timeout=0.3).generate("s", "u")
-        assert time.monotonic() - began < 0.55
+        assert time.monotonic() - began < 2  # it would drip for ever
 
 
 def closed_port() -> int:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -88,7 +88,11 @@ def test_batched_scores_are_those_of_plain_forward_passes(
 
 
 @pytest.mark.parametrize("prompts", [[(5,), (6,)], [(5, 7), (6,)], [(5, 7, 8), (5, 7, 8, 9, 10)], [(5, 6)]])
-def test_prompts_that_share_little_or_everything(model: TransformersGenerator, prompts: list[tuple[int, ...]]) -> None:
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_prompts_that_share_little_or_everything(
+    llama: Path, prompts: list[tuple[int, ...]], attention: Literal["sdpa", "eager"]
+) -> None:
+    model = TransformersGenerator(str(llama), dtype="float32", attention=attention)
     pairs = [(prompt, answer) for prompt in prompts for answer in ((9, 4), (8,))]
     with torch.inference_mode():
         scores = log_probabilities(model._model, pairs)
