@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from recllm.errors import PromptError
 from recllm.explain.evidence import Evidence
@@ -34,7 +35,7 @@ from recllm.prompting.template import KEYS, declared_variables, list_prompts, re
 from recllm.resources import data_folder
 
 FOLDER = "clauses"
-MOST_OPTIONS = 5
+MOST_OPTIONS = 3
 DETAILS = ("attribute", "counterfactual", "against")
 
 
@@ -140,7 +141,7 @@ def compose(evidence: Evidence, domain: str = "neutral", details: Sequence[str] 
 def _composed(clauses: Sequence[Clause], evidence: Evidence, details: Sequence[str]) -> Clause:
     parts = [_pick([clause for clause in clauses if not _is_detail(clause.kind)], evidence)]
     for detail in details:
-        if same := [clause for clause in clauses if clause.kind.partition(".")[0] == detail]:
+        if same := [clause for clause in clauses if _of(clause, detail)]:
             parts.append(_pick(same, evidence))
     return Clause(
         "+".join(part.kind for part in parts),
@@ -149,17 +150,34 @@ def _composed(clauses: Sequence[Clause], evidence: Evidence, details: Sequence[s
     )
 
 
-def options_for(evidence: Evidence, domain: str = "neutral") -> tuple[Clause, ...]:
-    """Up to `MOST_OPTIONS` things to say, for a model to choose from: the reason alone, and with different details.
+class Option(NamedTuple):
+    """Something to say, for a model to choose: the whole of it, and the part that the model has to read."""
 
-    If the evidence knows no details, the options are wordings of the reason.
+    clause: Clause
+    offered: str
+
+
+def options_for(evidence: Evidence, domain: str = "neutral") -> tuple[Option, ...]:
+    """Up to `MOST_OPTIONS` things to say: the reason with each of the details that the evidence knows.
+
+    Of these the model reads the detail only, which is a third of the words. Where there are not two details to choose
+    from, the options are the reason with and without the one, or wordings of the reason.
     """
-    plans = ((), ("attribute",), ("counterfactual",), ("against",), ("attribute", "counterfactual"))
     clauses = clauses_for(evidence, domain)
+    known = [detail for detail in DETAILS if any(_of(clause, detail) for clause in clauses)]
+    if len(known) > 1:
+        whole = [_composed(clauses, evidence, (detail,)) for detail in known]
+        tails = [_pick([clause for clause in clauses if _of(clause, detail)], evidence).text for detail in known]
+        return tuple(map(Option, whole, tails))
+    plans = [(), *((detail,) for detail in known)]
     options = dict.fromkeys(_composed(clauses, evidence, plan) for plan in plans)
     if len(options) == 1:
         options |= dict.fromkeys(clauses)
-    return tuple(options)[:MOST_OPTIONS]
+    return tuple(Option(clause, clause.text) for clause in options)[:MOST_OPTIONS]
+
+
+def _of(clause: Clause, detail: str) -> bool:
+    return clause.kind.partition(".")[0] == detail
 
 
 def bank(domain: str = "neutral", folder: Path | None = None) -> tuple[ClauseFile, ...]:

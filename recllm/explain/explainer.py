@@ -127,7 +127,7 @@ class Explainer:
         options = [options_for(one, self.domain) if _names_something(one) else () for one in evidence]
         system = shipped_prompt("choose.reason").render()
         requests = [
-            (system, _facts(one), [option.text for option in some])
+            (system, _facts(one), [option.offered for option in some])
             for one, some in zip(evidence, options, strict=True)
             if some
         ]
@@ -142,7 +142,7 @@ class Explainer:
             if choice is None:
                 words.append(self._template(one, why if some else _NOTHING))
             else:
-                words.append(self._say(one, some[choice], "L1", generator.name))
+                words.append(self._say(one, some[choice].clause, "L1", generator.name))
         return words
 
     def _write(self, generator: Generator, evidence: Sequence[Evidence]) -> list[Wording]:

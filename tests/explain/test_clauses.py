@@ -134,20 +134,22 @@ def test_details_follow_in_the_order_asked_for() -> None:
 
 def test_options_are_of_different_kinds() -> None:
     options = options_for(RICH)
-    assert [option.kind for option in options] == [
-        "cited",
+    assert [option.clause.kind for option in options] == [
         "cited+attribute.category",
         "cited+counterfactual",
         "cited+against",
-        "cited+attribute.category+counterfactual",
     ]
     assert len(options) == MOST_OPTIONS
+    for clause, offered in options:
+        assert clause.text.endswith(f". {offered}")
+    one_detail = replace(RICH, counterfactual=None, against=None)
+    assert [option.clause.kind for option in options_for(one_detail)] == ["cited", "cited+attribute.category"]
 
 
 def test_where_there_is_one_thing_to_say_options_are_wordings_of_it() -> None:
     options = options_for(evidence("history", "A"))
-    assert {option.kind for option in options} == {"cited"}
-    assert len({option.text for option in options}) == MOST_OPTIONS
+    assert {option.clause.kind for option in options} == {"cited"}
+    assert len({option.offered for option in options}) == MOST_OPTIONS
 
 
 # --- files -------------------------------------------------------------------------------------------------------

@@ -130,15 +130,15 @@ def test_a_model_chooses_among_clauses() -> None:
     generator = Chooser([1, None, 0])
     chosen, abstained, weak, plain = Explainer(generator).explain([RICH, RICH, NOTHING[0], PLAIN])
     options = options_for(RICH)
-    assert chosen == Wording(options[1].text, "L1", True, None, 0.6, options[1].prompt, "chooser")
+    assert chosen == Wording(options[1].clause.text, "L1", True, None, 0.6, options[1].clause.prompt, "chooser")
     assert is_template(abstained, RICH)
     assert abstained.fallback == "The model abstained."
     assert is_template(weak, NOTHING[0])
     assert weak.fallback == "The evidence names nothing that a model could put into words."
-    assert (plain.method, plain.text) == ("L1", options_for(PLAIN)[0].text)
+    assert (plain.method, plain.text) == ("L1", options_for(PLAIN)[0].clause.text)
     assert generator.calls == 1
     assert [list(options) for _, _, options in generator.requests] == [
-        [option.text for option in options_for(one)] for one in (RICH, RICH, PLAIN)
+        [option.offered for option in options_for(one)] for one in (RICH, RICH, PLAIN)
     ]
     _, facts, _ = generator.requests[0]
     assert facts.startswith("<facts>\nThe recommended item is “Fairy lights”.\nBecause you bought “Lantern”")
@@ -146,7 +146,7 @@ def test_a_model_chooses_among_clauses() -> None:
 
 def test_the_canned_model_chooses() -> None:
     (wording,) = Explainer(CannedGenerator(choices=[2]), level="L1").explain([RICH])
-    assert (wording.method, wording.text) == ("L1", options_for(RICH)[2].text)
+    assert (wording.method, wording.text) == ("L1", options_for(RICH)[2].clause.text)
 
 
 def test_a_model_writes() -> None:
