@@ -1,5 +1,6 @@
 """Evidence to one sentence, through the ``reason.*`` prompts; says nothing that the evidence does not hold."""
 
+import re
 from functools import cache
 
 from recllm.explain.evidence import Evidence
@@ -7,6 +8,9 @@ from recllm.prompting.syntax import clean_text
 from recllm.prompting.template import Prompt, list_prompts, load_prompt
 
 LONGEST_TITLE = 60
+
+_URL = re.compile(r"(?:\w+://|www\.)\S+", re.IGNORECASE)
+_DISPLAYED = str.maketrans("“”<>", "‘’‹›")
 
 _VERBS = {
     "rating": "liked",
@@ -74,6 +78,11 @@ def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None) -
 def reason_domains() -> tuple[str, ...]:
     """The domains that `word` knows."""
     return tuple(name.removeprefix("reason.") for name in list_prompts() if name.startswith("reason."))
+
+
+def display_title(title: str) -> str:
+    """`title` as it may stand between “ and ”: on one line, without such quotes, tags or addresses of its own."""
+    return _URL.sub("[link]", clean_text(title)).translate(_DISPLAYED)
 
 
 def shorten(title: str, longest: int = LONGEST_TITLE) -> str:

@@ -1,0 +1,158 @@
+"""What a reason says, one claim at a time, and what evidence holds."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from recllm.explain import wording
+from recllm.explain.evidence import Evidence
+
+Role = Literal[
+    "item", "cause", "did", "shared", "removed", "gone", "instead", "against", "wish", "popular", "not_from_history",
+    "no_cause", "guess", "unknown_taste", "count", "unread",
+]  # fmt: skip
+Part = Literal["reason", "shared", "counterfactual", "against"]
+PARTS: tuple[Part, ...] = ("reason", "shared", "counterfactual", "against")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that a reason says.
+
+    Attributes:
+        role: "item" (these titles are recommended), "cause" (these brought it), "did" (the user did `value` with them),
+            "shared" (they have `value`, of `kind`, in common with the recommended item), "removed" (without exactly
+            these), "gone" (the recommended item would not be in the list), "instead" (these would be), "against", "wish"
+            (the user asked for `value`), "count" (`value` many, of `kind`); "popular", "not_from_history", "no_cause",
+            "guess" and "unknown_taste" speak for themselves. "unread": `value` cannot be understood, or must not be said.
+        titles: As `key` makes them.
+    """
+
+    role: Role
+    titles: frozenset[str] = frozenset()
+    value: str = ""
+    kind: str = ""
+
+
+Claims = frozenset[Claim]
+
+
+def key(text: str) -> str:
+    """How titles and values are compared: as they are displayed, without case, all single quotes being one."""
+    return fold(wording.shorten(wording.display_title(text)))
+
+
+def kind_key(kind: str) -> str:
+    """How the columns of a catalog are said and compared."""
+    return fold(kind.replace("_", " "))
+
+
+def fold(text: str) -> str:
+    """Lower case and plain single quotes, character by character, so that positions stay."""
+    lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+    return lower.replace("‘", "'").replace("’", "'")
+
+
+def claims_of(evidence: Evidence, parts: Collection[Part] = PARTS) -> Claims:
+    """What the shipped sentences say about `evidence`; reading such a sentence gives exactly these claims back.
+
+    Args:
+        evidence: What may be said.
+        parts: Which sentences: "reason", "shared" (attributes), "counterfactual", "against".
+    """
+    claims: set[Claim] = set()
+    if "reason" in parts:
+        claims |= _reason(evidence)
+    if "shared" in parts:
+        claims |= _shared(evidence)
+    if "counterfactual" in parts and (change := evidence.counterfactual):
+        claims.add(Claim("removed", keys(change.titles)))
+        instead = change.instead_title
+        claims.add(Claim("gone") if instead is None else Claim("instead", keys([instead])))
+    if "against" in parts and evidence.against:
+        claims.add(Claim("against", keys([evidence.against.title])))
+    return frozenset(claims)
+
+
+def held_by(evidence: Evidence) -> Claims:
+    """All claims that `evidence` supports, the weaker forms of the shipped ones included."""
+    causes = keys(cause.title for cause in evidence.causes)
+    claims = set(claims_of(evidence)) | {Claim("item", keys([evidence.title]))}
+    claims |= {Claim("wish", value=key(wish)) for wish in evidence.wishes}
+    claims |= {Claim("cause", frozenset(some)) for some in ([], *([title] for title in causes)) if causes}
+    claims |= _deeds(evidence) | _counts(evidence)
+    for shared in evidence.attributes:
+        claims.add(Claim("shared", value=key(shared.value), kind=kind_key(shared.kind)))
+        claims |= {Claim("shared", keys([title])) for title in titles_of(evidence, shared.item_ids)}
+    if evidence.popular:
+        claims.add(Claim("popular"))
+    if evidence.reason_code in ("popular", "cold_start"):
+        claims.add(Claim("not_from_history"))
+    if evidence.counterfactual:
+        claims.add(Claim("gone"))
+    return frozenset(claims)
+
+
+def keys(titles: Iterable[str]) -> frozenset[str]:
+    """The keys of several titles."""
+    return frozenset(map(key, titles))
+
+
+def titles_of(evidence: Evidence, item_ids: Iterable[str]) -> list[str]:
+    """The titles of cited items."""
+    titles = {cause.item_id: cause.title for cause in evidence.causes}
+    return [titles[item_id] for item_id in item_ids if item_id in titles]
+
+
+def deeds_of(event: str | None) -> frozenset[str]:
+    """The verbs, as `VERB_FORMS` groups them, that are true of an event."""
+    verb = wording.verb_for(event)
+    return frozenset({verb, "rated"} if verb == "liked" and event == "rating" else {verb} if verb else ())
+
+
+def _reason(evidence: Evidence) -> set[Claim]:
+    causes = evidence.causes
+    if causes:
+        verbs = {wording.verb_for(cause.event) for cause in causes}
+        verb = verbs.pop() if len(verbs) == 1 else None
+        done = {Claim("did", keys([cause.title]), verb) for cause in causes if verb}
+        return {Claim("cause", keys([cause.title])) for cause in causes} | done
+    match evidence.reason_code:
+        case "asked":
+            return {Claim("wish", value=key(wish)) for wish in evidence.wishes}
+        case "cold_start":
+            return {Claim("unknown_taste"), Claim("popular" if evidence.popular else "guess")}
+        case "popular" if evidence.popular:
+            return {Claim("popular"), Claim("not_from_history")}
+        case _:
+            return {Claim("guess"), Claim("no_cause")}
+
+
+def _shared(evidence: Evidence) -> set[Claim]:
+    return {
+        Claim("shared", keys([title]), key(shared.value), kind_key(shared.kind))
+        for shared in evidence.attributes
+        for title in titles_of(evidence, shared.item_ids)
+    }
+
+
+def _deeds(evidence: Evidence) -> set[Claim]:
+    """Per title; and without one, "your purchases", if that is true of all causes."""
+    items = [*evidence.causes, *([evidence.against] if evidence.against else [])]
+    done: dict[str, set[str]] = {}
+    for item in items:
+        done.setdefault(key(item.title), set()).update(deeds_of(item.event))
+    claims = {Claim("did", frozenset([title]), verb) for title, verbs in done.items() for verb in verbs}
+    in_all = frozenset.intersection(*(deeds_of(cause.event) for cause in evidence.causes)) if evidence.causes else ()
+    return claims | {Claim("did", value=verb) for verb in in_all}
+
+
+def _counts(evidence: Evidence) -> set[Claim]:
+    shares = [evidence.share, *(cause.share for cause in evidence.causes)]
+    return {
+        Claim("count", value=str(len(evidence.causes)), kind="cited"),
+        Claim("count", value=str(evidence.n_events), kind="total"),
+        Claim("count", value=str(evidence.n), kind="length"),
+        Claim("count", value=f"{100 * evidence.confidence:.0f}", kind="confidence"),
+        *(Claim("count", value=f"{100 * share:.0f}", kind="share") for share in shares),
+    }
