@@ -64,7 +64,7 @@ _FILLERS = (
     # recommending
     "recommendation recommendations suggestion suggestions recommended suggested recommending suggesting shown showing "
     "chosen picked selected listed included appears appear appeared list lists choice choices pick selection ones made "
-    "came come "
+    "came come now another contains contain includes include "
     # reasons
     "reason reasons cause causes basis main mainly mostly primarily largely partly strongest strong history past event "
     "events entry entries interaction interactions item items title titles thing things previous previously recent "
@@ -78,6 +78,7 @@ _OFTEN = (
 )
 _HISTORY = r"your(?: own| past| previous)? history"
 _TASTE = r"your (?:own )?(?:tastes?|interests?|preferences?)"
+_HOLDS = r"(?: ,)?(?: which| that)?(?: also)? (?:with|of|contains?|includes?|has|holds)"
 _AS_CAUSE = r"(?: (?:as|for) (?:the|a|its)? ?(?:main |single |clear )?(?:causes?|reasons?))?"
 _MAIN = r"(?:the |a |our |its )?(?:main |strongest |most important )?"
 _PLACE_VERBS = r"be|been|appear|appeared|come|come up|made|make|been here|be here"
@@ -86,7 +87,7 @@ _COPULA = r"(?:is|are|was|were|has been|have been)"
 
 # Read in this order wherever several fit. "§" stands for a title, a value or a wish, "¤" for a column of the evidence.
 _MARKS = (
-    ("group", r"§(?: , §)*(?: ,)?(?: (?:and|&|plus|as well as|along with|together with)(?: also)?(?: your| the)? §)?"),
+    ("group", r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|together with)(?: also)?(?: your| the)? §)*"),
     # What is said without naming anything.
     (
         "popular",
@@ -95,12 +96,12 @@ _MARKS = (
     (
         "not_from_history",
         rf"(?:{_COPULA} )?not (?:based on|drawn from|derived from|due to|because of|tied to|linked to|from) {_HISTORY}"
-        rf"|(?:even )?without {_HISTORY}",
+        rf"|(?:even )?without {_HISTORY}|{_HISTORY} (?:played|plays|has|had) no part(?: in (?:it|this))?",
     ),
     (
         "no_cause",
         rf"(?:nothing|none|no (?:single |one )?(?:{{noun}})) (?:in|from|of) {_HISTORY} (?:stands|stood) out{_AS_CAUSE}"
-        rf"|nothing stands out in {_HISTORY}{_AS_CAUSE}",
+        rf"|nothing stands out in {_HISTORY}{_AS_CAUSE}|nothing in {_HISTORY} (?:clearly )?(?:points|leads|led) to",
     ),
     ("guess", r"(?:only |just |merely )?(?:a|our|my) (?:first )?guess"),
     (
@@ -127,7 +128,7 @@ _MARKS = (
     ),
     (
         "instead_pre",
-        rf"(?:you|we|{{list}}) would (?:instead )?(?:have )?(?:instead )?(?:been |be )?(?:{_SHOW_VERBS}|have|contain"
+        rf"(?:you|we|{{list}}) would (?:instead )?(?:have )?(?:instead )?(?:been |be )?(?:{_SHOW_VERBS}|seeing|have|contain"
         rf"|contained|include|included)(?: instead)?|would (?:have been |be )replaced by"
         r"|it would (?:have been|be)(?= §)|its place would (?:have gone|go) to",
     ),
@@ -147,8 +148,8 @@ _MARKS = (
     # What the user asked for.
     (
         "wish",
-        r"you(?: have)?(?: also)? asked (?:for|to see)(?: something| things)?(?: more)?(?: of| like| from| in)?"
-        r"|you wanted(?: to see)?(?: more)?(?: of| from)?|your (?:wish|request)(?: for)?(?: more)?(?: of)?",
+        r"(?:you(?: have)?(?: also)? (?:asked|wished) (?:for|to see)(?= more)|you(?: have)?(?: also)? asked (?:for|to see))(?: something| things)?(?: more)?(?: of| like| from| in)?"
+        r"|(?:you (?:told us|said)(?: that)? )?you want(?:ed)?(?: to see)?(?: more)?(?: of| from)?|your (?:wish|request)(?: for)?(?: more)?(?: of)?",
     ),
     # What the recommended item is like.
     (
@@ -162,34 +163,35 @@ _MARKS = (
         "item_pre",
         r"(?:we|i)(?: have| are| had| also| would)* (?:recommend|suggest|recommended|suggested|picked|chose|chosen|selected"
         r"|think of|thought of|showing|show|suggesting|recommending|present)"
-        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)"
+        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)|you(?: now)? see"
         r"|(?:recommendation|suggestion|choice) of|led us to|this is(?= §)|here is",
     ),
     (
         "appeal",
         r"(?:might|may|could)(?: also)? (?:interest you|appeal to you|be of interest(?: to you)?)|interesting|interested",
     ),
+    ("phrase", r"as someone who|(?:we|i) (?:think|believe)(?: that)?|the fact that|part of|(?:is |are )?shared by"),
     # What the user did.
     ("did", rf"(?:you{_OFTEN} |by you )?(?:{{did}})(?: by you)?|(?:{_BEFORE_SINGLE}) (?:{'|'.join(_SINGLE)})"),
     # What the recommendation comes from.
     (
         "cause_post",
         rf"(?:{_COPULA} )?{_MAIN}(?:reasons?|causes?|basis)(?: (?:for|of|behind|why))+|(?:is|are) {_MAIN}(?:reasons?|causes?)"
-        r"|(?:is|are) (?:mainly )?why|(?:led|leads?) (?:us )?to|points?(?: us)? to|pointed(?: us)? to|brought us to"
-        r"|speaks?(?: most| most strongly| strongly)? for|explains?|contributed(?: most)? to|(?:is|are) behind",
+        r"|(?:is|are) (?:mainly )?why|(?:led|leads?) (?:us )?to|points?(?: us)? to|pointed(?: us)? to|brought us to|brings us to"
+        r"|speaks?(?: most| most strongly| strongly)? for|counts? in (?:its )?favou?r(?: of)?|brought|explains?|contributed(?: most)? to|(?:is|are) behind",
     ),
     ("history", rf"(?:in|from|of|among) {_HISTORY}"),
     (
         "from_history",
         rf"(?:based on|drawn from|derived from|due to|because of|given|in view of|comes? from|rests on|follows from) {_HISTORY}"
-        r"(?! (?:with|of|contains|includes|has|holds)(?: |$))",
+        rf"(?!{_HOLDS}(?: |$))",
     ),
     (
         "cause_firm",
         r"because of|based on|due to|thanks to|owing to|in view of|in light of|on account of|on the basis of|inspired by"
         r"|prompted by|driven by|drawn from|comes? from|came from|stems from|rests on|builds on|follows from|following(?: on from)?"
         r"|goes (?:well )?with|fits with|in line with|connected (?:to|with)|linked (?:to|with)|related to|tied to"
-        rf"|(?:your |an )?interest in|{_HISTORY} (?:contains|includes|has|holds|with|of)|(?:the )?reason (?:for (?:this|it) )?is"
+        rf"|(?:your |an )?interest in|(?:based on |because of )?{_HISTORY}{_HOLDS}|(?:the )?reason (?:for (?:this|it) )?is"
         r"|given|after|considering|among",
     ),
     ("cause", r"because|since|given that|seeing that|considering that"),
@@ -201,8 +203,9 @@ _MARKS = (
     ("length", r"(?:top|first|list of) (?:{number})"),
     ("percent", r"(?:{number}) (?:%|percent|per cent)"),
 )
-# The last words before a value, not a title: "it is in “Garden”".
+# The last words before a value, not a title: "it is in “Garden”"; and those that may stand before either.
 VALUE_BEFORE = re.compile(r"(?:^| )(?:in|is|are|to|shares?|common|same|under)(?: the| a| an| its)? $")
+EITHER_BEFORE = re.compile(r"(?:^| )(?:both|also|from|has|have|contains?|includes?)(?: the| a| an| its)? $")
 CONTRACTIONS = {
     "don't": "do not", "doesn't": "does not", "isn't": "is not", "aren't": "are not", "wouldn't": "would not",
     "hadn't": "had not", "weren't": "were not", "wasn't": "was not", "you've": "you have", "we've": "we have",

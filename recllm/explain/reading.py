@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 
 from recllm.explain.claims import Claim, Claims
 from recllm.explain.evidence import Evidence
-from recllm.explain.lexicon import NUMBERS, SEPARATORS, VALUE_BEFORE, VERB_OF, fillers, marks
+from recllm.explain.lexicon import NUMBERS, SEPARATORS, EITHER_BEFORE, VALUE_BEFORE, VERB_OF, fillers, marks
 from recllm.explain.naming import Names, Sentence, split_sentences
 from recllm.prompting.syntax import clean_text
 
 LONGEST_TEXT = 1200
 _WITHOUT_NAMES = ("popular", "not_from_history", "no_cause", "guess", "unknown_taste")
 _POINTING_BACK = frozenset({"both", "same", "they", "them", "these", "those", "also", "too", "all", "each", "common"})
+_KINDS = ("kind", "title_kind", "its_kind")
+_AFTER_KIND = frozenset({"the", "of", "has", "have", "contains", "contain", "also"})
+_KIND_BEHIND = re.compile(r"(?: (?:is|are|the|a|as))* (?:¤|categor|genre)")
 _RELATIVES = frozenset({"which", "that"})
 
 
@@ -49,6 +52,7 @@ class _Group:
     titles: list[str]
     role: str | None
     verbs: set[str] = field(default_factory=set)
+    by_deed: bool = False
 
 
 class _SentenceReader:
@@ -92,7 +96,8 @@ class _SentenceReader:
             getattr(self, f"_on_{kind}", self._on_other)(match[0], kind, self._text[end:])
             if kind != "group":
                 self._since_title += match[0].split()
-            self._last = kind
+            if kind != "group" and not (kind == "comma" and self._last in _KINDS):
+                self._last = kind
         self._skip(self._text[end:])
         self._conclude()
         if not self._claims and self._last != "disclaimer":
@@ -113,21 +118,29 @@ class _SentenceReader:
 
     def _on_group(self, text: str, kind: str, rest: str) -> None:
         found = [next(self._signs) for _ in range(text.count("§"))]
-        is_value = bool(VALUE_BEFORE.search(" ".join(self._gap) + " ")) or (
-            self._last in ("kind", "title_kind", "its_kind") and set(self._gap) <= {"the", "of", ",", ":"}
-        )
         if self._role == "wish":
             self._claims |= {Claim("wish", value=name) for name in found}
-        elif all(name in self._names.kind_of and (is_value or name not in self._names.titles) for name in found):
-            self._values += [[name, self._kind] for name in found]
-            if self._open and not is_value:
-                self._claims.add(_unread(f"“{found[0]}” as a title"))
+            self._open = False
+            return
+        before = " ".join(self._gap) + " "
+        of_kind = self._last in _KINDS and set(self._gap) <= _AFTER_KIND
+        must = bool(VALUE_BEFORE.search(before)) or of_kind
+        may = must or bool(EITHER_BEFORE.search(before)) or bool(_KIND_BEHIND.match(rest))
+        titles = list(found)
+        while titles and titles[0] in self._names.kind_of and (must or titles[0] not in self._names.titles):
+            value = titles.pop(0)
+            self._values.append([value, self._kind])
+            if not may:
+                self._claims.add(_unread(f"“{value}” as a title"))
+        if not titles:
             self._last = "value"
             return
-        elif is_value and (found != [self._names.item] or self._last in ("kind", "its_kind")):
+        if len(titles) < len(found):  # "in “Garden”, “Y” is recommended"
+            self._role, self._verb = None, ""
+        elif must and (found != [self._names.item] or of_kind):
             self._claims.add(_unread(f"“{found[0]}” as something that the item has or is in"))
-        else:
-            self._on_titles(found, text, rest)
+        self._on_titles(titles, text, rest)
+        self._last = "group"
         self._open = False
         self._since_title = []
 
@@ -135,6 +148,8 @@ class _SentenceReader:
         role = self._role
         if role is None and self._since_title[-1:] in (["and"], ["also"]) and self._groups:
             role = self._groups[-1].role
+        if role is None and self._gap == ["as"] and self._last in _KINDS:
+            role = "with"
         # "Because you bought “A”, “Y” is recommended": the commas alone make it look like a list.
         follows = len(found) > 1 and text.endswith(", §") and rest.strip() and not rest.startswith(" ,")
         new = [found.pop()] if role and follows else []
@@ -150,22 +165,14 @@ class _SentenceReader:
             self._groups[-1].role = role
         return fits
 
-    def _set_item_apart(self) -> None:
-        """In "“Y” and “A”" without a role, `Y` being recommended, what comes next is about `A`."""
-        group, item = self._groups[-1], self._names.item
-        if group.role is None and item in group.titles[:-1]:
-            self._groups.insert(-1, _Group([item], "item"))
-            group.titles = [title for title in group.titles if title != item]
-
     # What the user did
 
     def _on_did(self, text: str, kind: str, rest: str) -> None:
         verb = _verb_in(text)
         between = set(self._since_title) - {"both", "of", "all", "each", ","}
         if self._groups and (not self._since_title or between <= _RELATIVES and between or text.endswith("by you")):
-            self._set_item_apart()
             self._groups[-1].verbs.add(verb)
-            self._before("cause", None)
+            self._groups[-1].by_deed = self._before("cause", None)
             return
         if re.match(r" (?:it|this)(?: |$)", rest):
             self._claims.add(_unread(f"{text} it"))
@@ -215,7 +222,8 @@ class _SentenceReader:
     def _on_cause_post(self, text: str, kind: str, rest: str) -> None:
         self._before("cause", None)
         self._because = True
-        self._expect("item")
+        if not (self._open and self._verb):  # else the titles are still to come: "what you bought led to this: …"
+            self._expect("item")
 
     def _on_against_post(self, text: str, kind: str, rest: str) -> None:
         self._expect("item" if self._before("against", None, "cause", "against") else "against")
@@ -273,10 +281,11 @@ class _SentenceReader:
     def _conclude(self) -> None:
         self._expect(None)
         for group in self._groups:
+            shares = bool(self._values) and len(group.titles) > 1 and not self._because
+            if shares and (group.role is None or group.by_deed) and group.titles[0] == self._names.item:
+                del group.titles[0]  # "“Y” and “A”, which you bought, share the category": only `A` is from the history
             if group.role is None:
                 group.role = "with" if self._values and group.titles != [self._names.item] else "item"
-                # "“Y” and “A” share the category": `A` is what the recommended `Y` shares it with.
-                group.titles = [title for title in group.titles if group.role == "item" or title != self._names.item]
             self._claims |= {Claim("did", frozenset([title]), verb) for title in group.titles for verb in group.verbs}
         for role in ("item", "cause", "against"):
             self._claims |= {Claim(role, frozenset([title])) for title in self.of_role(role)}  # type: ignore[arg-type]

@@ -164,7 +164,7 @@ def fits(frame: str, case: Case) -> bool:
     evidence, slots = case.evidence, slots_of(frame)
     lower = frame.lower()
     if "popular" in lower:
-        known = "taste" not in lower and "no history yet" not in lower
+        known = "taste" not in lower and "know" not in lower and "no history yet" not in lower
         return evidence.popular and evidence.reason_code == ("popular" if known else "cold_start")
     if "guess" in lower:
         cold = "first guess" in lower
@@ -173,8 +173,8 @@ def fits(frame: str, case: Case) -> bool:
         return evidence.reason_code == "asked"
     if "ad not {did} {a}" in frame or "ad you not {did} {a}" in frame:
         return evidence.reason_code == "history" and case.removed == case.causes[:1]
-    several = "b" in slots or "count" in slots or any(word in frame for word in ("all in", "are also", " speak ", "these led", "as are", "as do", " point "))
-    return evidence.reason_code == "history" and (not several or len(case.causes) > 1) and not ("{b}" in frame and "both" in frame and len(case.causes) > 2)
+    several = "b" in slots or "count" in slots or any(word in frame for word in ("all in", "are also", " speak ", "these led", "as are", "as do", " point ", "{all} are", "{all} appear", "{all} count", "the same"))
+    return evidence.reason_code == "history" and (not several or len(case.causes) > 1) and not ("{b}" in frame and ("both" in frame or "Two" in frame) and len(case.causes) > 2)
 
 
 def render(frame: str, case: Case, opened: str = "“", closed: str = "”") -> str:
