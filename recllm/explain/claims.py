@@ -8,7 +8,7 @@ from recllm.explain import wording
 from recllm.explain.evidence import Evidence
 
 Role = Literal[
-    "item", "cause", "did", "shared", "removed", "gone", "instead", "against", "wish", "popular", "not_from_history",
+    "item", "cause", "main", "did", "shared", "removed", "gone", "instead", "against", "wish", "popular", "not_from_history",
     "no_cause", "guess", "unknown_taste", "count", "unread",
 ]  # fmt: skip
 Part = Literal["reason", "shared", "counterfactual", "against"]
@@ -20,7 +20,7 @@ class Claim:
     """One thing that a reason says.
 
     Attributes:
-        role: "item" (these titles are recommended), "cause" (these brought it), "did" (the user did `value` with them),
+        role: "item" (these titles are recommended), "cause" (these brought it), "main" (more than others), "did" (the user did `value` with them),
             "shared" (they have `value`, of `kind`, in common with the recommended item), "removed" (without exactly
             these), "gone" (the recommended item would not be in the list), "instead" (these would be), "against", "wish"
             (the user asked for `value`), "count" (`value` many, of `kind`); "popular", "not_from_history", "no_cause",
@@ -76,10 +76,11 @@ def claims_of(evidence: Evidence, parts: Collection[Part] = PARTS) -> Claims:
 
 def held_by(evidence: Evidence) -> Claims:
     """All claims that `evidence` supports, the weaker forms of the shipped ones included."""
-    causes = keys(cause.title for cause in evidence.causes)
+    causes = [key(cause.title) for cause in evidence.causes]
     claims = set(claims_of(evidence)) | {Claim("item", keys([evidence.title]))}
     claims |= {Claim("wish", value=key(wish)) for wish in evidence.wishes}
     claims |= {Claim("cause", frozenset(some)) for some in ([], *([title] for title in causes)) if causes}
+    claims |= {Claim("main", frozenset(causes[:number])) for number in range(1, len(causes) + 1)}
     claims |= _deeds(evidence) | _counts(evidence)
     for shared in evidence.attributes:
         claims.add(Claim("shared", value=key(shared.value), kind=kind_key(shared.kind)))

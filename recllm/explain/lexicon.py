@@ -7,8 +7,8 @@ of their own.
 import re
 from functools import cache
 
-# How users' events may be said. The key is what `recllm.explain.wording.verb_for` calls the event; every form is true of
-# exactly that event, hence no "loved" for a rating and no "owned" for a purchase.
+# How users' events may be said. The key is what `recllm.explain.wording.verb_for` calls the event; every form is true
+# of exactly that event, hence no "loved" for a rating and no "owned" for a purchase.
 VERB_FORMS = {
     "liked": "liked|enjoyed|liking|enjoying|likes",
     "rated": "rated|rating|ratings",
@@ -31,7 +31,7 @@ VERB_FORMS = {
 }
 # One thing, done once: only behind such a word, or "purchase this" would be read as something the user did.
 _SINGLE = {"purchase": "bought", "order": "bought", "view": "viewed", "download": "downloaded", "rating": "rated"}
-_BEFORE_SINGLE = "your|the|a|an|of|earlier|recent|past|previous|own"
+_BEFORE_SINGLE = "your|the|a|an|of|earlier|past|previous|own"
 VERB_OF = {form: verb for verb, forms in VERB_FORMS.items() for form in forms.split("|")} | _SINGLE
 
 NUMBERS = dict(
@@ -55,26 +55,26 @@ _NOUNS = {
 
 _FILLERS = (
     # who and which
-    "you your yours we our us i it its this that these those them they their the a an which there here both all each "
+    "you your we our us i it its this that these those them they their the a an which there here both all each "
     # being and having
     "is are was were be been being has have had having do does "
     # small words
-    "of for to in on from by into within as and also too well again so just already once before earlier ago then why "
+    "of for to in on from by into within as and also too well so already before earlier ago then why "
     "through 's between "
     # recommending
     "recommendation recommendations suggestion suggestions recommended suggested recommending suggesting shown showing "
     "chosen picked selected listed included appears appear appeared list lists choice choices pick selection ones made "
-    "came come now another contains contain includes include "
+    "came come another contains contain includes include "
     # reasons
     "reason reasons cause causes basis main mainly mostly primarily largely partly strongest strong history past event "
-    "events entry entries interaction interactions item items title titles thing things previous previously recent "
-    "recently last other hand interest interests taste tastes such share shares sharing common same belongs belong "
-    "together see find found place list own yet own"
+    "events entry entries interaction interactions item items title titles thing things previous previously "
+    "other hand such share shares sharing common same belongs belong "
+    "together see find found place confidence list own yet own"
 ).split()
 SEPARATORS = frozenset(", ; : ( ) - – —".split())
 
 _OFTEN = (
-    r"(?: also| recently| previously| already| earlier| once| both| just| have| had| have been| then| in the past)*"
+    r"(?: also| previously| already| earlier| both| have| had| have been| then| in the past)*"
 )
 _HISTORY = r"your(?: own| past| previous)? history"
 _TASTE = r"your (?:own )?(?:tastes?|interests?|preferences?)"
@@ -163,15 +163,17 @@ _MARKS = (
         "item_pre",
         r"(?:we|i)(?: have| are| had| also| would)* (?:recommend|suggest|recommended|suggested|picked|chose|chosen|selected"
         r"|think of|thought of|showing|show|suggesting|recommending|present)"
-        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)|you(?: now)? see"
+        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)|you see"
         r"|(?:recommendation|suggestion|choice) of|led us to|this is(?= §)|here is",
     ),
     (
         "appeal",
-        r"(?:might|may|could)(?: also)? (?:interest you|appeal to you|be of interest(?: to you)?)|interesting|interested",
+        r"(?:might|may|could)(?: also)? (?:interest you|appeal to you|be of interest(?: to you)?)",
     ),
     ("phrase", r"as someone who|(?:we|i) (?:think|believe)(?: that)?|the fact that|part of|(?:is |are )?shared by"),
-    # What the user did.
+    ("maybe", r"interesting"),
+    # What the user did, and what nobody else did.
+    ("not_you", r"(?:we|i|they|it|this|other)(?: have| also| had)* (?:{did})|(?:you|we|i|they)(?: also| do| all)* like"),
     ("did", rf"(?:you{_OFTEN} |by you )?(?:{{did}})(?: by you)?|(?:{_BEFORE_SINGLE}) (?:{'|'.join(_SINGLE)})"),
     # What the recommendation comes from.
     (
@@ -195,7 +197,8 @@ _MARKS = (
         r"|given|after|considering|among",
     ),
     ("cause", r"because|since|given that|seeing that|considering that"),
-    ("with", r"(?:just |much )?like|similar to|in common with|as (?:are|is|do|does|with)|the same as|shared with|with"),
+    ("similar", r"similar to|in common with"),
+    ("with", r"(?:just |much )?like|similar to|as (?:are|is|do|does|with)|shared with|with"),
     ("separator", r"[;:()–—-]|so|therefore|thus|hence|but|however|and so|which is why|that is why"),
     ("comma", r","),
     ("total", r"(?:{number}) (?:events|entries|interactions)"),

@@ -72,6 +72,11 @@ class Sentence:
     columns: list[str] = field(default_factory=list)
     junk: list[str] = field(default_factory=list)
 
+    @property
+    def text(self) -> str:
+        """The words with spaces between."""
+        return " ".join(self.words)
+
 
 class _Token(NamedTuple):
     kind: str
@@ -146,9 +151,9 @@ def _unquoted(text: str, folded: str, at: int, names: Names) -> _Token | None:
         return None
     for small, form, kind, exact in names.unquoted:
         end = at + len(small)
-        if folded.startswith(small, at) and not re.match(r"[\w-]|'(?!s\b)", folded[end : end + 3]):
-            if not exact or text.startswith(form, at):
-                return _Token(kind, names.forms[small] if kind == "name" else small, end)
+        ends_word = not re.match(r"[\w-]|'(?!s\b)", folded[end : end + 3])
+        if ends_word and folded.startswith(small, at) and (not exact or text.startswith(form, at)):
+            return _Token(kind, names.forms[small] if kind == "name" else small, end)
     return None
 
 

@@ -10,11 +10,15 @@ from recllm.explain.naming import Names, Sentence, split_sentences
 from recllm.prompting.syntax import clean_text
 
 LONGEST_TEXT = 1200
+LONGEST_BESIDE_NAMES = 400
+MOST_SENTENCES = 5
 _WITHOUT_NAMES = ("popular", "not_from_history", "no_cause", "guess", "unknown_taste")
 _POINTING_BACK = frozenset({"both", "same", "they", "them", "these", "those", "also", "too", "all", "each", "common"})
 _KINDS = ("kind", "title_kind", "its_kind")
 _AFTER_KIND = frozenset({"the", "of", "has", "have", "contains", "contain", "also"})
 _KIND_BEHIND = re.compile(r"(?: (?:is|are|the|a|as))* (?:¤|categor|genre)")
+_SEVERAL = frozenset({"items", "products", "things", "ones", "them", "these", "those", "both"})
+_MAINLY = frozenset({"main", "mainly", "most", "mostly", "strongest", "primarily"})
 _RELATIVES = frozenset({"which", "that"})
 
 
@@ -31,7 +35,10 @@ def read_claims(text: str, evidence: Evidence, *, domain: str = "neutral") -> Cl
         return frozenset({_unread(f"{plain[:40]}… (too long)")})
     names = Names.of(evidence, domain)
     causes: list[str] = []
-    for sentence in split_sentences(plain, names):
+    sentences = split_sentences(plain, names)
+    if len(sentences) > MOST_SENTENCES + 1 or sum(len(s.text) for s in sentences) > LONGEST_BESIDE_NAMES:
+        claims.add(_unread(f"{plain[:40]}… (too long)"))
+    for sentence in sentences:
         reader = _SentenceReader(sentence, names, causes, domain)
         claims |= reader.read()
         causes += reader.of_role("cause")
@@ -62,7 +69,7 @@ class _SentenceReader:
     """
 
     def __init__(self, sentence: Sentence, names: Names, causes: list[str], domain: str) -> None:
-        self._text = " ".join(sentence.words)
+        self._text = sentence.text
         self._names = names
         self._signs = iter(sentence.names)
         self._columns = iter(sentence.columns)
@@ -70,6 +77,8 @@ class _SentenceReader:
         self._fillers = fillers(domain)
         self._pattern, self._kinds = marks(domain)
         self._claims = {_unread(what) for what in sentence.junk}
+        if "§ §" in self._text:
+            self._claims.add(_unread("titles without a word between them"))
         self._groups: list[_Group] = []
         self._values: list[list[str]] = []  # value, kind
         self._cited: list[str] = []
@@ -77,6 +86,7 @@ class _SentenceReader:
         self._role: str | None = None
         self._verb = ""
         self._open = False
+        self._needs_title = False
         self._gap: list[str] = []  # the words right before
         self._since_title: list[str] = []
         self._last = ""
@@ -110,9 +120,9 @@ class _SentenceReader:
         self._claims |= {_unread(word) for word in self._gap if word not in self._fillers and word not in SEPARATORS}
 
     def _expect(self, role: str | None, verb: str = "") -> None:
-        if self._open and self._verb:  # "based on your purchases", which names none
-            self._claims.add(Claim("did", value=self._verb))
-        self._role, self._verb, self._open = role, verb, role is not None
+        if self._open and self._verb:  # "based on your purchases" names none, "you bought the product" should
+            self._claims.add(_unread(f"{self._verb} …") if self._needs_title else Claim("did", value=self._verb))
+        self._role, self._verb, self._open, self._needs_title = role, verb, role is not None, False
 
     # Titles and values
 
@@ -176,7 +186,9 @@ class _SentenceReader:
             return
         if re.match(r" (?:it|this)(?: |$)", rest):
             self._claims.add(_unread(f"{text} it"))
+        several = {*self._since_title[-1:], *rest.split()[:1]} & _SEVERAL or text.endswith("s")
         self._expect(self._role if self._role in ("against", "removed") else "cause", verb)
+        self._needs_title = not several
 
     def _on_removed_did(self, text: str, kind: str, rest: str) -> None:
         if re.match(r" (?:them|these|those)(?: |$)", rest):
@@ -191,10 +203,14 @@ class _SentenceReader:
     def _on_other(self, text: str, kind: str, rest: str) -> None:
         if kind in _WITHOUT_NAMES:
             self._claims.add(Claim(kind))  # type: ignore[arg-type]
-        elif kind in ("removed", "against", "wish", "with", "condition"):
+        elif kind in ("removed", "against", "wish", "with", "similar", "condition"):
             self._expect(kind)
+        elif kind == "not_you" or (kind == "maybe" and not {"might", "may", "could"} & set(self._text.split())):
+            self._claims.add(_unread(text))
 
     def _on_cause(self, text: str, kind: str, rest: str) -> None:
+        if self._groups and self._groups[-1].verbs and not self._since_title:  # "you bought “A” because of “B”"
+            self._claims.add(_unread(f"“{self._groups[-1].titles[-1]}” {text}"))
         self._because = True
         self._expect("cause")
 
@@ -208,6 +224,8 @@ class _SentenceReader:
         self._expect("item")
 
     def _on_instead_pre(self, text: str, kind: str, rest: str) -> None:
+        if "§" not in rest:
+            self._claims.add(_unread(text))
         self._expect("instead")
 
     def _on_separator(self, text: str, kind: str, rest: str) -> None:
@@ -220,7 +238,7 @@ class _SentenceReader:
         self._before("cause", None)
 
     def _on_cause_post(self, text: str, kind: str, rest: str) -> None:
-        self._before("cause", None)
+        self._before("cause", None, "with")
         self._because = True
         if not (self._open and self._verb):  # else the titles are still to come: "what you bought led to this: …"
             self._expect("item")
@@ -289,18 +307,23 @@ class _SentenceReader:
             self._claims |= {Claim("did", frozenset([title]), verb) for title in group.titles for verb in group.verbs}
         for role in ("item", "cause", "against"):
             self._claims |= {Claim(role, frozenset([title])) for title in self.of_role(role)}  # type: ignore[arg-type]
+        if (causes := self.of_role("cause")) and _MAINLY & set(self._text.split()):
+            self._claims.add(Claim("main", frozenset(causes)))
         for role in ("removed", "instead"):
             if titles := self.of_role(role):
                 self._claims.add(Claim(role, frozenset(titles)))  # type: ignore[arg-type]
         if self.of_role("condition"):
             self._claims.add(_unread("if"))
+        said = {claim.role for claim in self._claims}
+        if "removed" in said and not said & {"gone", "instead"}:
+            self._claims.add(_unread("without"))
         self._share()
         self._count()
         if self._because and all(claim.role in ("item", "unread") for claim in self._claims):
             self._claims.add(Claim("cause"))  # "based on your history"
 
     def _share(self) -> None:
-        titles = self.of_role("with") or self.of_role("cause")
+        titles = self.of_role("with") + self.of_role("similar") or self.of_role("cause")
         if not titles and _POINTING_BACK & set(self._text.split()):
             titles = self._earlier_causes
         for value, kind in self._values:
@@ -308,7 +331,8 @@ class _SentenceReader:
             for names in [frozenset([title]) for title in titles] or [frozenset[str]()]:
                 self._claims.add(Claim("shared", names, value, kind))
         if not self._values:
-            self._claims |= {Claim("shared", frozenset([title])) for title in self.of_role("with")}
+            self._claims |= {Claim("shared", frozenset([title])) for title in self.of_role("similar")}
+            self._claims |= {_unread(f"with “{title}”") for title in self.of_role("with")}
 
     def _count(self) -> None:
         listed = len(set(self.of_role("cause") + self.of_role("with")))
