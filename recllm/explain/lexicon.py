@@ -34,9 +34,10 @@ _SINGLE = {"purchase": "bought", "order": "bought", "view": "viewed", "download"
 _BEFORE_SINGLE = "your|the|a|an|of|earlier|past|previous|own"
 VERB_OF = {form: verb for verb, forms in VERB_FORMS.items() for form in forms.split("|")} | _SINGLE
 
-NUMBERS = dict(
-    zip("two three four five six seven eight nine ten eleven twelve".split(), map(str, range(2, 13)), strict=True)
-)
+NUMBERS = {
+    "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "eleven": "11", "twelve": "12",
+}  # fmt: skip
 
 _PEOPLE = {
     "ecommerce": "customers|shoppers",
@@ -71,11 +72,9 @@ _FILLERS = (
     "other hand such share shares sharing common same belongs belong "
     "together see find found place confidence list own yet own"
 ).split()
-SEPARATORS = frozenset(", ; : ( ) - – —".split())
+SEPARATORS = frozenset(",;:()-–—")
 
-_OFTEN = (
-    r"(?: also| previously| already| earlier| both| have| had| have been| then| in the past)*"
-)
+_OFTEN = r"(?: also| previously| already| earlier| both| have| had| have been| then| in the past)*"
 _HISTORY = r"your(?: own| past| previous)? history"
 _TASTE = r"your (?:own )?(?:tastes?|interests?|preferences?)"
 _HOLDS = r"(?: ,)?(?: which| that)?(?: also)? (?:with|of|contains?|includes?|has|holds)"
@@ -173,7 +172,10 @@ _MARKS = (
     ("phrase", r"as someone who|(?:we|i) (?:think|believe)(?: that)?|the fact that|part of|(?:is |are )?shared by"),
     ("maybe", r"interesting"),
     # What the user did, and what nobody else did.
-    ("not_you", r"(?:we|i|they|it|this|other)(?: have| also| had)* (?:{did})|(?:you|we|i|they)(?: also| do| all)* like"),
+    (
+        "not_you",
+        r"(?:we|i|they|it|this|other)(?: have| also| had)* (?:{did})|(?:you|we|i|they)(?: also| do| all)* like",
+    ),
     ("did", rf"(?:you{_OFTEN} |by you )?(?:{{did}})(?: by you)?|(?:{_BEFORE_SINGLE}) (?:{'|'.join(_SINGLE)})"),
     # What the recommendation comes from.
     (

@@ -12,10 +12,11 @@ import random
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from verifier_frames import DEVELOPMENT, HELD_OUT, TRICKY, WRITTEN
-from verifier_worlds import DOMAINS, Case, cases, fits, render, slots_of
+from verifier_worlds import GERUNDS, Case, cases, fits, render, slots_of
 
 from recllm.explain.evidence import Evidence
 from recllm.explain.verify import complaints
@@ -46,9 +47,20 @@ BOASTS = (
     "Guaranteed to please.", "Don't miss it!", "It offers great value.", "It has high returns.", "Order it today.",
     "Only a few are left.", "It is of high quality.", "Critics agree.", "It is on sale now.", "You deserve it.",
 )  # fmt: skip
-NUMBERS = ("4 stars", "20 % off", "3 of your friends", "99 customers", "five times", "the top 3", "$10", "seven", "2nd", "97 %")
+NUMBERS = (
+    "4 stars",
+    "20 % off",
+    "3 of your friends",
+    "99 customers",
+    "five times",
+    "the top 3",
+    "$10",
+    "seven",
+    "2nd",
+    "97 %",
+)
 
-Corruption = Callable[[str, Case, random.Random], str | None]
+Corruption = Callable[[str, Case, random.Random], str | tuple[str, Evidence] | None]
 
 
 def mutated(title: str, rng: random.Random) -> str:
@@ -95,11 +107,15 @@ def role(frame: str, case: Case, rng: random.Random) -> str | None:
     return render(frame, case.swapped(*rng.choice(swaps)), *rng.choice(QUOTES[:9]))
 
 
-def attribute(frame: str, case: Case, rng: random.Random) -> str | None:
-    """A value or column that is another, or a value of other items."""
+def attribute(frame: str, case: Case, rng: random.Random) -> str | tuple[str, Evidence] | None:
+    """A value or column that is another, or a value that only some of the named items share."""
     slots = slots_of(frame)
     if not slots & {"v", "words"}:
         return None
+    if {"v", "all"} <= slots and len(case.causes) > 1 and rng.random() < 0.4:
+        shared, words = case.evidence.attributes
+        only = replace(shared, item_ids=(rng.choice(shared.item_ids),))
+        return render(frame, case, *rng.choice(QUOTES)), replace(case.evidence, attributes=(only, words))
     return render(frame, case.with_other_value(rng, kind="kind" in slots and rng.random() < 0.3), *rng.choice(QUOTES))
 
 
@@ -133,6 +149,14 @@ def number(frame: str, case: Case, rng: random.Random) -> str | None:
     return inserted(text, rng.choice(NUMBERS), rng)
 
 
+def verb(frame: str, case: Case, rng: random.Random) -> str | None:
+    """Something else that users do."""
+    others = [other for other in GERUNDS if other not in (case.did, case.against_did)]
+    return (
+        render(frame, replace(case, did=rng.choice(others)), *rng.choice(QUOTES)) if "did" in slots_of(frame) else None
+    )
+
+
 def praise(frame: str, case: Case, rng: random.Random) -> str | None:
     """Praise or a promise, as a word or as a sentence."""
     text = render(frame, case, *rng.choice(QUOTES))
@@ -149,12 +173,17 @@ def other_item(frame: str, case: Case, rng: random.Random) -> str | None:
 CORRUPTIONS: dict[str, Corruption] = {
     "title": title,
     "role": role,
+    "verb": verb,
     "attribute": attribute,
     "negation": negation,
     "number": number,
     "praise": praise,
     "other item": other_item,
 }
+
+
+SETS = {"shipped sentences": SHIPPED, "free text": DEVELOPMENT, "free text, held out": HELD_OUT}
+Figures = dict[str, int | float]
 
 
 def inserted(text: str, words: str, rng: random.Random) -> str:
@@ -176,7 +205,43 @@ def true_texts(frames: tuple[str, ...], everything: list[Case], per_frame: int, 
     return texts
 
 
-def refused(text: str, evidence: Evidence, domain: str) -> tuple[str, ...]:
+def alarms(frames: tuple[str, ...], everything: list[Case], per_frame: int, rng: random.Random, show: bool) -> Figures:
+    """How many true texts are refused, by text and by frame."""
+    texts = true_texts(frames, everything, per_frame, rng)
+    refused = [(frame, text, why) for frame, case, text in texts if (why := check(text, case.evidence, case.domain))]
+    if show:
+        for _, text, why in refused:
+            print("REFUSED", text, why)
+    rate = round(len(refused) / len(texts), 4)
+    of_frames = len({frame for frame, *_ in refused})
+    return {
+        "texts": len(texts),
+        "refused": len(refused),
+        "rate": rate,
+        "frames": len(frames),
+        "frames_refused": of_frames,
+    }
+
+
+def recall(name: str, everything: list[Case], per_frame: int, rng: random.Random, show: bool) -> Figures:
+    """How many falsehoods of one class are found, generated and written by hand."""
+    missed, planted = [], 0
+    for frame, case, text in true_texts(SHIPPED + DEVELOPMENT + HELD_OUT, everything, per_frame, rng):
+        corrupted = CORRUPTIONS[name](frame, case, rng)
+        wrong, evidence = corrupted if isinstance(corrupted, tuple) else (corrupted, case.evidence)
+        if wrong is not None and (wrong != text or evidence is not case.evidence):
+            planted += 1
+            missed += [] if check(wrong, evidence, case.domain) else [wrong]
+    by_hand = TRICKY.get(name, ())
+    missed_by_hand = [wrong for wrong in by_hand if not check(wrong, WRITTEN, "ecommerce")]
+    if show:
+        for wrong in (*missed, *missed_by_hand):
+            print("MISSED", name, "|", wrong)
+    figures = {"texts": planted, "missed": len(missed), "rate": round(1 - len(missed) / planted, 4)}
+    return figures | {"by_hand": len(by_hand), "missed_by_hand": len(missed_by_hand)}
+
+
+def check(text: str, evidence: Evidence, domain: str) -> tuple[str, ...]:
     return complaints(text, evidence, domain=domain)
 
 
@@ -184,45 +249,22 @@ def main() -> None:
     """Print the figures and save them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--show", action="store_true")
-    parser.add_argument("--per-frame", type=int, default=5)
+    parser.add_argument("--per-frame", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "verifier.json")
     arguments = parser.parse_args()
     rng = random.Random(0)
     everything = cases(rng)
-    figures: dict[str, dict[str, float]] = {}
-    for name, frames in {"shipped": SHIPPED, "development": DEVELOPMENT, "held out": HELD_OUT}.items():
-        texts = true_texts(frames, everything, arguments.per_frame, rng)
-        alarms = [(frame, text, why) for frame, case, text in texts if (why := refused(text, case.evidence, case.domain))]
-        figures[f"false alarms, {name}"] = {
-            "texts": len(texts), "frames": len(frames), "refused": len(alarms),
-            "frames_refused": len({frame for frame, *_ in alarms}), "rate": round(len(alarms) / len(texts), 4),
-        }  # fmt: skip
-        if arguments.show and name != "held out":
-            for _, text, why in alarms:
-                print("REFUSED", text, why)
-    base = SHIPPED + DEVELOPMENT + HELD_OUT
-    for name, corrupt in CORRUPTIONS.items():
-        found = []
-        for frame, case, text in true_texts(base, everything, 12, rng):
-            wrong = corrupt(frame, case, rng)
-            if wrong is not None and wrong != text:
-                found.append((wrong, refused(wrong, case.evidence, case.domain)))
-        missed = [wrong for wrong, why in found if not why]
-        figures[f"recall, {name}"] = {"texts": len(found), "missed": len(missed), "rate": round(1 - len(missed) / len(found), 4)}
-        if arguments.show:
-            for wrong in missed:
-                print("MISSED", name, "|", wrong)
-        evidence = WRITTEN
-        hard = [wrong for wrong in TRICKY[name] if not refused(wrong, evidence, "ecommerce")]
-        figures[f"recall by hand, {name}"] = {"texts": len(TRICKY[name]), "missed": len(hard), "rate": round(1 - len(hard) / len(TRICKY[name]), 4)}
-        if arguments.show:
-            for wrong in hard:
-                print("MISSED BY HAND", name, "|", wrong)
-    texts = true_texts(base, everything, 3, rng)
+    figures: dict[str, Figures] = {}
+    for name, frames in SETS.items():
+        show = arguments.show and "held out" not in name
+        figures[f"false alarms, {name}"] = alarms(frames, everything, arguments.per_frame, rng, show)
+    for name in CORRUPTIONS:
+        figures[f"recall, {name}"] = recall(name, everything, arguments.per_frame, rng, arguments.show)
+    texts = true_texts(SHIPPED + DEVELOPMENT, everything, 3, rng)
     begin = time.perf_counter()
     for _, case, text in texts:
-        refused(text, case.evidence, case.domain)
-    figures["speed"] = {"ms_per_text": round(1000 * (time.perf_counter() - begin) / len(texts), 3), "domains": len(DOMAINS)}
+        check(text, case.evidence, case.domain)
+    figures["speed"] = {"ms_per_text": round(1000 * (time.perf_counter() - begin) / len(texts), 3)}
     for name, row in figures.items():
         print(f"{name:32}", "  ".join(f"{key} {value}" for key, value in row.items()))
     arguments.out.write_text(json.dumps(figures, indent=1) + "\n")

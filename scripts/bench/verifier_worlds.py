@@ -100,7 +100,9 @@ class Case:
         others = [value for value in DOMAINS[self.domain]["values"] if value not in (self.value, self.wish)]
         if kind:
             return replace(self, kind=rng.choice(("brand", "price", "author", "colour", "director")))
-        return replace(self, value=rng.choice(others), words=rng.choice(("gift bag", "story of us", "world", "little one")))
+        return replace(
+            self, value=rng.choice(others), words=rng.choice(("gift bag", "story of us", "world", "little one"))
+        )
 
     def with_other_numbers(self, rng: random.Random) -> "Case":
         """Counts that are wrong."""
@@ -119,7 +121,11 @@ class Case:
 
 def cases(rng: random.Random, per_domain: int = 12) -> list[Case]:
     """Evidence of each domain and for each reason."""
-    return [make(domain, code, rng) for domain in DOMAINS for code in ("history",) * per_domain + ("asked", "popular", "weak", "cold_start") * 2]
+    return [
+        make(domain, code, rng)
+        for domain in DOMAINS
+        for code in ("history",) * per_domain + ("asked", "popular", "weak", "cold_start") * 2
+    ]
 
 
 def make(domain: str, code: str, rng: random.Random) -> Case:
@@ -173,8 +179,31 @@ def fits(frame: str, case: Case) -> bool:
         return evidence.reason_code == "asked"
     if "ad not {did} {a}" in frame or "ad you not {did} {a}" in frame:
         return evidence.reason_code == "history" and case.removed == case.causes[:1]
-    several = "b" in slots or "count" in slots or any(word in frame for word in ("all in", "are also", " speak ", "these led", "as are", "as do", " point ", "{all} are", "{all} appear", "{all} count", "the same"))
-    return evidence.reason_code == "history" and (not several or len(case.causes) > 1) and not ("{b}" in frame and ("both" in frame or "Two" in frame) and len(case.causes) > 2)
+    several = (
+        "b" in slots
+        or "count" in slots
+        or any(
+            word in frame
+            for word in (
+                "all in",
+                "are also",
+                " speak ",
+                "these led",
+                "as are",
+                "as do",
+                " point ",
+                "{all} are",
+                "{all} appear",
+                "{all} count",
+                "the same",
+            )
+        )
+    )
+    return (
+        evidence.reason_code == "history"
+        and (not several or len(case.causes) > 1)
+        and not ("{b}" in frame and ("both" in frame or "Two" in frame) and len(case.causes) > 2)
+    )
 
 
 def render(frame: str, case: Case, opened: str = "“", closed: str = "”") -> str:
