@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from verifier_frames import DEVELOPMENT, HELD_OUT, TRICKY, WRITTEN
+from verifier_frames import DEVELOPMENT, HELD_OUT, LATER, TRICKY, WRITTEN
 from verifier_worlds import GERUNDS, Case, cases, fits, render, slots_of
 
 from recllm.explain.evidence import Evidence
@@ -182,7 +182,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
-SETS = {"shipped sentences": SHIPPED, "free text": DEVELOPMENT, "free text, held out": HELD_OUT}
+SETS = {"shipped sentences": SHIPPED, "free text": DEVELOPMENT, "free text, held out": HELD_OUT, "free text, later": LATER}
 Figures = dict[str, int | float]
 
 
