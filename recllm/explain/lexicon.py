@@ -65,8 +65,10 @@ _FILLERS = (
     # recommending
     "recommendation recommendations suggestion suggestions recommended suggested recommending suggesting shown showing "
     "chosen picked selected listed included appears appear appeared list lists choice choices pick selection ones made "
-    "came come another contains contain includes include "
+    "came come shows show up added onto displayed featured presented proposed seeing another contains contain includes include carry carries "
     # reasons
+    "something what particular specifically especially notably namely including behind simply directly clear result "
+    "therefore accordingly consequently additionally moreover furthermore addition turn connection link earlier led lead "
     "reason reasons cause causes basis main mainly mostly primarily largely partly strongest strong history past event "
     "events entry entries interaction interactions item items title titles thing things previous previously "
     "other hand such share shares sharing common same belongs belong "
@@ -75,9 +77,9 @@ _FILLERS = (
 SEPARATORS = frozenset(",;:()-–—")
 
 _OFTEN = r"(?: also| previously| already| earlier| both| have| had| have been| then| in the past)*"
-_HISTORY = r"your(?: own| past| previous)? history"
+_HISTORY = r"your(?: own| past| previous)?(?: (?:{noun}))? (?:history|activity)"
 _TASTE = r"your (?:own )?(?:tastes?|interests?|preferences?)"
-_HOLDS = r"(?: ,)?(?: which| that)?(?: also)? (?:with|of|contains?|includes?|has|holds)"
+_HOLDS = r"(?: ,)?(?: which| that)?(?: also)? (?:with|of|contains?|includes?|including|has|holds|shows)(?! that)"
 _AS_CAUSE = r"(?: (?:as|for) (?:the|a|its)? ?(?:main |single |clear )?(?:causes?|reasons?))?"
 _MAIN = r"(?:the |a |our |its )?(?:main |strongest |most important )?"
 _PLACE_VERBS = r"be|been|appear|appeared|come|come up|made|make|been here|be here"
@@ -86,7 +88,7 @@ _COPULA = r"(?:is|are|was|were|has been|have been)"
 
 # Read in this order wherever several fit. "§" stands for a title, a value or a wish, "¤" for a column of the evidence.
 _MARKS = (
-    ("group", r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|together with)(?: also)?(?: your| the)? §)*"),
+    ("group", r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|alongside|together with)(?: also)?(?: your| the)? §)*"),
     # What is said without naming anything.
     (
         "popular",
@@ -95,25 +97,27 @@ _MARKS = (
     (
         "not_from_history",
         rf"(?:{_COPULA} )?not (?:based on|drawn from|derived from|due to|because of|tied to|linked to|from) {_HISTORY}"
-        rf"|(?:even )?without {_HISTORY}|{_HISTORY} (?:played|plays|has|had) no part(?: in (?:it|this))?",
+        rf"|(?:even )?without {_HISTORY}|{_HISTORY} (?:(?:played|plays|has|had) no part(?: in (?:it|this))?|was not used)"
+        rf"|rather than (?:because of |from |on )?{_HISTORY}",
     ),
     (
         "no_cause",
-        rf"(?:nothing|none|no (?:single |one )?(?:{{noun}})) (?:in|from|of) {_HISTORY} (?:stands|stood) out{_AS_CAUSE}"
-        rf"|nothing stands out in {_HISTORY}{_AS_CAUSE}|nothing in {_HISTORY} (?:clearly )?(?:points|leads|led) to",
+        rf"(?:there is )?(?:nothing|none|no (?:single |one |clear |particular )?(?:causes?|reasons?|{{noun}})) (?:in|from|of)"
+        rf" {_HISTORY}(?: (?:clearly )?(?:(?:stands|stood) out{_AS_CAUSE}|(?:points|leads|led) to))?"
+        rf"|nothing stands out in {_HISTORY}{_AS_CAUSE}",
     ),
     ("guess", r"(?:only |just |merely )?(?:a|our|my) (?:first )?guess"),
     (
         "unknown_taste",
-        rf"nothing is known (?:of|about) {_TASTE}(?: yet)?|(?:we|i) do not (?:yet )?know (?:anything about )?{_TASTE}"
-        rf"(?: yet)?|(?:we|i) (?:still )?know nothing (?:about|of) {_TASTE}(?: yet)?|you have no history(?: yet)?"
-        rf"|there is no history(?: of yours| to go by)?(?: yet)?|{_TASTE} (?:is|are) not known(?: yet)?",
+        rf"nothing is known (?:of|about) {_TASTE}(?: yet| so far)?|(?:we|i) do not (?:yet )?know (?:anything about )?{_TASTE}"
+        rf"(?: yet| so far)?|(?:we|i) (?:still )?know nothing (?:about|of) {_TASTE}(?: yet| so far)?|you have no history(?: yet| so far)?"
+        rf"|there is no history(?: of yours| to go by)?(?: yet| so far)?|{_TASTE} (?:is|are) not known(?: yet| so far)?",
     ),
     ("disclaimer", r"(?:this is |it is )?(?:not|no) (?:financial |investment )?advice"),
     # Counterfactuals.
     ("removed_did", rf"(?:if|had) you (?:had )?(?:not|never){_OFTEN} (?:{{did}})"),
     ("removed_them", r"without (?:them|these|those)"),
-    ("removed", r"without|if not for|(?:if it )?were(?: it)? not for|but for"),
+    ("removed", r"without|take away|taking away|leave out|leaving out|if not for|(?:if it )?were(?: it)? not for|but for"),
     (
         "removed_post",
         rf"(?:were|was|had(?: been)?|are|is) (?:removed|taken out|left out|missing|absent|not)(?: (?:from|of|in))?"
@@ -147,7 +151,7 @@ _MARKS = (
     # What the user asked for.
     (
         "wish",
-        r"(?:you(?: have)?(?: also)? (?:asked|wished) (?:for|to see)(?= more)|you(?: have)?(?: also)? asked (?:for|to see))(?: something| things)?(?: more)?(?: of| like| from| in)?"
+        r"(?:you(?: have)?(?: also)? (?:asked|wished) (?:for|to see)(?= more)|you(?: have)?(?: also)? (?:requested|asked (?:for|to see)))(?: something| things)?(?: more)?(?: of| like| from| in)?"
         r"|(?:you (?:told us|said)(?: that)? )?you want(?:ed)?(?: to see)?(?: more)?(?: of| from)?|your (?:wish|request)(?: for)?(?: more)?(?: of)?",
     ),
     # What the recommended item is like.
@@ -163,13 +167,13 @@ _MARKS = (
         r"(?:we|i)(?: have| are| had| also| would)* (?:recommend|suggest|recommended|suggested|picked|chose|chosen|selected"
         r"|think of|thought of|showing|show|suggesting|recommending|present)"
         r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)|you see"
-        r"|(?:recommendation|suggestion|choice) of|led us to|this is(?= §)|here is",
+        r"|(?:recommendation|suggestion|choice) of|this is(?= §)|here is",
     ),
     (
         "appeal",
         r"(?:might|may|could)(?: also)? (?:interest you|appeal to you|be of interest(?: to you)?)",
     ),
-    ("phrase", r"as someone who|(?:we|i) (?:think|believe)(?: that)?|the fact that|part of|(?:is |are )?shared by"),
+    ("phrase", r"as someone who|(?:we|i) (?:think|believe)(?: that)?|(?:we|i) (?:noticed|saw|see|know|noted)(?: that)?|the fact that|part of|(?:is |are )?shared by"),
     ("maybe", r"interesting"),
     # What the user did, and what nobody else did.
     (
@@ -179,9 +183,15 @@ _MARKS = (
     ("did", rf"(?:you{_OFTEN} |by you )?(?:{{did}})(?: by you)?|(?:{_BEFORE_SINGLE}) (?:{'|'.join(_SINGLE)})"),
     # What the recommendation comes from.
     (
+        "cause_firm",
+        r"(?:reasons?|causes?|basis|{noun}) (?:for|of|behind) (?:this|it|that|the)(?: recommendation| suggestion| choice)?"
+        rf" (?:is|are|was|were)(?: that)?|according to(?: {_HISTORY})?|(?:as a|the|a) result of|in response to"
+        r"|comes down to|came down to|owes its place to|(?:can be )?traced(?: back)? to|traces(?: back)? to|goes back to",
+    ),
+    (
         "cause_post",
         rf"(?:{_COPULA} )?{_MAIN}(?:reasons?|causes?|basis)(?: (?:for|of|behind|why))+|(?:is|are) {_MAIN}(?:reasons?|causes?)"
-        r"|(?:is|are) (?:mainly )?why|(?:led|leads?) (?:us )?to|points?(?: us)? to|pointed(?: us)? to|brought us to|brings us to"
+        r"|(?:is|are) (?:mainly )?why|(?:led|leads?|leading) (?:us )?to(?: (?:recommend|suggest|show|pick|choose))?|points?(?: us)? to|pointed(?: us)? to|brought us to|brings us to"
         r"|speaks?(?: most| most strongly| strongly)? for|counts? in (?:its )?favou?r(?: of)?|brought|explains?|contributed(?: most)? to|(?:is|are) behind",
     ),
     ("history", rf"(?:in|from|of|among) {_HISTORY}"),
@@ -210,12 +220,12 @@ _MARKS = (
 )
 # The last words before a value, not a title: "it is in “Garden”"; and those that may stand before either.
 VALUE_BEFORE = re.compile(r"(?:^| )(?:in|is|are|to|shares?|common|same|under)(?: the| a| an| its)? $")
-EITHER_BEFORE = re.compile(r"(?:^| )(?:both|also|from|has|have|contains?|includes?)(?: the| a| an| its)? $")
+EITHER_BEFORE = re.compile(r"(?:^| )(?:both|also|from|has|have|contains?|includes?|carry|carries)(?: the| a| an| its)? $")
 CONTRACTIONS = {
     "don't": "do not", "doesn't": "does not", "isn't": "is not", "aren't": "are not", "wouldn't": "would not",
     "hadn't": "had not", "weren't": "were not", "wasn't": "was not", "you've": "you have", "we've": "we have",
     "i've": "i have", "it's": "it is", "that's": "that is", "here's": "here is", "we're": "we are", "they're": "they are",
-    "you'd": "you would",
+    "you'd": "you would", "you're": "you are", "there's": "there is", "what's": "what is", "they've": "they have",
 }  # fmt: skip
 
 

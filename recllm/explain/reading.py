@@ -16,10 +16,15 @@ _WITHOUT_NAMES = ("popular", "not_from_history", "no_cause", "guess", "unknown_t
 _POINTING_BACK = frozenset({"both", "same", "they", "them", "these", "those", "also", "too", "all", "each", "common"})
 _KINDS = ("kind", "title_kind", "its_kind")
 _AFTER_KIND = frozenset({"the", "of", "has", "have", "contains", "contain", "also"})
+_PREDICATES = frozenset({"is", "was", "has", "shares", "belongs", "appears", "goes", "comes", "made"})
 _KIND_BEHIND = re.compile(r"(?: (?:is|are|the|a|as))* (?:¤|categor|genre)")
 _SEVERAL = frozenset({"items", "products", "things", "ones", "them", "these", "those", "both"})
 _MAINLY = frozenset({"main", "mainly", "most", "mostly", "strongest", "primarily"})
-_RELATIVES = frozenset({"which", "that"})
+# Between titles and "you bought", if that is about them.
+_WHICH = re.compile(
+    r"|,? ?(?:(?:both|all|each) (?:of )?)?(?:which|that)"
+    r"|(?:is|are|was|were) (?:something|(?:\w+ of )?(?:the|those) \w+)(?: that| which)?"
+)
 
 
 def read_claims(text: str, evidence: Evidence, *, domain: str = "neutral") -> Claims:
@@ -106,7 +111,7 @@ class _SentenceReader:
             getattr(self, f"_on_{kind}", self._on_other)(match[0], kind, self._text[end:])
             if kind != "group":
                 self._since_title += match[0].split()
-            if kind != "group" and not (kind == "comma" and self._last in _KINDS):
+            if kind != "group" and not (self._last in _KINDS and match[0] in (",", "(", ":")):
                 self._last = kind
         self._skip(self._text[end:])
         self._conclude()
@@ -162,6 +167,8 @@ class _SentenceReader:
             role = "with"
         # "Because you bought “A”, “Y” is recommended": the commas alone make it look like a list.
         follows = len(found) > 1 and text.endswith(", §") and rest.strip() and not rest.startswith(" ,")
+        # And "you bought “A” and “Y” is recommended": two clauses.
+        follows = follows or (found[-1:] == [self._names.item] and len(found) > 1 and bool(_PREDICATES & set(rest.split()[:1])))
         new = [found.pop()] if role and follows else []
         self._groups.append(_Group(found, role, {self._verb} - {""}))
         if new:
@@ -179,10 +186,12 @@ class _SentenceReader:
 
     def _on_did(self, text: str, kind: str, rest: str) -> None:
         verb = _verb_in(text)
-        between = set(self._since_title) - {"both", "of", "all", "each", ","}
-        if self._groups and (not self._since_title or between <= _RELATIVES and between or text.endswith("by you")):
+        if self._groups and (_WHICH.fullmatch(" ".join(self._since_title)) or text.endswith("by you")):
             self._groups[-1].verbs.add(verb)
             self._groups[-1].by_deed = self._before("cause", None)
+            return
+        if self._groups and rest.split()[:1] == ["it"]:  # the last that was named
+            self._groups[-1].verbs.add(verb)
             return
         if re.match(r" (?:it|this)(?: |$)", rest):
             self._claims.add(_unread(f"{text} it"))
@@ -229,13 +238,13 @@ class _SentenceReader:
         self._expect("instead")
 
     def _on_separator(self, text: str, kind: str, rest: str) -> None:
-        if not self._open:
+        if not self._open or (kind == "separator" and text.isalpha()) or text == ";":
             self._expect(None)
 
     # Phrases that say what the titles before them are
 
     def _on_history(self, text: str, kind: str, rest: str) -> None:
-        self._before("cause", None)
+        self._before("cause", None, "with")
 
     def _on_cause_post(self, text: str, kind: str, rest: str) -> None:
         self._before("cause", None, "with")
@@ -252,8 +261,7 @@ class _SentenceReader:
 
     def _on_gone(self, text: str, kind: str, rest: str) -> None:
         self._claims.add(Claim("gone"))
-        self._before("item", None)
-        self._expect("item")
+        self._expect(None if self._before("item", None) else "item")
 
     def _on_instead_post(self, text: str, kind: str, rest: str) -> None:
         if not self._before("instead", None):
@@ -323,7 +331,9 @@ class _SentenceReader:
             self._claims.add(Claim("cause"))  # "based on your history"
 
     def _share(self) -> None:
-        titles = self.of_role("with") + self.of_role("similar") or self.of_role("cause")
+        titles = self.of_role("with") + self.of_role("similar")
+        if not titles or (titles == [self._names.item] and self.of_role("cause")):
+            titles = self.of_role("cause")
         if not titles and _POINTING_BACK & set(self._text.split()):
             titles = self._earlier_causes
         for value, kind in self._values:

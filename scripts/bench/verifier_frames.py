@@ -186,7 +186,7 @@ HELD_OUT = (
     "You have no history yet, so we are showing {y}, which is popular with {people}.",
 )
 
-# Written after the verifier was finished but for `LATER` itself; its first figures are in `scripts/bench/NOTES.md`.
+# Written on purpose in other voices than the above, when the verifier could read those, and tuned on since.
 LATER = (
     "{y} is recommended to you because your history shows that you {did} {all}.",
     "You {did} {all}, and that is why {y} made your list.",
@@ -239,6 +239,53 @@ LATER = (
     "There is no clear cause in your history for {y}; it is a guess.",
     "Nothing is known of your taste so far, so {y} is only a first guess.",
     "Since we know nothing of your taste yet, we recommend {y}, which is popular with {people}.",
+)
+
+# Written after everything else, and only measured.
+LAST = (
+    "Recommended because you {did} {a} and {b}.",
+    "We recommend {y} since your history includes {all}.",
+    "Because you {did} {all}, {y} was selected for your list.",
+    "{y} is in your recommendations because you {did} {all}.",
+    "You'll find {y} here because you {did} {all}.",
+    "Given {all} in your history, we suggest {y}.",
+    "{y} is recommended on account of {all}, which you {did}.",
+    "You {did} {all}, so {y} may be of interest to you.",
+    "You {did} {a}, so you might also like {y}.",
+    "Having {did} both {a} and {b}, you may also enjoy {y}.",
+    "{y} is suggested since {all} can be found in your history.",
+    "{all} in your history are the main causes of this recommendation.",
+    "The recommendation is explained by {all}, which you {did}.",
+    "This {noun} was chosen because of what you {did}: {all}.",
+    "We recommend {y} to you on the grounds that you {did} {all}.",
+    "{y} was recommended after you {did} {all}.",
+    "Your list includes {y} because you {did} {all}.",
+    "{y} has been suggested because {a} is in your history.",
+    "The {noun} {y} is recommended because you {did} the {noun} {a}.",
+    "As your history includes {a} and {b}, we suggest {y} next.",
+    "{y} is recommended for you, as {all} are in your history.",
+    "You {did} {all}; based on this, {y} is recommended.",
+    "{a} and {b} are {nouns} you {did}, and they are the reason for {y}.",
+    "We are suggesting {y} because you have previously {did} {all}.",
+    "{y} is recommended because it shares the {kind} {v} with {all}, which you {did}.",
+    "Like {all}, which you {did}, {y} belongs to the {kind} {v}.",
+    "You {did} {all}, and like them, {y} is in {v}.",
+    "{y} is recommended because both it and {a} are in {v}.",
+    "Because you {did} {all} ({v}), we recommend {y}, which is also in {v}.",
+    "The title of {y} shares {words} with {a}, which you {did}.",
+    "You would have seen {i} instead without {r} in your history.",
+    "If {r} were removed from your history, {i} would be recommended instead.",
+    "Without {r}, this {noun} would not have been recommended.",
+    "{y} would not be in your list if you had not {did} {a}.",
+    "{z}, which you {zdid}, speaks against {y}.",
+    "We recommend {y} because you {did} {all}, despite {z} speaking against it.",
+    "{y} is recommended because you {did} {all}; {z} counts against it.",
+    "We recommend {y} because you asked for more of {w}.",
+    "You asked for {w}, so here is {y}.",
+    "We recommend {y} because it is popular with {people}.",
+    "{y} is popular with {people}; your history is not the reason.",
+    "Nothing in your history stands out as the reason, so {y} is a guess.",
+    "Because nothing is known about your taste yet, {y} is a first guess.",
 )
 
 # Written by hand about one piece of evidence: because of two purchases, a mug is recommended.

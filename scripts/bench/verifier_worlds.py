@@ -177,7 +177,7 @@ def fits(frame: str, case: Case) -> bool:
         return evidence.reason_code == ("cold_start" if cold else "weak") and not (cold and evidence.popular)
     if "w" in slots:
         return evidence.reason_code == "asked"
-    if "ad not {did} {a}" in frame or "ad you not {did} {a}" in frame:
+    if "ad not {did} {a}" in frame or "ad you not {did} {a}" in frame or "had not {did} {a}" in frame:
         return evidence.reason_code == "history" and case.removed == case.causes[:1]
     several = (
         "b" in slots
