@@ -67,6 +67,8 @@ _FILLERS = (
     "chosen picked selected listed included appears appear appeared list lists choice choices pick selection ones made "
     "came come shows show up added onto displayed featured presented proposed seeing another contains contain includes include carry carries "
     # reasons
+    "at about during throughout along around via using used over under out down back where when who whose next onto upon "
+    "makes make making appearing coming finding suggests "
     "something what particular specifically especially notably namely including behind simply directly clear result "
     "therefore accordingly consequently additionally moreover furthermore addition turn connection link earlier led lead "
     "reason reasons cause causes basis main mainly mostly primarily largely partly strongest strong history past event "
@@ -98,7 +100,7 @@ _MARKS = (
         "not_from_history",
         rf"(?:{_COPULA} )?not (?:based on|drawn from|derived from|due to|because of|tied to|linked to|from) {_HISTORY}"
         rf"|(?:even )?without {_HISTORY}|{_HISTORY} (?:(?:played|plays|has|had) no part(?: in (?:it|this))?|was not used)"
-        rf"|rather than (?:because of |from |on )?{_HISTORY}",
+        rf"|{_HISTORY} is not (?:the|a) (?:reason|cause)|rather than (?:because of |from |on )?{_HISTORY}",
     ),
     (
         "no_cause",
@@ -166,14 +168,14 @@ _MARKS = (
         "item_pre",
         r"(?:we|i)(?: have| are| had| also| would)* (?:recommend|suggest|recommended|suggested|picked|chose|chosen|selected"
         r"|think of|thought of|showing|show|suggesting|recommending|present)"
-        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)|you see"
+        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)|you (?:will |can )?see|you (?:will|can) find"
         r"|(?:recommendation|suggestion|choice) of|this is(?= §)|here is",
     ),
     (
         "appeal",
         r"(?:might|may|could)(?: also)? (?:interest you|appeal to you|be of interest(?: to you)?)",
     ),
-    ("phrase", r"as someone who|(?:we|i) (?:think|believe)(?: that)?|(?:we|i) (?:noticed|saw|see|know|noted)(?: that)?|the fact that|part of|(?:is |are )?shared by"),
+    ("phrase", r"as someone who|can be (?:found|seen)|(?:we|i) (?:think|believe)(?: that)?|(?:we|i) (?:noticed|saw|see|know|noted)(?: that)?|the fact that|part of|(?:is |are )?shared by"),
     ("maybe", r"interesting"),
     # What the user did, and what nobody else did.
     (
@@ -186,19 +188,23 @@ _MARKS = (
         "cause_firm",
         r"(?:reasons?|causes?|basis|{noun}) (?:for|of|behind) (?:this|it|that|the)(?: recommendation| suggestion| choice)?"
         rf" (?:is|are|was|were)(?: that)?|according to(?: {_HISTORY})?|(?:as a|the|a) result of|in response to"
+        r"|explained by|triggered by|motivated by|supported by|backed by|caused by|rooted in|grounded in|derived from"
+        r"|founded on|building on|drawing on|draws on|relies on|depends on|attributed to|attributable to|on the strength of"
         r"|comes down to|came down to|owes its place to|(?:can be )?traced(?: back)? to|traces(?: back)? to|goes back to",
     ),
     (
         "cause_post",
         rf"(?:{_COPULA} )?{_MAIN}(?:reasons?|causes?|basis)(?: (?:for|of|behind|why))+|(?:is|are) {_MAIN}(?:reasons?|causes?)"
         r"|(?:is|are) (?:mainly )?why|(?:led|leads?|leading) (?:us )?to(?: (?:recommend|suggest|show|pick|choose))?|points?(?: us)? to|pointed(?: us)? to|brought us to|brings us to"
-        r"|speaks?(?: most| most strongly| strongly)? for|counts? in (?:its )?favou?r(?: of)?|brought|explains?|contributed(?: most)? to|(?:is|are) behind",
+        r"|speaks?(?: most| most strongly| strongly)? for|counts? in (?:its )?favou?r(?: of)?|brought|brings?|puts?|pushed|pushes|raised|raises|lifted|placed|drove|drives"
+        r"|(?:prompted|triggered|inspired|motivated|supported)(?! by)|prompts|inspires|supports?|accounts? for|stands? behind|"
+        r"explains?|contributed(?: most)? to|(?:is|are) behind",
     ),
     ("history", rf"(?:in|from|of|among) {_HISTORY}"),
     (
         "from_history",
         rf"(?:based on|drawn from|derived from|due to|because of|given|in view of|comes? from|rests on|follows from) {_HISTORY}"
-        rf"(?!{_HOLDS}(?: |$))",
+        rf"(?!{_HOLDS}(?: |$))|(?:based on|because of|given|due to) (?:this|that|these|them)(?= (?:,|we|i|§)|$)",
     ),
     (
         "cause_firm",
@@ -208,7 +214,7 @@ _MARKS = (
         rf"|(?:your |an )?interest in|(?:based on |because of )?{_HISTORY}{_HOLDS}|(?:the )?reason (?:for (?:this|it) )?is"
         r"|given|after|considering|among",
     ),
-    ("cause", r"because|since|given that|seeing that|considering that"),
+    ("cause", r"because|since|given that|seeing that|considering that|on the grounds that"),
     ("similar", r"similar to|in common with"),
     ("with", r"(?:just |much )?like|similar to|as (?:are|is|do|does|with)|shared with|with"),
     ("separator", r"[;:()–—-]|so|therefore|thus|hence|but|however|and so|which is why|that is why"),
@@ -225,7 +231,7 @@ CONTRACTIONS = {
     "don't": "do not", "doesn't": "does not", "isn't": "is not", "aren't": "are not", "wouldn't": "would not",
     "hadn't": "had not", "weren't": "were not", "wasn't": "was not", "you've": "you have", "we've": "we have",
     "i've": "i have", "it's": "it is", "that's": "that is", "here's": "here is", "we're": "we are", "they're": "they are",
-    "you'd": "you would", "you're": "you are", "there's": "there is", "what's": "what is", "they've": "they have",
+    "you'd": "you would", "you'll": "you will", "you're": "you are", "there's": "there is", "what's": "what is", "they've": "they have",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ MOST_SENTENCES = 5
 _WITHOUT_NAMES = ("popular", "not_from_history", "no_cause", "guess", "unknown_taste")
 _POINTING_BACK = frozenset({"both", "same", "they", "them", "these", "those", "also", "too", "all", "each", "common"})
 _KINDS = ("kind", "title_kind", "its_kind")
-_AFTER_KIND = frozenset({"the", "of", "has", "have", "contains", "contain", "also"})
+_AFTER_KIND = frozenset({"the", "has", "have", "contains", "contain", "also"})
 _PREDICATES = frozenset({"is", "was", "has", "shares", "belongs", "appears", "goes", "comes", "made"})
 _KIND_BEHIND = re.compile(r"(?: (?:is|are|the|a|as))* (?:¤|categor|genre)")
 _SEVERAL = frozenset({"items", "products", "things", "ones", "them", "these", "those", "both"})
@@ -23,7 +23,7 @@ _MAINLY = frozenset({"main", "mainly", "most", "mostly", "strongest", "primarily
 # Between titles and "you bought", if that is about them.
 _WHICH = re.compile(
     r"|,? ?(?:(?:both|all|each) (?:of )?)?(?:which|that)"
-    r"|(?:is|are|was|were) (?:something|(?:\w+ of )?(?:the|those) \w+)(?: that| which)?"
+    r"|(?:is|are|was|were) (?!that\b|because\b|what\b)(?:something|(?:\w+ of )?(?:the |those )?\w+)(?: that| which)?"
 )
 
 
@@ -140,7 +140,7 @@ class _SentenceReader:
         before = " ".join(self._gap) + " "
         of_kind = self._last in _KINDS and set(self._gap) <= _AFTER_KIND
         must = bool(VALUE_BEFORE.search(before)) or of_kind
-        may = must or bool(EITHER_BEFORE.search(before)) or bool(_KIND_BEHIND.match(rest))
+        may = must or (self._last in _KINDS and self._gap == ["of"]) or self._since_title[-1:] == ["("] or bool(EITHER_BEFORE.search(before)) or bool(_KIND_BEHIND.match(rest))
         titles = list(found)
         while titles and titles[0] in self._names.kind_of and (must or titles[0] not in self._names.titles):
             value = titles.pop(0)
@@ -212,6 +212,7 @@ class _SentenceReader:
     def _on_other(self, text: str, kind: str, rest: str) -> None:
         if kind in _WITHOUT_NAMES:
             self._claims.add(Claim(kind))  # type: ignore[arg-type]
+            self._expect(None)
         elif kind in ("removed", "against", "wish", "with", "similar", "condition"):
             self._expect(kind)
         elif kind == "not_you" or (kind == "maybe" and not {"might", "may", "could"} & set(self._text.split())):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from verifier_frames import DEVELOPMENT, HELD_OUT, LAST, LATER, TRICKY, WRITTEN
+from verifier_frames import DEVELOPMENT, HELD_OUT, LAST, LATER, PLAIN, TRICKY, WRITTEN
 from verifier_worlds import GERUNDS, Case, cases, fits, render, slots_of
 
 from recllm.explain.evidence import Evidence
@@ -186,7 +186,7 @@ SETS = {
     "shipped sentences": SHIPPED,
     "free text": DEVELOPMENT,
     "free text, held out": HELD_OUT,
-    "free text, other voices": LATER,
+    "free text, other voices": LATER + PLAIN,
     "free text, held out last": LAST,
 }
 Figures = dict[str, int | float]
@@ -232,7 +232,7 @@ def alarms(frames: tuple[str, ...], everything: list[Case], per_frame: int, rng:
 def recall(name: str, everything: list[Case], per_frame: int, rng: random.Random, show: bool) -> Figures:
     """How many falsehoods of one class are found, generated and written by hand."""
     missed, planted = [], 0
-    for frame, case, text in true_texts(SHIPPED + DEVELOPMENT + LATER + HELD_OUT, everything, per_frame, rng):
+    for frame, case, text in true_texts(SHIPPED + DEVELOPMENT + LATER + PLAIN + HELD_OUT + LAST, everything, per_frame, rng):
         corrupted = CORRUPTIONS[name](frame, case, rng)
         wrong, evidence = corrupted if isinstance(corrupted, tuple) else (corrupted, case.evidence)
         if wrong is not None and (wrong != text or evidence is not case.evidence):

@@ -241,8 +241,8 @@ LATER = (
     "Since we know nothing of your taste yet, we recommend {y}, which is popular with {people}.",
 )
 
-# Written after everything else, and only measured.
-LAST = (
+# As `LATER`, in plainer voices.
+PLAIN = (
     "Recommended because you {did} {a} and {b}.",
     "We recommend {y} since your history includes {all}.",
     "Because you {did} {all}, {y} was selected for your list.",
@@ -286,6 +286,53 @@ LAST = (
     "{y} is popular with {people}; your history is not the reason.",
     "Nothing in your history stands out as the reason, so {y} is a guess.",
     "Because nothing is known about your taste yet, {y} is a first guess.",
+)
+
+# Written after everything else, and only measured.
+LAST = (
+    "{y} comes recommended because you {did} {all}.",
+    "We recommended {y} because you {did} {all}.",
+    "Because {all} are {nouns} that you {did}, {y} is recommended.",
+    "You {did} {a}, which led us to recommend {y}.",
+    "You {did} {all}, and this is what led to {y}.",
+    "This {noun} is in your list because of your history with {all}.",
+    "{y} was picked because of {all}, which are in your history.",
+    "The {nouns} you {did} ({all}) are the reason we suggest {y}.",
+    "In view of {all}, which you {did}, we recommend {y}.",
+    "As you {did} {all}, we thought you might like {y}.",
+    "We think you may be interested in {y} because you {did} {all}.",
+    "{y} could appeal to you since you {did} {all}.",
+    "Your history points to {y}: you {did} {all}.",
+    "{a} and {b}, found in your history, explain this recommendation.",
+    "This is recommended because you {did} {all}.",
+    "This recommendation is based on your history, specifically {all}.",
+    "{y} is recommended because of two {nouns} you {did}: {a} and {b}.",
+    "The strongest cause of this recommendation is {a}, which you {did}.",
+    "{y} has made your list because you {did} {all}.",
+    "We put {y} in your list because you {did} {all}.",
+    "What led to {y} is that you {did} {all}.",
+    "You {did} {a} as well as {b}, so {y} is recommended.",
+    "{y} follows on from {all}, which you {did}.",
+    "Recommended in light of {all}, which you {did}.",
+    "{y} is a suggestion drawn from {all} in your history.",
+    "You {did} {all}. {y} is in the same {kind}, {v}.",
+    "{y} has {v} as its {kind}, the same as {all}.",
+    "{y} and {a} have the {kind} {v} in common.",
+    "{y} is recommended because you {did} {all}, and all of these are in {v}.",
+    "Because you {did} {all} and {y} is also in {v}, it is recommended to you.",
+    "Its title and that of {a} share {words}.",
+    "Had {r} not been in your history, {i} would have been shown instead.",
+    "{i} would have been in your list instead, were it not for {r}.",
+    "Without {r} in your history, {y} would not have appeared in your list.",
+    "You {did} {all}, hence {y}; without {r} you would have seen {i} instead.",
+    "{z} in your history speaks against {y}, but {all} speak for it.",
+    "Even though {z} in your history speaks against it, {y} is recommended because of {all}.",
+    "Since you asked for {w}, we suggest {y}.",
+    "You wanted more of {w}, and {y} is the result.",
+    "{y} is recommended as it is popular with {people}; it has nothing to do with your history.",
+    "{y} is among what is popular with {people}, and is not drawn from your history.",
+    "We are guessing with {y}, as nothing in your history stands out.",
+    "{y} is our first guess, as we don't know your taste yet.",
 )
 
 # Written by hand about one piece of evidence: because of two purchases, a mug is recommended.
