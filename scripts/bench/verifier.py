@@ -232,7 +232,9 @@ def alarms(frames: tuple[str, ...], everything: list[Case], per_frame: int, rng:
 def recall(name: str, everything: list[Case], per_frame: int, rng: random.Random, show: bool) -> Figures:
     """How many falsehoods of one class are found, generated and written by hand."""
     missed, planted = [], 0
-    for frame, case, text in true_texts(SHIPPED + DEVELOPMENT + LATER + PLAIN + HELD_OUT + LAST, everything, per_frame, rng):
+    for frame, case, text in true_texts(
+        SHIPPED + DEVELOPMENT + LATER + PLAIN + HELD_OUT + LAST, everything, per_frame, rng
+    ):
         corrupted = CORRUPTIONS[name](frame, case, rng)
         wrong, evidence = corrupted if isinstance(corrupted, tuple) else (corrupted, case.evidence)
         if wrong is not None and (wrong != text or evidence is not case.evidence):

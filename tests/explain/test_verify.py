@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from recllm.explain import wording
 from recllm.explain.claims import Part, claims_of
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, SharedAttribute, Span
-from recllm.explain.lexicon import VERB_FORMS, vocabulary
+from recllm.explain.lexicon import VERB_FORMS
+from recllm.explain.phrases import vocabulary
 from recllm.explain.verify import complaints, read_claims
 from recllm.explain.wording import display_title, shorten, verb_for
 
