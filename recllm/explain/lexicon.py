@@ -4,7 +4,6 @@ What is not in these lists has no meaning here and is refused: praise, promises,
 of their own.
 """
 
-import re
 from functools import cache
 
 # How users' events may be said. The key is what `recllm.explain.wording.verb_for` calls the event; every form is true
@@ -30,9 +29,9 @@ VERB_FORMS = {
     "completed": "completed|finished|completing|finishing",
 }
 # One thing, done once: only behind such a word, or "purchase this" would be read as something the user did.
-_SINGLE = {"purchase": "bought", "order": "bought", "view": "viewed", "download": "downloaded", "rating": "rated"}
-_BEFORE_SINGLE = "your|the|a|an|of|earlier|past|previous|own"
-VERB_OF = {form: verb for verb, forms in VERB_FORMS.items() for form in forms.split("|")} | _SINGLE
+SINGLE = {"purchase": "bought", "order": "bought", "view": "viewed", "download": "downloaded", "rating": "rated"}
+BEFORE_SINGLE = "your|the|a|an|of|earlier|past|previous|own"
+VERB_OF = {form: verb for verb, forms in VERB_FORMS.items() for form in forms.split("|")} | SINGLE
 
 NUMBERS = {
     "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
@@ -54,6 +53,8 @@ _NOUNS = {
     "neutral": "films?|movies?|books?|songs?|albums?|games?|articles?|videos?|shows?|tracks?",
 }
 
+_DOMAINS = frozenset(_NOUNS) - {"neutral"}
+
 _FILLERS = (
     # who and which
     "you your we our us i it its this that these those them they their the a an which there here both all each "
@@ -65,8 +66,10 @@ _FILLERS = (
     # recommending
     "recommendation recommendations suggestion suggestions recommended suggested recommending suggesting shown showing "
     "chosen picked selected listed included appears appear appeared list lists choice choices pick selection ones made "
-    "came come shows show up added onto displayed featured presented proposed seeing another contains contain includes include "
+    "came come comes shows show up added onto displayed featured presented proposed seeing another contains contain includes include carry carries "
     # reasons
+    "at about during throughout along around via using used over under out down back where when who whose next onto upon "
+    "makes make making appearing coming finding suggests "
     "something what particular specifically especially notably namely including behind simply directly clear result "
     "therefore accordingly consequently additionally moreover furthermore addition turn connection link earlier led lead "
     "reason reasons cause causes basis main mainly mostly primarily largely partly strongest strong history past event "
@@ -76,193 +79,23 @@ _FILLERS = (
 ).split()
 SEPARATORS = frozenset(",;:()-–—")
 
-_OFTEN = r"(?: also| previously| already| earlier| both| have| had| have been| then| in the past)*"
-_HISTORY = r"your(?: own| past| previous)?(?: (?:{noun}))? (?:history|activity)"
-_TASTE = r"your (?:own )?(?:tastes?|interests?|preferences?)"
-_HOLDS = r"(?: ,)?(?: which| that)?(?: also)? (?:with|of|contains?|includes?|including|has|holds|shows)(?! that)"
-_AS_CAUSE = r"(?: (?:as|for) (?:the|a|its)? ?(?:main |single |clear )?(?:causes?|reasons?))?"
-_MAIN = r"(?:the |a |our |its )?(?:main |strongest |most important )?"
-_PLACE_VERBS = r"be|been|appear|appeared|come|come up|made|make|been here|be here"
-_SHOW_VERBS = r"seen?|shown?|gotten|got|get|had|found|find|recommend(?:ed)?|suggest(?:ed)?|offered|given"
-_COPULA = r"(?:is|are|was|were|has been|have been)"
-
-# Read in this order wherever several fit. "§" stands for a title, a value or a wish, "¤" for a column of the evidence.
-_MARKS = (
-    (
-        "group",
-        r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|alongside|together with)(?: also)?(?: your| the)? §)*",
-    ),
-    # What is said without naming anything.
-    (
-        "popular",
-        r"popular(?: here)?(?: (?:with|among)(?: all)?(?: our| the| other| of our)? (?:{people})(?: here)?)?",
-    ),
-    (
-        "not_from_history",
-        rf"(?:{_COPULA} )?not (?:based on|drawn from|derived from|due to|because of|tied to|linked to|from) {_HISTORY}"
-        rf"|(?:even )?without {_HISTORY}|{_HISTORY} (?:(?:played|plays|has|had) no part(?: in (?:it|this))?|was not used)"
-        rf"|rather than (?:because of |from |on )?{_HISTORY}",
-    ),
-    (
-        "no_cause",
-        rf"(?:there is )?(?:nothing|none|no (?:single |one |clear |particular )?(?:causes?|reasons?|{{noun}})) (?:in|from|of)"
-        rf" {_HISTORY}(?: (?:clearly )?(?:(?:stands|stood) out{_AS_CAUSE}|(?:points|leads|led) to))?"
-        rf"|nothing stands out in {_HISTORY}{_AS_CAUSE}",
-    ),
-    ("guess", r"(?:only |just |merely )?(?:a|our|my) (?:first )?guess"),
-    (
-        "unknown_taste",
-        rf"nothing is known (?:of|about) {_TASTE}(?: yet| so far)?|(?:we|i) do not (?:yet )?know (?:anything about )?{_TASTE}"
-        rf"(?: yet| so far)?|(?:we|i) (?:still )?know nothing (?:about|of) {_TASTE}(?: yet| so far)?|you have no history(?: yet| so far)?"
-        rf"|there is no history(?: of yours| to go by)?(?: yet| so far)?|{_TASTE} (?:is|are) not known(?: yet| so far)?",
-    ),
-    ("disclaimer", r"(?:this is |it is )?(?:not|no) (?:financial |investment )?advice"),
-    # Counterfactuals.
-    ("removed_did", rf"(?:if|had) you (?:had )?(?:not|never){_OFTEN} (?:{{did}})"),
-    ("removed_them", r"without (?:them|these|those)"),
-    (
-        "removed",
-        r"without|take away|taking away|leave out|leaving out|if not for|(?:if it )?were(?: it)? not for|but for",
-    ),
-    (
-        "removed_post",
-        rf"(?:were|was|had(?: been)?|are|is) (?:removed|taken out|left out|missing|absent|not)(?: (?:from|of|in))?"
-        rf"(?: {_HISTORY})?",
-    ),
-    ("condition", r"if"),
-    (
-        "gone",
-        rf"would (?:not|never|no longer) (?:have )?(?:(?:be|been) )?(?:{_PLACE_VERBS}|{_SHOW_VERBS})"
-        rf"|would (?:have )?(?:disappear|disappeared|drop|dropped|fall|fallen)(?: out)?",
-    ),
-    (
-        "instead_pre",
-        rf"(?:you|we|{{list}}) would (?:instead )?(?:have )?(?:instead )?(?:been |be )?(?:{_SHOW_VERBS}|seeing|have|contain"
-        rf"|contained|include|included)(?: instead)?|would (?:have been |be )replaced by"
-        r"|it would (?:have been|be)(?= §)|its place would (?:have gone|go) to",
-    ),
-    (
-        "instead_post",
-        rf"would (?:instead )?(?:have )?(?:instead )?(?:been |be )?(?:{_PLACE_VERBS}|{_SHOW_VERBS}|taken?|stood|stand)"
-        r"|would (?:have been|be)",
-    ),
-    ("item_pre", r"instead of|in place of"),
-    ("instead", r"instead"),
-    # What speaks against it.
-    (
-        "against_post",
-        r"(?:speak|count|pull|weigh|stand|point)(?:s|ing)? (?:slightly |somewhat )?against|pulls? (?:it|this) down",
-    ),
-    ("against", r"despite|in spite of|notwithstanding|although|even though|though|while|whereas"),
-    # What the user asked for.
-    (
-        "wish",
-        r"(?:you(?: have)?(?: also)? (?:asked|wished) (?:for|to see)(?= more)|you(?: have)?(?: also)? (?:requested|asked (?:for|to see)))(?: something| things)?(?: more)?(?: of| like| from| in)?"
-        r"|(?:you (?:told us|said)(?: that)? )?you want(?:ed)?(?: to see)?(?: more)?(?: of| from)?|your (?:wish|request)(?: for)?(?: more)?(?: of)?",
-    ),
-    # What the recommended item is like.
-    (
-        "title_kind",
-        r"words?|titles?(?= (?:also )?(?:shares?|has|have|contains?|includes?))|(?:its|their|the) (?:titles?|names?)",
-    ),
-    ("its_kind", r"its (?:[^§,;:\s]+ ){1,6}?(?:is|are)(?= §)"),
-    ("kind", r"¤|categor(?:y|ies)|genres?"),
-    # Recommending.
-    (
-        "item_pre",
-        r"(?:we|i)(?: have| are| had| also| would)* (?:recommend|suggest|recommended|suggested|picked|chose|chosen|selected"
-        r"|think of|thought of|showing|show|suggesting|recommending|present)"
-        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)|you see"
-        r"|(?:recommendation|suggestion|choice) of|this is(?= §)|here is",
-    ),
-    (
-        "appeal",
-        r"(?:might|may|could)(?: also)? (?:interest you|appeal to you|be of interest(?: to you)?)",
-    ),
-    (
-        "phrase",
-        r"as someone who|(?:we|i) (?:think|believe)(?: that)?|(?:we|i) (?:noticed|saw|see|know|noted)(?: that)?|the fact that|part of|(?:is |are )?shared by",
-    ),
-    ("maybe", r"interesting"),
-    # What the user did, and what nobody else did.
-    (
-        "not_you",
-        r"(?:we|i|they|it|this|other)(?: have| also| had)* (?:{did})|(?:you|we|i|they)(?: also| do| all)* like",
-    ),
-    ("did", rf"(?:you{_OFTEN} |by you )?(?:{{did}})(?: by you)?|(?:{_BEFORE_SINGLE}) (?:{'|'.join(_SINGLE)})"),
-    # What the recommendation comes from.
-    (
-        "cause_firm",
-        r"(?:reasons?|causes?|basis|{noun}) (?:for|of|behind) (?:this|it|that|the)(?: recommendation| suggestion| choice)?"
-        rf" (?:is|are|was|were)(?: that)?|according to(?: {_HISTORY})?|(?:as a|the|a) result of|in response to"
-        r"|comes down to|came down to|owes its place to|(?:can be )?traced(?: back)? to|traces(?: back)? to|goes back to",
-    ),
-    (
-        "cause_post",
-        rf"(?:{_COPULA} )?{_MAIN}(?:reasons?|causes?|basis)(?: (?:for|of|behind|why))+|(?:is|are) {_MAIN}(?:reasons?|causes?)"
-        r"|(?:is|are) (?:mainly )?why|(?:led|leads?|leading) (?:us )?to(?: (?:recommend|suggest|show|pick|choose))?|points?(?: us)? to|pointed(?: us)? to|brought us to|brings us to"
-        r"|speaks?(?: most| most strongly| strongly)? for|counts? in (?:its )?favou?r(?: of)?|brought|explains?|contributed(?: most)? to|(?:is|are) behind",
-    ),
-    ("history", rf"(?:in|from|of|among) {_HISTORY}"),
-    (
-        "from_history",
-        rf"(?:based on|drawn from|derived from|due to|because of|given|in view of|comes? from|rests on|follows from) {_HISTORY}"
-        rf"(?!{_HOLDS}(?: |$))",
-    ),
-    (
-        "cause_firm",
-        r"because of|based on|due to|thanks to|owing to|in view of|in light of|on account of|on the basis of|inspired by"
-        r"|prompted by|driven by|drawn from|comes? from|came from|stems from|rests on|builds on|follows from|following(?: on from)?"
-        r"|goes (?:well )?with|fits with|in line with|connected (?:to|with)|linked (?:to|with)|related to|tied to"
-        rf"|(?:your |an )?interest in|(?:based on |because of )?{_HISTORY}{_HOLDS}|(?:the )?reason (?:for (?:this|it) )?is"
-        r"|given|after|considering|among",
-    ),
-    ("cause", r"because|since|given that|seeing that|considering that"),
-    ("similar", r"similar to|in common with"),
-    ("with", r"(?:just |much )?like|similar to|as (?:are|is|do|does|with)|shared with|with"),
-    ("separator", r"[;:()–—-]|so|therefore|thus|hence|but|however|and so|which is why|that is why"),
-    ("comma", r","),
-    ("total", r"(?:{number}) (?:events|entries|interactions)"),
-    ("cited", r"(?:{number})(?= (?:of (?:your|the|these|those)|(?:{noun}|titles|items|things|other)(?: |$)))"),
-    ("length", r"(?:top|first|list of) (?:{number})"),
-    ("percent", r"(?:{number}) (?:%|percent|per cent)"),
-)
-# The last words before a value, not a title: "it is in “Garden”"; and those that may stand before either.
-VALUE_BEFORE = re.compile(r"(?:^| )(?:in|is|are|to|shares?|common|same|under)(?: the| a| an| its)? $")
-EITHER_BEFORE = re.compile(r"(?:^| )(?:both|also|from|has|have|contains?|includes?)(?: the| a| an| its)? $")
 CONTRACTIONS = {
     "don't": "do not", "doesn't": "does not", "isn't": "is not", "aren't": "are not", "wouldn't": "would not",
     "hadn't": "had not", "weren't": "were not", "wasn't": "was not", "you've": "you have", "we've": "we have",
     "i've": "i have", "it's": "it is", "that's": "that is", "here's": "here is", "we're": "we are", "they're": "they are",
-    "you'd": "you would", "you're": "you are", "there's": "there is", "what's": "what is", "they've": "they have",
+    "you'd": "you would", "you'll": "you will", "you're": "you are", "there's": "there is", "what's": "what is", "they've": "they have",
 }  # fmt: skip
 
 
-@cache
-def marks(domain: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """The pattern of all that carries meaning in `domain`, and the kind of its group ``m<i>``."""
-    several = (
-        _PEOPLE.values() if domain not in _PEOPLE or domain == "neutral" else (_PEOPLE[domain], _PEOPLE["neutral"])
-    )
-    slots = {
-        "{people}": "everyone|everybody|others|" + "|".join(several),
-        "{noun}": f"items?|events?|titles?|things?|{nouns(domain)}",
-        "{did}": "|".join(sorted((form for form in VERB_OF if form not in _SINGLE), key=len, reverse=True)),
-        "{number}": r"\d+(?:[.,]\d+)*|" + "|".join(NUMBERS),
-        "{list}": "your list|the list",
-    }
-    alternatives = []
-    for index, (_, pattern) in enumerate(_MARKS):
-        for slot, words in slots.items():
-            pattern = pattern.replace(slot, words)
-        alternatives.append(f"(?P<m{index}>{pattern})")
-    return re.compile(rf"(?<!\S)(?:{'|'.join(alternatives)})(?!\S)"), tuple(kind for kind, _ in _MARKS)
+def people(domain: str) -> str:
+    """What `domain` calls its users, as a pattern; the neutral one takes any."""
+    known = {name: words for name, words in _PEOPLE.items() if domain not in _DOMAINS or name in (domain, "neutral")}
+    return "everyone|everybody|others|" + "|".join(known.values())
 
 
 def nouns(domain: str) -> str:
-    """What `domain` calls its items; the neutral one does not know, and takes any."""
-    several = _NOUNS.values() if domain not in _NOUNS or domain == "neutral" else (_NOUNS[domain],)
-    return "|".join(several)
+    """What `domain` calls its items, as a pattern; the neutral one takes any."""
+    return _NOUNS[domain] if domain in _DOMAINS else "|".join(_NOUNS.values())
 
 
 @cache
@@ -271,10 +104,3 @@ def fillers(domain: str) -> frozenset[str]:
     several = nouns(domain).split("|")
     forms = [form for noun in several for form in ((noun[:-2], noun[:-2] + "s") if noun.endswith("s?") else (noun,))]
     return frozenset(_FILLERS) | frozenset(forms)
-
-
-@cache
-def vocabulary(domain: str) -> frozenset[str]:
-    """Every word of the language; a title made of nothing else can be told from it only by its quotes."""
-    of_marks = re.findall(r"[^\W\d_]+", marks(domain)[0].pattern)
-    return fillers(domain) | {*of_marks, *(word[:-1] for word in of_marks), *CONTRACTIONS}

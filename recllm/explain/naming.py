@@ -8,7 +8,8 @@ from typing import NamedTuple
 from recllm.explain import wording
 from recllm.explain.claims import fold, key, keys, kind_key
 from recllm.explain.evidence import Evidence
-from recllm.explain.lexicon import CONTRACTIONS, NUMBERS, SEPARATORS, vocabulary
+from recllm.explain.lexicon import CONTRACTIONS, NUMBERS, SEPARATORS
+from recllm.explain.phrases import vocabulary
 
 _CLOSERS = {"“": "”", "„": "“”", "«": "»", '"': '"', "‘": "’'", "'": "'’"}
 _WORD = re.compile(r"'s\b|\d+(?:[.,]\d+)*(?!\w)|[^\W\d_]+(?:['-][^\W\d_]+)*(?!\w)|\w+|[^\w\s]")
