@@ -1,6 +1,7 @@
 """The one class a user meets: fit, score, recommend, adapt, explain, save."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -28,7 +29,7 @@ from recllm.prompting.llm import Generator, open_generator
 from recllm.proof import Verification
 from recllm.ranking.rules import best_items, check_list_options
 from recllm.ranking.wishes import Wish
-from recllm.results import Explanations, Preview, Recommendations
+from recllm.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 from recllm.storage import adapter_card, load_recommender, save_recommender
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]
@@ -289,16 +290,19 @@ class Recommender:
             raise DataError("no events of users are remembered, so there is nobody to ask; fit or update first.")
         return self._reasons.overall(histories.of(chosen), known, n)
 
-    def verify_explanation(self, explanation: Mapping[str, Any]) -> Verification:
+    def verify_explanation(self, explanation: Mapping[str, Any] | Explanation | Recommendation) -> Verification:
         """Compute an explanation again from its proof, and compare: model, evidence and words.
 
         Args:
-            explanation: A line of `to_json` or `to_dicts`, of explanations or of recommendations with reasons.
+            explanation: A row of explanations, or of recommendations with reasons; also as a dictionary, or as read
+                from `to_json`.
 
         Raises:
             DataError: It is no such line.
         """
         self._fitted()
+        if isinstance(explanation, Explanation | Recommendation):
+            explanation = asdict(explanation)
         return check_explanation(explanation, self._reasons, self.config.domain)
 
     def similar_items(self, item_ids: Sequence[Any], n: int = 10) -> Recommendations:

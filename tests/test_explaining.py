@@ -123,6 +123,11 @@ def test_newcomers_without_events_can_be_verified(fitted: Recommender) -> None:
     assert fitted.verify_explanation(row).passed
 
 
+def test_rows_need_not_be_written_first(fitted: Recommender, user: dict[str, list[str]]) -> None:
+    for row in (*fitted.recommend(user, n=2, explain=True), *fitted.explain(user, ["i15"])):
+        assert fitted.verify_explanation(row).passed
+
+
 def _history(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return next(row for row in rows if row["reason_code"] == "history")
 

@@ -30,11 +30,17 @@ def test_the_twenty_lines_run(
     ):
         with gzip.open(f"{name}.csv.gz", "wb") as file:
             file.write(frame.write_csv().encode())
-    exec(compile(code, str(README), "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(code, str(README), "exec"), names)
     shown = capsys.readouterr().out
     assert "mia" in shown
     assert re.search(r"Because of “(garden|kitchen|toys|books) thing number \d+”", shown)
     assert (tmp_path / "model" / "manifest.json").is_file()
+    exec(compile(blocks()[2], str(README), "exec"), names)
+    shown = capsys.readouterr().out
+    assert "PASS" in shown
+    assert "FAIL" not in shown
+    assert "the ranking weighs" in shown
 
 
 def test_the_scorer_of_ones_own_runs(

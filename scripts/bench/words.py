@@ -51,8 +51,7 @@ def measure(explainer: Explainer, lists: list[list[Evidence]]) -> dict[str, Any]
         milliseconds.append(1000 * (time.perf_counter() - started))
         wordings += found
         checked += sum(
-            not complaints(one.text, about, domain=explainer.domain)
-            for one, about in zip(found, evidence, strict=True)
+            not complaints(one.text, about, domain=explainer.domain) for one, about in zip(found, evidence, strict=True)
         )
     methods = Counter(wording.method for wording in wordings)
     why = Counter(wording.fallback.split(":")[0] for wording in wordings if wording.fallback)
