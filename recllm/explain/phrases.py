@@ -27,7 +27,7 @@ _MARKS = (
     # What is said without naming anything.
     (
         "popular",
-        rf"popular(?: here)?(?: (?:with|among)(?: all)?(?: our| the| other| of our)? (?:{{people}})(?: here)?)?",
+        r"popular(?: here)?(?: (?:with|among)(?: all)?(?: our| the| other| of our)? (?:{people})(?: here)?)?",
     ),
     (
         "not_from_history",

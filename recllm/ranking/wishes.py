@@ -15,8 +15,8 @@ from recllm.data.attributes import Attributes
 from recllm.errors import DataError
 
 STEP = 1 / 3
-"""What "more" adds and "less" takes: this part of the way from the user's average item to their best. On MovieLens a list
-of ten then has 9 comedies instead of 2, or 4 horror films instead of none."""
+"""What "more" adds and "less" takes: this part of the way from the user's average item to their best. On MovieLens a
+list of ten then has 9 comedies instead of 2, or 4 horror films instead of none."""
 
 _FORM = re.compile(
     r"\s*(more|less|never)\s+(?:of\s+)?(?!of\s*$)(.*?\S)(?:\s+\((\d{1,2}(?:\.\d+)?)\))?\s*", re.IGNORECASE | re.DOTALL

@@ -3,10 +3,11 @@
 `DEVELOPMENT` may be looked at while the verifier's words are chosen. `HELD_OUT` was written before the verifier and is
 only measured, never tuned on.
 
-Slots: y the recommended title, a and b the first two causes, all every cause, did and doing what the user did with them,
-noun and nouns what the domain recommends, v a value that all causes share and kind its column, words words that titles
-share with a, r what the counterfactual removes, i what would be there instead, z what speaks against it and zdid what the
-user did with that, w a wish, people the domain's people, count how many causes there are, m the events of the history.
+Slots: y the recommended title, a and b the first two causes, all every cause, did and doing what the user did with
+them, noun and nouns what the domain recommends, v a value that all causes share and kind its column, words words that
+titles share with a, r what the counterfactual removes, i what would be there instead, z what speaks against it and zdid
+what the user did with that, w a wish, people the domain's people, count how many causes there are, m the events of the
+history.
 """
 
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, SharedAttribute, Span

@@ -2,8 +2,8 @@
 
     RECLLM_DATA=… scripts/bench/words.py uci-online-retail --model model/ --generator smollm2 --out results/words.json
 
-Lists of ten for users that the model was not fitted on (their last 20 events), each reason worded at L0 to L3. At L3 the
-model is trusted with free text for the sake of the measurement, whatever it is.
+Lists of ten for users that the model was not fitted on (their last 20 events), each reason worded at L0 to L3. At L3
+the model is trusted with free text for the sake of the measurement, whatever it is.
 """
 
 import argparse
