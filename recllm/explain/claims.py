@@ -24,8 +24,8 @@ class Claim:
             user did `value` with them), "shared" (they have `value`, of `kind`, in common with the recommended item),
             "removed" (without exactly these), "gone" (the recommended item would not be in the list), "instead" (these
             would be), "against", "wish" (the user asked for `value`), "count" (`value` many, of `kind`); "popular",
-            "not_from_history", "no_cause", "guess" and "unknown_taste" speak for themselves. "unread": `value` cannot be
-            understood, or must not be said.
+            "not_from_history", "no_cause", "guess" and "unknown_taste" speak for themselves. "unread": `value` cannot
+            be understood, or must not be said.
         titles: As `key` makes them.
     """
 

@@ -40,7 +40,8 @@ SHIPPED = (
 QUOTES = (("“", "”"),) * 4 + (('"', '"'),) * 4 + (("‘", "’"), ("", ""))
 PRAISE = (
     "excellent", "perfect", "amazing", "wonderful", "top-rated", "best-selling", "beautiful", "high-quality",
-    "must-have", "acclaimed", "brilliant", "unique", "popular and loved", "affordable", "award-winning", "delightful", "reliable",
+    "must-have", "acclaimed", "brilliant", "unique", "popular and loved", "affordable", "award-winning",
+    "delightful", "reliable",
 )  # fmt: skip
 BOASTS = (
     "You will love it.", "It is the best in its class.", "A perfect fit for you.", "Everyone raves about it.",
