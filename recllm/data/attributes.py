@@ -13,6 +13,8 @@ from recllm.data.catalog import Catalog
 
 LONGEST_VALUE = 60
 """A longer text in a column describes one item; it is no value that items share."""
+LONGEST_NAME = 40
+"""Of a column; a longer one is no word that people would read in a reason."""
 
 _NOT_SHARED = re.compile(r"(^|_)(id|url|uri|link|image|img|thumbnail|sku|isbn|ean)s?($|_)", re.IGNORECASE)
 
@@ -36,7 +38,7 @@ class Attributes:
         """Column -> entries of every item; a column of texts has one entry an item at most."""
         found = {}
         for name, kind in self.catalog.frame.schema.items():
-            if name in ("item_id", "title", "text") or _NOT_SHARED.search(name):
+            if name in ("item_id", "title", "text") or _NOT_SHARED.search(name) or len(name) > LONGEST_NAME:
                 continue
             if kind in (pl.String, pl.List(pl.String)):
                 found[name] = [_entries(value) for value in self.catalog.frame[name].to_list()]

@@ -45,7 +45,7 @@ def key(text: str) -> str:
 
 def kind_key(kind: str) -> str:
     """How the columns of a catalog are said and compared."""
-    return fold(kind.replace("_", " "))
+    return fold(wording.display_column(kind))
 
 
 def fold(text: str) -> str:

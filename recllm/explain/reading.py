@@ -288,7 +288,8 @@ class _SentenceReader:
 
     def _on_its_kind(self, text: str, kind: str, rest: str) -> None:
         name = " ".join(next(self._columns) if word == "¤" else word for word in text.split()[1:-1])
-        self._kind = {"category": "categories", "genre": "categories", "name": "title"}.get(name, name)
+        usual = {"category": "categories", "genre": "categories", "name": "title"}.get(name, name)
+        self._kind = name if name in self._names.kinds else usual
         if self._kind not in self._names.kinds | {"categories", "title"}:
             self._said.refuse(name)
 
