@@ -78,6 +78,9 @@ def explain(
     generator: Annotated[
         str | None, typer.Option(help="A language model for the words: smollm2, a folder or hub id, or URL#MODEL.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Another host than this machine that a URL may name; may be repeated.")
+    ] = None,
     level: Annotated[str | None, typer.Option(help="L0 template, L1 chosen, L2 clause bank, L3 free text.")] = None,
     overall: Annotated[bool, typer.Option("--global", help="What the ranking weighs, for everybody.")] = False,
     as_json: AsJson = False,
@@ -93,7 +96,8 @@ def explain(
     rec, users = _open(model, events, user)
     steering: dict[str, Any] = {"adapt": adapt, "without": without or None, "wishes": wish or None}
     items: Any = item or _listed(rec.recommend(users, n=n, **steering))
-    reasons = rec.explain(users, items, generator, n=n, level=level, **steering)  # type: ignore[arg-type]
+    writer = None if generator is None else recllm.open_generator(generator, allow_hosts=_hosts(allow_host))
+    reasons = rec.explain(users, items, writer, n=n, level=level, **steering)  # type: ignore[arg-type]
     if as_json:
         typer.echo(reasons.to_json(indent=2))
         return
@@ -143,6 +147,12 @@ def _open(model: Path, events: Path | None, user: list[str] | None) -> tuple["re
     return rec, users
 
 
+def _hosts(allowed: list[str] | None) -> tuple[str, ...]:
+    from recllm.prompting.llm import LOCAL_HOSTS
+
+    return (*LOCAL_HOSTS, *(allowed or ()))
+
+
 def _listed(recs: "recllm.Recommendations") -> dict[str, list[str]]:
     return {user: [row.item_id for row in recs.for_user(user)] for user in recs.user_ids}
 
@@ -150,7 +160,7 @@ def _listed(recs: "recllm.Recommendations") -> dict[str, list[str]]:
 def _reasons(reasons: "recllm.Explanations") -> Table:
     table = make_table("item", "title", "why", "words")
     for row in reasons:
-        label = f"{row.method} ({row.fallback})" if row.fallback else row.method
+        label = f"{row.method}, fallback" if row.fallback else row.method  # why, says --json
         cells = [row.item_id, row.title or "", row.explanation, label]
         table.add_row(*(Text(clean_text(cell)) for cell in cells))
     return table

@@ -206,7 +206,7 @@ def _checked_url(url: str, allow_hosts: Sequence[str]) -> SplitResult:
     if host not in {allowed.casefold() for allowed in allow_hosts}:
         raise ConfigError(
             f"the language model is on {host!r}, and prompts may only go to {', '.join(allow_hosts) or 'no host'}; "
-            f"to send it events and catalog text, allow it: allow_hosts=({host!r},)"
+            f"to send it events and catalog text, allow it: allow_hosts=({host!r},), or --allow-host {host}"
         )
     return parts
 
