@@ -8,8 +8,8 @@ from recllm.explain import wording
 from recllm.explain.evidence import Evidence
 
 Role = Literal[
-    "item", "cause", "main", "did", "shared", "removed", "gone", "instead", "against", "wish", "popular", "not_from_history",
-    "no_cause", "guess", "unknown_taste", "count", "unread",
+    "item", "cause", "main", "did", "shared", "removed", "gone", "instead", "against", "wish", "popular",
+    "not_from_history", "no_cause", "guess", "unknown_taste", "count", "unread",
 ]  # fmt: skip
 Part = Literal["reason", "shared", "counterfactual", "against"]
 PARTS: tuple[Part, ...] = ("reason", "shared", "counterfactual", "against")
@@ -20,11 +20,12 @@ class Claim:
     """One thing that a reason says.
 
     Attributes:
-        role: "item" (these titles are recommended), "cause" (these brought it), "main" (more than others), "did" (the user did `value` with them),
-            "shared" (they have `value`, of `kind`, in common with the recommended item), "removed" (without exactly
-            these), "gone" (the recommended item would not be in the list), "instead" (these would be), "against", "wish"
-            (the user asked for `value`), "count" (`value` many, of `kind`); "popular", "not_from_history", "no_cause",
-            "guess" and "unknown_taste" speak for themselves. "unread": `value` cannot be understood, or must not be said.
+        role: "item" (these titles are recommended), "cause" (these brought it), "main" (more than others), "did" (the
+            user did `value` with them), "shared" (they have `value`, of `kind`, in common with the recommended item),
+            "removed" (without exactly these), "gone" (the recommended item would not be in the list), "instead" (these
+            would be), "against", "wish" (the user asked for `value`), "count" (`value` many, of `kind`). "popular",
+            "not_from_history", "no_cause", "guess" and "unknown_taste" speak for themselves. "unread": `value` cannot
+            be understood, or must not be said.
         titles: As `key` makes them.
     """
 
