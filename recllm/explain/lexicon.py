@@ -12,7 +12,7 @@ VERB_FORMS = {
     "liked": "liked|enjoyed|liking|enjoying|likes",
     "rated": "rated|rating|ratings",
     "bought": "bought|purchased|ordered|buying|purchasing|ordering|purchases|orders",
-    "put in your cart": "put in your cart|added to your cart|put into your cart|putting in your cart|adding to your cart",
+    "put in your cart": "put in your cart|added to your cart|put into your cart|putting in your cart",
     "wished for": "wished for|put on your wish list|added to your wish list|wishing for",
     "saved": "saved|bookmarked|saving|bookmarking",
     "shared": "shared|sharing",
@@ -55,35 +55,31 @@ _NOUNS = {
 
 _DOMAINS = frozenset(_NOUNS) - {"neutral"}
 
-_FILLERS = (
-    # who and which
-    "you your we our us i it its this that these those them they their the a an which there here both all each "
-    # being and having
-    "is are was were be been being has have had having do does "
-    # small words
-    "of for to in on from by into within as and also too well so already before earlier ago then why "
-    "through 's between "
-    # recommending
-    "recommendation recommendations suggestion suggestions recommended suggested recommending suggesting shown showing "
-    "chosen picked selected listed included appears appear appeared list lists choice choices pick selection ones made "
-    "came come comes shows show up added onto displayed featured presented proposed seeing another contains contain includes include carry carries "
-    # reasons
-    "at about during throughout along around via using used over under out down back where when who whose next onto upon "
-    "makes make making appearing coming finding suggests "
-    "something what particular specifically especially notably namely including behind simply directly clear result "
-    "therefore accordingly consequently additionally moreover furthermore addition turn connection link earlier led lead "
-    "reason reasons cause causes basis main mainly mostly primarily largely partly strongest strong history past event "
-    "events entry entries interaction interactions item items title titles thing things previous previously "
-    "other hand such share shares sharing common same belongs belong "
-    "together see find found place confidence list own yet own"
-).split()
+_FILLERS = """
+    you your we our us i it its this that these those them they their the a an which there here both all each
+    is are was were be been being has have had having do does
+    of for to in on from by into within as and also too well so already before earlier ago then why through 's
+    between
+    recommendation recommendations suggestion suggestions recommended suggested recommending suggesting shown
+    showing chosen picked selected listed included appears appear appeared list lists choice choices pick
+    selection ones made came come comes shows show up added onto displayed featured presented proposed seeing
+    another contains contain includes include carry carries
+    at about during throughout along around via using used over under out down back where when who whose next upon
+    makes make making appearing coming finding suggests something what particular specifically especially notably
+    namely including behind simply directly clear result therefore accordingly consequently additionally moreover
+    furthermore addition turn connection link led lead reason reasons cause causes basis main mainly mostly
+    primarily largely partly strongest strong history past event events entry entries interaction interactions
+    item items title titles thing things previous previously other hand such share shares sharing common same
+    belongs belong together see find found place confidence own yet
+"""
 SEPARATORS = frozenset(",;:()-–—")
 
 CONTRACTIONS = {
     "don't": "do not", "doesn't": "does not", "isn't": "is not", "aren't": "are not", "wouldn't": "would not",
     "hadn't": "had not", "weren't": "were not", "wasn't": "was not", "you've": "you have", "we've": "we have",
-    "i've": "i have", "it's": "it is", "that's": "that is", "here's": "here is", "we're": "we are", "they're": "they are",
-    "you'd": "you would", "you'll": "you will", "you're": "you are", "there's": "there is", "what's": "what is", "they've": "they have",
+    "i've": "i have", "it's": "it is", "that's": "that is", "here's": "here is", "we're": "we are",
+    "they're": "they are", "you'd": "you would", "you'll": "you will", "you're": "you are", "there's": "there is",
+    "what's": "what is", "they've": "they have",
 }  # fmt: skip
 
 
@@ -103,4 +99,4 @@ def fillers(domain: str) -> frozenset[str]:
     """Words that carry no meaning of their own."""
     several = nouns(domain).split("|")
     forms = [form for noun in several for form in ((noun[:-2], noun[:-2] + "s") if noun.endswith("s?") else (noun,))]
-    return frozenset(_FILLERS) | frozenset(forms)
+    return frozenset(_FILLERS.split()) | frozenset(forms)

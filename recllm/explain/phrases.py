@@ -9,7 +9,8 @@ _OFTEN = r"(?: also| previously| already| earlier| both| have| had| have been| t
 _HISTORY = r"your(?: own| past| previous)?(?: (?:{noun}))? (?:history|activity)"
 _TASTE = r"your (?:own )?(?:tastes?|interests?|preferences?)"
 _HOLDS = (
-    r"(?: ,)?(?: which| that)?(?: also)? (?:with|of|contains?|includes?|including|has|holds|shows|specifically|in particular|namely"
+    r"(?: ,)?(?: which| that)?(?: also)? (?:with|of|contains?|includes?|including|has|holds|shows|specifically"
+    r"|in particular|namely"
     r"|especially|notably|such as)(?! that)"
 )
 _AS_CAUSE = r"(?: (?:as|for) (?:the|a|its)? ?(?:main |single |clear )?(?:causes?|reasons?))?"
@@ -22,7 +23,8 @@ _COPULA = r"(?:is|are|was|were|has been|have been)"
 _MARKS = (
     (
         "group",
-        r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|alongside|together with)(?: also)?(?: your| the)? §)*",
+        r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|alongside|together with)(?: also)?(?: your"
+        r"| the)? §)*",
     ),
     # What is said without naming anything.
     (
@@ -32,21 +34,26 @@ _MARKS = (
     (
         "not_from_history",
         rf"(?:{_COPULA} )?not (?:based on|drawn from|derived from|due to|because of|tied to|linked to|from) {_HISTORY}"
-        rf"|(?:even )?without {_HISTORY}|{_HISTORY} (?:(?:played|plays|has|had) no part(?: in (?:it|this))?|was not used)|(?:has )?nothing to do with {_HISTORY}"
+        rf"|(?:even )?without {_HISTORY}|{_HISTORY} (?:(?:played|plays|has|had) no part(?: in (?:it|this))?"
+        rf"|was not used)|(?:has )?nothing to do with {_HISTORY}"
         rf"|{_HISTORY} is not (?:the|a) (?:reason|cause)|rather than (?:because of |from |on )?{_HISTORY}",
     ),
     (
         "no_cause",
-        rf"(?:there is )?(?:nothing|none|no (?:single |one |clear |particular )?(?:causes?|reasons?|{{noun}})) (?:in|from|of)"
+        rf"(?:there is )?(?:nothing|none|no (?:single |one |clear |particular )?(?:causes?|reasons?"
+        rf"|{{noun}})) (?:in|from|of)"
         rf" {_HISTORY}(?: (?:clearly )?(?:(?:stands|stood) out{_AS_CAUSE}|(?:points|leads|led) to))?"
         rf"|nothing stands out in {_HISTORY}{_AS_CAUSE}",
     ),
     ("guess", r"(?:only |just |merely )?(?:a|our|my) (?:first )?guess|(?:we|i) are guessing(?: with)?"),
     (
         "unknown_taste",
-        rf"nothing is known (?:of|about) {_TASTE}(?: yet| so far)?|(?:we|i) do not (?:yet )?know (?:anything about )?{_TASTE}"
-        rf"(?: yet| so far)?|(?:we|i) (?:still )?know nothing (?:about|of) {_TASTE}(?: yet| so far)?|you have no history(?: yet| so far)?"
-        rf"|there is no history(?: of yours| to go by)?(?: yet| so far)?|{_TASTE} (?:is|are) not known(?: yet| so far)?",
+        rf"nothing is known (?:of|about) {_TASTE}(?: yet| so far)?|(?:we"
+        rf"|i) do not (?:yet )?know (?:anything about )?{_TASTE}"
+        rf"(?: yet| so far)?|(?:we|i) (?:still )?know nothing (?:about|of) {_TASTE}(?: yet| so far)?"
+        rf"|you have no history(?: yet| so far)?"
+        rf"|there is no history(?: of yours| to go by)?(?: yet| so far)?|{_TASTE} (?:is|are) not known(?: yet"
+        rf"| so far)?",
     ),
     ("disclaimer", r"(?:this is |it is )?(?:not|no) (?:financial |investment )?advice"),
     # Counterfactuals.
@@ -69,7 +76,8 @@ _MARKS = (
     ),
     (
         "instead_pre",
-        rf"(?:you|we|{{list}}) would (?:instead )?(?:have )?(?:instead )?(?:been |be )?(?:{_SHOW_VERBS}|seeing|have|contain"
+        rf"(?:you|we|{{list}}) would (?:instead )?(?:have )?(?:instead )?(?:been |be )?(?:{_SHOW_VERBS}|seeing"
+        rf"|have|contain"
         rf"|contained|include|included)(?: instead)?|would (?:have been |be )replaced by"
         r"|it would (?:have been|be)(?= §)|its place would (?:have gone|go) to",
     ),
@@ -89,8 +97,11 @@ _MARKS = (
     # What the user asked for.
     (
         "wish",
-        r"(?:you(?: have)?(?: also)? (?:asked|wished) (?:for|to see)(?= more)|you(?: have)?(?: also)? (?:requested|asked (?:for|to see)))(?: something| things)?(?: more)?(?: of| like| from| in)?"
-        r"|(?:you (?:told us|said)(?: that)? )?you want(?:ed)?(?: to see)?(?: more)?(?: of| from)?|your (?:wish|request)(?: for)?(?: more)?(?: of)?",
+        r"(?:you(?: have)?(?: also)? (?:asked|wished) (?:for|to see)(?= more)"
+        r"|you(?: have)?(?: also)? (?:requested|asked (?:for|to see)))(?: something| things)?(?: more)?(?: of"
+        r"| like| from| in)?"
+        r"|(?:you (?:told us|said)(?: that)? )?you want(?:ed)?(?: to see)?(?: more)?(?: of| from)?|your (?:wish"
+        r"|request)(?: for)?(?: more)?(?: of)?",
     ),
     # What the recommended item is like.
     (
@@ -102,9 +113,11 @@ _MARKS = (
     # Recommending.
     (
         "item_pre",
-        r"(?:we|i)(?: have| are| had| also| would)* (?:recommend|suggest|recommended|suggested|picked|chose|chosen|selected"
+        r"(?:we|i)(?: have| are| had| also| would)* (?:recommend|suggest|recommended|suggested|picked|chose"
+        r"|chosen|selected"
         r"|think of|thought of|showing|show|suggesting|recommending|present)"
-        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)|you (?:will |can )?see|you (?:will|can) find"
+        r"|you (?:might|may|could)(?: also)? (?:like|enjoy|find|be interested in|want to see|consider)"
+        r"|you (?:will |can )?see|you (?:will|can) find"
         r"|(?:recommendation|suggestion|choice) of|this is(?= §)|here is",
     ),
     (
@@ -113,7 +126,8 @@ _MARKS = (
     ),
     (
         "phrase",
-        r"as someone who|can be (?:found|seen)|(?:we|i) (?:think|believe)(?: that)?|(?:we|i) (?:noticed|saw|see|know|noted|thought)(?: that)?|the fact that|part of|(?:is |are )?shared by",
+        r"as someone who|can be (?:found|seen)|(?:we|i) (?:think|believe)(?: that)?|(?:we|i) (?:noticed|saw|see"
+        r"|know|noted|thought)(?: that)?|the fact that|part of|(?:is |are )?shared by",
     ),
     ("maybe", r"interesting"),
     # What the user did, and what nobody else did.
@@ -125,32 +139,43 @@ _MARKS = (
     # What the recommendation comes from.
     (
         "cause_firm",
-        rf"{_MAIN}(?:reasons?|causes?|basis|{{noun}}) (?:for|of|behind) (?:this|it|that|the)(?: recommendation| suggestion| choice)?"
+        rf"{_MAIN}(?:reasons?|causes?|basis|{{noun}}) (?:for|of|behind) (?:this|it|that|the)(?: recommendation"
+        rf"| suggestion| choice)?"
         rf" (?:is|are|was|were)(?: that)?|according to(?: {_HISTORY})?|(?:as a|the|a) result of|in response to"
         r"|explained by|triggered by|motivated by|supported by|backed by|caused by|rooted in|grounded in|derived from"
-        r"|founded on|building on|drawing on|draws on|relies on|depends on|attributed to|attributable to|on the strength of"
-        r"|comes down to|came down to|owes its place to|(?:can be )?traced(?: back)? to|traces(?: back)? to|goes back to",
+        r"|founded on|building on|drawing on|draws on|relies on|depends on|attributed to|attributable to"
+        r"|on the strength of"
+        r"|comes down to|came down to|owes its place to|(?:can be )?traced(?: back)? to|traces(?: back)? to"
+        r"|goes back to",
     ),
     (
         "cause_post",
-        rf"(?:{_COPULA} )?{_MAIN}(?:reasons?|causes?|basis)(?: (?:for|of|behind|why))+|(?:is|are) {_MAIN}(?:reasons?|causes?)"
-        r"|(?:is|are) (?:mainly )?why|(?:led|leads?|leading) (?:us )?to(?: (?:recommend|suggest|show|pick|choose))?|points?(?: us)? to|pointed(?: us)? to|brought us to|brings us to"
-        r"|speaks?(?: most| most strongly| strongly)? for|counts? in (?:its )?favou?r(?: of)?|brought|brings?|puts?|pushed|pushes|raised|raises|lifted|placed|drove|drives"
-        r"|(?:prompted|triggered|inspired|motivated|supported)(?! by)|prompts|inspires|supports?|accounts? for|stands? behind|"
+        rf"(?:{_COPULA} )?{_MAIN}(?:reasons?|causes?|basis)(?: (?:for|of|behind|why))+|(?:is"
+        rf"|are) {_MAIN}(?:reasons?|causes?)"
+        r"|(?:is|are) (?:mainly )?why|(?:led|leads?|leading) (?:us )?to(?: (?:recommend|suggest|show|pick"
+        r"|choose))?|points?(?: us)? to|pointed(?: us)? to|brought us to|brings us to"
+        r"|speaks?(?: most| most strongly| strongly)? for|counts? in (?:its )?favou?r(?: of)?|brought|brings?"
+        r"|puts?|pushed|pushes|raised|raises|lifted|placed|drove|drives"
+        r"|(?:prompted|triggered|inspired|motivated|supported)(?! by)|prompts|inspires|supports?|accounts? for"
+        r"|stands? behind|"
         r"explains?|contributed(?: most)? to|(?:is|are) behind",
     ),
     ("history", rf"(?:in|from|of|among) {_HISTORY}"),
     (
         "from_history",
-        rf"(?:based on|drawn from|derived from|due to|because of|given|in view of|comes? from|to do with|rests on|follows(?: on)? from) {_HISTORY}"
+        rf"(?:based on|drawn from|derived from|due to|because of|given|in view of|comes? from|to do with"
+        rf"|rests on|follows(?: on)? from) {_HISTORY}"
         rf"(?!{_HOLDS}(?: |$))|(?:based on|because of|given|due to) (?:this|that|these|them)(?= (?:,|we|i|§)|$)",
     ),
     (
         "cause_firm",
-        r"because of|based on|due to|thanks to|owing to|in view of|in light of|on account of|on the basis of|inspired by"
-        r"|prompted by|driven by|drawn from|comes? from|came from|stems from|rests on|builds on|follows(?: on)? from|following(?: on from)?"
+        r"because of|based on|due to|thanks to|owing to|in view of|in light of|on account of|on the basis of"
+        r"|inspired by"
+        r"|prompted by|driven by|drawn from|comes? from|came from|stems from|rests on|builds on"
+        r"|follows(?: on)? from|following(?: on from)?"
         r"|goes (?:well )?with|fits with|in line with|connected (?:to|with)|linked (?:to|with)|related to|tied to"
-        rf"|(?:your |an )?interest in|(?:based on |because of )?{_HISTORY}{_HOLDS}|(?:the )?reason (?:for (?:this|it) )?is"
+        rf"|(?:your |an )?interest in|(?:based on |because of )?{_HISTORY}{_HOLDS}"
+        rf"|(?:the )?reason (?:for (?:this|it) )?is"
         r"|given|after|considering|among",
     ),
     ("cause", r"because|since|given that|seeing that|considering that|on the grounds that"),

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from verifier_frames import DEVELOPMENT, HELD_OUT, LAST, LATER, PLAIN, TRICKY, WRITTEN
+from verifier_frames import DEVELOPMENT, HELD_OUT, LATER, MORE_PLAIN, PLAIN, TRICKY, WRITTEN
 from verifier_worlds import GERUNDS, Case, cases, fits, render, slots_of
 
 from recllm.explain.evidence import Evidence
@@ -39,15 +39,40 @@ SHIPPED = (
 )
 QUOTES = (("“", "”"),) * 4 + (('"', '"'),) * 4 + (("‘", "’"), ("", ""))
 PRAISE = (
-    "excellent", "perfect", "amazing", "wonderful", "top-rated", "best-selling", "beautiful", "high-quality",
-    "must-have", "acclaimed", "brilliant", "unique", "popular and loved", "affordable", "award-winning",
-    "delightful", "reliable",
-)  # fmt: skip
+    "excellent",
+    "perfect",
+    "amazing",
+    "wonderful",
+    "top-rated",
+    "best-selling",
+    "beautiful",
+    "high-quality",
+    "must-have",
+    "acclaimed",
+    "brilliant",
+    "unique",
+    "popular and loved",
+    "affordable",
+    "award-winning",
+    "delightful",
+    "reliable",
+)
 BOASTS = (
-    "You will love it.", "It is the best in its class.", "A perfect fit for you.", "Everyone raves about it.",
-    "Guaranteed to please.", "Don't miss it!", "It offers great value.", "It has high returns.", "Order it today.",
-    "Only a few are left.", "It is of high quality.", "Critics agree.", "It is on sale now.", "You deserve it.",
-)  # fmt: skip
+    "You will love it.",
+    "It is the best in its class.",
+    "A perfect fit for you.",
+    "Everyone raves about it.",
+    "Guaranteed to please.",
+    "Don't miss it!",
+    "It offers great value.",
+    "It has high returns.",
+    "Order it today.",
+    "Only a few are left.",
+    "It is of high quality.",
+    "Critics agree.",
+    "It is on sale now.",
+    "You deserve it.",
+)
 NUMBERS = (
     "4 stars",
     "20 % off",
@@ -187,8 +212,7 @@ SETS = {
     "shipped sentences": SHIPPED,
     "free text": DEVELOPMENT,
     "free text, held out": HELD_OUT,
-    "free text, other voices": LATER + PLAIN,
-    "free text, held out last": LAST,
+    "free text, other voices": LATER + PLAIN + MORE_PLAIN,
 }
 Figures = dict[str, int | float]
 
@@ -234,7 +258,7 @@ def recall(name: str, everything: list[Case], per_frame: int, rng: random.Random
     """How many falsehoods of one class are found, generated and written by hand."""
     missed, planted = [], 0
     for frame, case, text in true_texts(
-        SHIPPED + DEVELOPMENT + LATER + PLAIN + HELD_OUT + LAST, everything, per_frame, rng
+        SHIPPED + DEVELOPMENT + LATER + PLAIN + MORE_PLAIN + HELD_OUT, everything, per_frame, rng
     ):
         corrupted = CORRUPTIONS[name](frame, case, rng)
         wrong, evidence = corrupted if isinstance(corrupted, tuple) else (corrupted, case.evidence)

@@ -1,7 +1,8 @@
 """True sentences about a recommendation, in the phrasing of different writers; slots are filled from evidence.
 
 `DEVELOPMENT` may be looked at while the verifier's words are chosen. `HELD_OUT` was written before the verifier and is
-only measured, never tuned on.
+only measured. `LATER`, `PLAIN` and `MORE_PLAIN` were each measured once and tuned on afterwards; those first figures
+are in `NOTES.md`.
 
 Slots: y the recommended title, a and b the first two causes, all every cause, did and doing what the user did with
 them, noun and nouns what the domain recommends, v a value that all causes share and kind its column, words words that
@@ -187,7 +188,7 @@ HELD_OUT = (
     "You have no history yet, so we are showing {y}, which is popular with {people}.",
 )
 
-# Written on purpose in other voices than the above, when the verifier could read those, and tuned on since.
+# On purpose in other voices than the above, when the verifier could read those.
 LATER = (
     "{y} is recommended to you because your history shows that you {did} {all}.",
     "You {did} {all}, and that is why {y} made your list.",
@@ -289,8 +290,8 @@ PLAIN = (
     "Because nothing is known about your taste yet, {y} is a first guess.",
 )
 
-# Written after everything else, and only measured.
-LAST = (
+# As `PLAIN`, after that had been tuned on.
+MORE_PLAIN = (
     "{y} comes recommended because you {did} {all}.",
     "We recommended {y} because you {did} {all}.",
     "Because {all} are {nouns} that you {did}, {y} is recommended.",

@@ -326,11 +326,9 @@ def test_any_words_of_the_language_are_read(words: list[str]) -> None:
 
 @given(st.lists(WORDS, min_size=1, max_size=5), st.integers(0, 5))
 def test_a_foreign_sentence_is_refused_anywhere(words: list[str], place: int) -> None:
-    pieces = ["Because", "you", "bought", "“Garden", "tray”", ",", "which", "you", "bought", ".", ""]
-    at = [0, 1, 2, 3, 6, 10][place]
+    pieces = ["Because", "you", "bought", "“Garden", "tray”", ",", "which", "you", "bought", "."]
+    at = [0, 1, 2, 3, 5, 10][place]
     whole = " ".join([*pieces[:at], *words, *pieces[at:]])
-    if not any(title in whole for title in ("Garden tray",)):
-        return  # the words went into the title
     assert complaints(whole, MUG)
 
 
