@@ -1,6 +1,6 @@
 """From evidence to the words that a user reads: a ladder on which every rung is checked and the lowest always holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -10,11 +10,13 @@ from recllm.explain.evidence import Evidence
 from recllm.explain.verify import complaints
 from recllm.explain.wording import (
     Detail,
+    Fact,
     facts_of,
     is_plain,
     listed,
     plain,
     reason_domains,
+    reason_facts,
     shipped_prompt,
     shorten,
     word,
@@ -127,7 +129,7 @@ class Explainer:
         options = [options_for(one, self.domain) if _names_something(one) else () for one in evidence]
         system = shipped_prompt("choose.reason").render()
         requests = [
-            (system, _facts(one), [option.offered for option in some])
+            (system, _said_of(one, reason_facts(one)), [option.offered for option in some])
             for one, some in zip(evidence, options, strict=True)
             if some
         ]
@@ -200,8 +202,12 @@ def _names_something(evidence: Evidence) -> bool:
 
 
 def _facts(evidence: Evidence, wrong: tuple[str, ...] = ()) -> str:
+    return _said_of(evidence, facts_of(evidence), wrong)
+
+
+def _said_of(evidence: Evidence, known: Mapping[str, Fact], wrong: tuple[str, ...] = ()) -> str:
     prompt = shipped_prompt("facts.reason")
-    facts = {name: fact for name, fact in facts_of(evidence).items() if name in prompt.variables}
+    facts = {name: fact for name, fact in known.items() if name in prompt.variables}
     return prompt.render(**facts, title=listed([evidence.title]), complaints=[_sentence(one) for one in wrong])
 
 

@@ -83,9 +83,7 @@ def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None, d
     Raises:
         PromptError: There is no such domain.
     """
-    facts = facts_of(evidence, verb)
-    if detail == "short":
-        facts |= dict.fromkeys(name for name in facts if name not in _REASON_FACTS)
+    facts = facts_of(evidence, verb) if detail == "full" else reason_facts(evidence, verb)
     return clean_text(shipped_prompt(f"reason.{domain}").render(**facts))
 
 
@@ -110,6 +108,12 @@ def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
         "instead": listed([changed.instead_title]) if changed and changed.instead_title is not None else None,
         "against": listed([evidence.against.title]) if evidence.against else None,
     }
+
+
+def reason_facts(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
+    """Of `facts_of` only what the reason alone says; the details are None."""
+    facts = facts_of(evidence, verb)
+    return facts | dict.fromkeys(name for name in facts if name not in _REASON_FACTS)
 
 
 def _shared(evidence: Evidence) -> dict[str, Fact]:
