@@ -119,7 +119,8 @@ class Reasons:
                 channels=ranking.channels_of(known, items),
                 wishes=self._granted(served, ServedRanking(usual, history), known, items),
             )
-        return evidence
+        # Counterfactuals speak of the list by score; of a list that was made varied they might not be true.
+        return [replace(one, counterfactual=None) for one in evidence] if served.request.diversity else evidence
 
     def overall(self, histories: Histories, known: Sequence[int], n: int) -> Overall:
         """What the ranker weighs when the newest 0, 1, … events of these users are known."""

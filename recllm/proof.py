@@ -41,6 +41,7 @@ class Request:
     filters: Mapping[str, tuple[str | int | float | bool, ...]] | None
     without: tuple[str, ...]
     wishes: tuple[str, ...]
+    diversity: float
 
     def to_list_request(self) -> ListRequest:
         """The request again."""
@@ -52,6 +53,7 @@ class Request:
             filters=self.filters,
             without=self.without,
             wishes=self.wishes,
+            diversity=self.diversity,
         )
 
 
@@ -95,6 +97,7 @@ class Proof:
             filters=None if not request.filters else {name: _values(one) for name, one in request.filters.items()},
             without=tuple(str(one) for one in request.without or ()),
             wishes=tuple(str(wish) for wish in request.wishes or ()),
+            diversity=float(request.diversity),
         )
         return cls(FORMAT, model, user, plain, tuple(KnownEvent(*event) for event in events))
 

@@ -117,6 +117,12 @@ def test_whatever_was_asked_for_can_be_verified(
         assert fitted.verify_explanation(row).passed, str(fitted.verify_explanation(row))
 
 
+def test_varied_lists_have_no_counterfactuals(fitted: Recommender, user: dict[str, list[str]]) -> None:
+    plain, varied = (fitted.recommend(user, n=N, explain=True, diversity=diversity) for diversity in (0.0, 0.5))
+    assert any(row.evidence["counterfactual"] for row in plain)
+    assert not any(row.evidence["counterfactual"] for row in varied)
+
+
 def test_newcomers_without_events_can_be_verified(fitted: Recommender) -> None:
     (row, *_) = as_json(fitted.recommend({"nobody": []}, explain=True))
     assert row["reason_code"] == "cold_start"
