@@ -25,8 +25,9 @@ DOMAINS = {
 
 
 def world(event: str, word: str, seed: int) -> tuple[Catalog, Interactions, np.ndarray]:
-    """Items 0 … 7 are triggers, 8 … 15 their targets: everybody takes a trigger, its target next, and three to six others
-    before and after them."""
+    """Items 0 … 7 are triggers, 8 … 15 their targets: everybody takes a trigger, its target next, and three to six
+    others before and after them.
+    """
     rng = np.random.default_rng(seed)
     size = 2 * PAIRS + OTHERS
     names = rng.permutation(size)
