@@ -30,32 +30,35 @@ class ServedRanking:
     Args:
         served: The request as the model serves it.
         history: All that the user has.
+        steps: Of adapting; None: as many as the model is configured for.
     """
 
-    def __init__(self, served: Served, history: Histories) -> None:
-        self._served, self._model = served, served.model
+    def __init__(self, served: Served, history: Histories, steps: int | None = None) -> None:
+        self._served, self._model, self._steps = served, served.model, steps
         self._eligible = torch.from_numpy(served.eligible(history))
         self._asked_at = served.asked_at(history)
 
     def __call__(self, histories: Histories) -> Ranking:
         """Adapt, retrieve and rank anew for each of these histories."""
-        size, adapt = self._model.batch_users, self._served.request.adapt
+        size = self._model.batch_users
         scores, listed = [], []
         for start in range(0, len(histories), size):
             part = histories.of(np.arange(start, min(start + size, len(histories))))
-            lora = self._model.adapt(part) if adapt and self._model.learner is not None else None
             now = np.repeat(self._asked_at, len(part))
-            batch = self._served.rank(part, lora, self._eligible.expand(len(part), -1), now)
+            batch = self._served.rank(part, self._adapted(part), self._eligible.expand(len(part), -1), now)
             scores.append(batch.scores.numpy())
             listed.append(batch.retrieved.numpy())
         return Ranking(np.concatenate(scores), np.concatenate(listed), self._model.ties)
 
     def channels_of(self, history: Histories, items: np.ndarray) -> list[str]:
         """The channel in which each item stands out most."""
-        lora = self._model.adapt(history) if self._served.request.adapt and self._model.learner is not None else None
-        scores = self._model.channel_scores(history, lora, self._asked_at)
+        scores = self._model.channel_scores(history, self._adapted(history), self._asked_at)
         best = scores[0][:, torch.from_numpy(items)].argmax(dim=0).tolist()
         return [self._model.channels.names[channel] for channel in best]
+
+    def _adapted(self, histories: Histories) -> dict[str, torch.Tensor] | None:
+        adapt = self._served.request.adapt and self._model.learner is not None
+        return self._model.adapt(histories, self._steps) if adapt else None
 
 
 @final
@@ -72,7 +75,12 @@ class Reasons:
     background: Background
 
     def of(
-        self, served: Served, histories: Histories, rows: Sequence[np.ndarray], explainer: Explainer
+        self,
+        served: Served,
+        histories: Histories,
+        rows: Sequence[np.ndarray],
+        explainer: Explainer,
+        steps: Sequence[int | None] | None = None,
     ) -> dict[str, Any]:
         """Columns of reasons for the items `rows` of each user, user by user.
 
@@ -81,13 +89,15 @@ class Reasons:
             histories: All that the users have.
             rows: [users], catalog rows.
             explainer: Finds the words.
+            steps: [users], of adapting, where that is not as the model is configured.
         """
-        evidence = self.evidence(served, histories, rows)
+        steps = [None] * len(rows) if steps is None else steps
+        evidence = self.evidence(served, histories, rows, steps)
         wordings = explainer.explain(evidence)
         proofs = [
             proof
             for user, items in enumerate(rows)
-            for proof in [self._proof(served.request, histories.of([user]))] * len(items)
+            for proof in [self._proof(served.request, histories.of([user]), steps[user])] * len(items)
         ]
         return {
             "explanation": [wording.text for wording in wordings],
@@ -99,7 +109,9 @@ class Reasons:
             "proof": proofs,
         }
 
-    def evidence(self, served: Served, histories: Histories, rows: Sequence[np.ndarray]) -> list[Evidence]:
+    def evidence(
+        self, served: Served, histories: Histories, rows: Sequence[np.ndarray], steps: Sequence[int | None]
+    ) -> list[Evidence]:
         """Evidence for the items `rows` of each user, user by user."""
         evidence = []
         usual = Served(self.model, replace(served.request, wishes=None), self.background.attributes)
@@ -108,7 +120,7 @@ class Reasons:
                 continue
             history = histories.of([user])
             known = served.known(history)
-            ranking = ServedRanking(served, history)
+            ranking = ServedRanking(served, history, steps[user])
             evidence += gather_evidence(
                 ranking,
                 known,
@@ -117,7 +129,7 @@ class Reasons:
                 self.background,
                 n=served.request.n,
                 channels=ranking.channels_of(known, items),
-                wishes=self._granted(served, ServedRanking(usual, history), known, items),
+                wishes=self._granted(served, ServedRanking(usual, history, steps[user]), known, items),
             )
         # Counterfactuals speak of the list by score; of a list that was made varied they might not be true.
         return [replace(one, counterfactual=None) for one in evidence] if served.request.diversity else evidence
@@ -143,8 +155,8 @@ class Reasons:
         """SHA-256 of the whole model."""
         return self.model.digest()
 
-    def _proof(self, request: ListRequest, history: Histories) -> dict[str, Any]:
-        return Proof.of(self.digest, request, history, self.model.catalog).to_dict()
+    def _proof(self, request: ListRequest, history: Histories, steps: int | None) -> dict[str, Any]:
+        return Proof.of(self.digest, request, history, self.model.catalog, steps).to_dict()
 
     def _granted(
         self, served: Served, usual: ServedRanking, known: Histories, items: np.ndarray
@@ -165,9 +177,9 @@ def check_explanation(explanation: Mapping[str, Any], reasons: Reasons, domain: 
     if row[0] < 0:
         raise DataError(f"the explanation is about item {item!r}, which the model's catalog does not have.")
     another = "it was made by another model; verify it with that one" if proof.model != reasons.digest else ""
-    histories = proof.histories(catalog)
+    histories = proof.histories(catalog, reasons.model.feedback)
     served = Served(reasons.model, proof.request.to_list_request(), reasons.background.attributes)
-    (found,) = reasons.evidence(served, histories, [row])
+    (found,) = reasons.evidence(served, histories, [row], [proof.request.steps])
     known = [] if proof.user_id == user else [f"the proof is of user {proof.user_id!r}, the explanation of {user!r}"]
     return Verification(
         user,

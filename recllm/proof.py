@@ -9,13 +9,16 @@ import numpy as np
 
 from recllm.config import from_mapping
 from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
-from recllm.errors import DataError
+from recllm.errors import ConfigError, DataError
 from recllm.lists import ListRequest
 
 FORMAT = "recllm-proof-1"
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 """How far figures may lie apart: other batches and other machines round differently."""
+LATEST = 2**53
+MOST_STEPS = 1000
 
 
 @final
@@ -27,6 +30,10 @@ class KnownEvent:
     timestamp: int
     signal: int
     token: int
+
+    def __post_init__(self) -> None:
+        if abs(self.timestamp) > LATEST or self.signal not in (-1, 0, 1) or self.token < 0:
+            raise ConfigError(f"{self} is no event: its time, signal or token is out of range.")
 
 
 @final
@@ -42,6 +49,11 @@ class Request:
     without: tuple[str, ...]
     wishes: tuple[str, ...]
     diversity: float
+    steps: int | None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and not 0 <= self.steps <= MOST_STEPS:
+            raise ConfigError(f"a proof asks for {self.steps} steps of adapting; 0 to {MOST_STEPS} can be checked.")
 
     def to_list_request(self) -> ListRequest:
         """The request again."""
@@ -77,8 +89,10 @@ class Proof:
     history: tuple[KnownEvent, ...]
 
     @classmethod
-    def of(cls, model: str, request: ListRequest, history: Histories, catalog: Catalog) -> Self:
-        """Of one user's request."""
+    def of(
+        cls, model: str, request: ListRequest, history: Histories, catalog: Catalog, steps: int | None = None
+    ) -> Self:
+        """Of one user's request, adapted with so many steps (None: as the model is configured)."""
         user, candidates = history.user_ids[0], request.candidates
         if isinstance(candidates, Mapping):
             candidates = {str(key): ids for key, ids in candidates.items()}.get(user, [])
@@ -98,6 +112,7 @@ class Proof:
             without=tuple(str(one) for one in request.without or ()),
             wishes=tuple(str(wish) for wish in request.wishes or ()),
             diversity=float(request.diversity),
+            steps=steps,
         )
         return cls(FORMAT, model, user, plain, tuple(KnownEvent(*event) for event in events))
 
@@ -120,12 +135,16 @@ class Proof:
             raise DataError(f"this proof has the format {proof.format!r}; this version reads {FORMAT!r}.")
         return proof
 
-    def histories(self, catalog: Catalog) -> Histories:
+    def histories(self, catalog: Catalog, feedback: Feedback) -> Histories:
         """The user's history again.
 
         Raises:
-            DataError: It names an item that the catalog does not have.
+            DataError: It names an item that the catalog does not have, or a token that the model does not know.
         """
+        if any(event.token >= feedback.n_tokens for event in self.history):
+            raise DataError(
+                f"the proof's history has a token that the model does not know; it has {feedback.n_tokens}."
+            )
         rows = catalog.rows([event.item_id for event in self.history])
         if (rows < 0).any():
             unknown = self.history[int(np.argmin(rows))].item_id

@@ -174,7 +174,13 @@ class Recommender:
         request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes)
         served, seen = self._served(request), self._histories(users, adapters)
         lists = self._lists(served, seen, adapters)
-        reasons = self._reasons.of(served, seen, lists.rows, Explainer(domain=self.config.domain)) if explain else {}
+        reasons = {}
+        if explain:
+            # Whom the adapters do not know was served the start; the others are adapted anew as they were.
+            kept = None if adapters is None else set(adapters.user_ids)
+            steps = [adapters.steps if adapters and user in (kept or ()) else 0 for user in seen.user_ids]
+            explainer = Explainer(domain=self.config.domain)
+            reasons = self._reasons.of(served, seen, lists.rows, explainer, None if adapters is None else steps)
         return Recommendations(**lists.columns(self.catalog), **reasons, user_ids=seen.user_ids)
 
     def preview(
@@ -209,7 +215,7 @@ class Recommender:
             raise ConfigError("this recommender has no adaptation (adaptation=None, or no events); fit one that has.")
         events = self._interactions(users)
         make = self.adapt_function(steps)
-        return Adapters(events, make(events), self.fingerprint, make)
+        return Adapters(events, make(events), self.fingerprint, make, steps)
 
     def adapt_function(self, steps: int | None = None) -> Callable[[Interactions], dict[str, Tensor]]:
         """From events to matrices with a user axis; what `Adapters` calls on new events."""

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from recllm.cli import app
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
-from recllm.errors import DataError
+from recllm.errors import DataError, RecllmError
 from recllm.explain import ExplanationConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
@@ -117,6 +119,26 @@ def test_whatever_was_asked_for_can_be_verified(
         assert fitted.verify_explanation(row).passed, str(fitted.verify_explanation(row))
 
 
+def test_reasons_are_of_the_adapters_that_served(fitted: Recommender, user: dict[str, list[str]]) -> None:
+    adapters = fitted.adapt(user, steps=3)
+    recs = fitted.recommend(["x", "stranger"], n=3, adapters=adapters, explain=True)
+    usual = fitted.recommend(user, n=3, explain=True)
+    first, *_ = recs
+    assert fitted.verify_explanation(first).passed
+    assert all(fitted.verify_explanation(row).passed for row in recs)
+    items = user["x"]
+    rest = {"x": [{"item_id": item, "timestamp": at} for at, item in enumerate(items) if at != 5]}
+    whole, less = (
+        fitted.score(who, [first.item_id], adapters=fitted.adapt(who, steps=3))[0, 0]
+        for who in ({"x": [{"item_id": item, "timestamp": at} for at, item in enumerate(items)]}, rest)
+    )
+    found = {cause["item_id"]: cause["contribution"] for cause in first.evidence["causes"]}
+    if items[5] in found:
+        assert found[items[5]] == pytest.approx(whole - less, abs=1e-3)
+    contributions = [row.evidence["causes"] for row in recs.for_user("x")]
+    assert contributions != [row.evidence["causes"] for row in usual]
+
+
 def test_varied_lists_have_no_counterfactuals(fitted: Recommender, user: dict[str, list[str]]) -> None:
     plain, varied = (fitted.recommend(user, n=N, explain=True, diversity=diversity) for diversity in (0.0, 0.5))
     assert any(row.evidence["counterfactual"] for row in plain)
@@ -188,6 +210,11 @@ def test_what_was_changed_is_refused(
         (lambda row: row["proof"].update(format="other"), "format 'other'"),
         (lambda row: row["proof"].update(history=3), "no proof that this version can read"),
         (lambda row: row["proof"]["history"][0].update(item_id="gone"), "history has item 'gone'"),
+        (lambda row: row["proof"]["history"][0].update(timestamp=10**30), "is no event"),
+        (lambda row: row["proof"]["history"][0].update(signal=300), "is no event"),
+        (lambda row: row["proof"]["history"][0].update(token=-1), "is no event"),
+        (lambda row: row["proof"]["history"][0].update(token=10**6), "token that the model does not know"),
+        (lambda row: row["proof"]["request"].update(steps=10**9), "steps of adapting"),
         (lambda row: row["proof"]["request"].update(n=0), "at least 1"),
         (lambda row: row["proof"]["request"].update(filters={"colour": ["red"]}), "column 'colour'"),
     ],
@@ -201,6 +228,33 @@ def test_what_is_no_explanation_is_one_sentence(
         fitted.verify_explanation(row)
     with pytest.raises(DataError, match="JSON object"):
         fitted.verify_explanation("explanation")  # type: ignore[arg-type]
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_any_change_is_refused_or_one_sentence(
+    fitted: Recommender, rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """Any value anywhere in an explanation is replaced by any other."""
+    row = copy.deepcopy(_history(rows))
+    place: Any = row
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = data.draw(ODD)
+    try:
+        assert fitted.verify_explanation(row).passed in (True, False)
+    except RecllmError as error:
+        assert "\n" not in str(error)
 
 
 # -- steering ---------------------------------------------------------------------------------------------------------

@@ -29,10 +29,18 @@ class Adapters:
         lora: Matrices with a leading user axis, in the order of `events.user_ids`.
         base: Fingerprint of the model they belong to.
         adapt: Makes adapters from events.
+        steps: The gradient steps they were made with; None: as many as the model is configured for.
     """
 
-    def __init__(self, events: Interactions, lora: Mapping[str, Tensor], base: str, adapt: AdaptFunction) -> None:
-        self.events, self.base, self._adapt = events, base, adapt
+    def __init__(
+        self,
+        events: Interactions,
+        lora: Mapping[str, Tensor],
+        base: str,
+        adapt: AdaptFunction,
+        steps: int | None = None,
+    ) -> None:
+        self.events, self.base, self.steps, self._adapt = events, base, steps, adapt
         self._lora = dict(lora)
 
     @property
@@ -98,6 +106,7 @@ class Adapters:
             "base": self.base,
             "user_ids": json.dumps(list(self.user_ids)),
             "timed": json.dumps(self.events.timed),
+            "steps": json.dumps(self.steps),
             "events": json.dumps(self.events.frame.select(columns).to_dict(as_series=False)),
         }
         target = Path(path)
@@ -136,6 +145,7 @@ class Adapters:
                 raise KeyError("format")
             frame = pl.DataFrame(json.loads(metadata["events"]))
             users, timed = json.loads(metadata["user_ids"]), json.loads(metadata["timed"])
+            steps = json.loads(metadata.get("steps", "null"))
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{path} is no saved adapters file or is damaged; save the adapters again.") from error
         base = recommender.fingerprint
@@ -148,8 +158,8 @@ class Adapters:
         if frame.height:
             clean = Interactions.from_frame(frame)
             events = Interactions(clean.frame, clean.report, users, timed)
-        make = recommender.adapt_function()
-        return cls(events, lora if metadata["base"] == base else make(events), base, make)
+        make = recommender.adapt_function(steps)
+        return cls(events, lora if metadata["base"] == base else make(events), base, make, steps)
 
     def export(self, user_id: str, folder: str | Path) -> None:
         """Write one user's adapter (start and own steps together) as PEFT's two files and a card.

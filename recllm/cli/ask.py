@@ -117,7 +117,7 @@ def verify_explanation(
     """Compute explanations again and compare: PASS or FAIL. Exit code 1 if any fails."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise recllm.DataError(f"{file} is not JSON: {error}") from None
     rec = recllm.Recommender.load(model)
     verdicts = [rec.verify_explanation(one) for one in (told if isinstance(told, list) else [told])]
