@@ -238,6 +238,18 @@ def test_a_new_item_works_from_its_text(tiny: Path, toy: ToyShop) -> None:
     assert np.sign(after[3] - after[2]) == np.sign(before[0, 1] - before[0, 0])
 
 
+def test_saved_adapters_remember_their_steps(fitted: Recommender, toy: ToyShop, tmp_path: Path) -> None:
+    users = {"x": newcomer(toy, 1)}
+    adapters = fitted.adapt(users, steps=3)
+    adapters.save(tmp_path / "a.safetensors")
+    loaded = Adapters.load(tmp_path / "a.safetensors", fitted)
+    more = {"x": newcomer(toy, 2)[:1]}
+    items = list(toy.catalog.item_ids)
+    scores = [fitted.score(["x"], items, adapters=one.update(more)) for one in (adapters, loaded)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)  # half precision does not matter: both are made anew
+    assert loaded.steps == 3
+
+
 def test_reasons_cite_the_history(fitted: Recommender, toy: ToyShop) -> None:
     items = newcomer(toy, 1)
     recs = fitted.recommend({"x": items}, n=5, explain=True)

@@ -9,8 +9,10 @@ import pytest
 
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
+from recllm.data.histories import Histories, make_histories
+from recllm.data.interactions import Interactions
 from recllm.errors import ConfigError, DataError
-from recllm.explain import Background, Evidence, gather_evidence
+from recllm.explain import Background, Evidence, Explainer, Ranking, gather_evidence
 from tests.explain.world import CATALOG, N_ITEMS, POPULARITY, Additive, background, cited, gather, users
 
 
@@ -238,6 +240,27 @@ def test_evidence_is_json_and_back() -> None:
     assert set(data) == set(replace(evidence).__dataclass_fields__)
     with pytest.raises(ConfigError, match="unknown key 'praise'"):
         Evidence.from_dict({**data, "praise": "the best"})
+
+
+def test_any_ranker_can_be_explained() -> None:
+    """As the package's docstring says: item-item counts, which no part of recllm has made."""
+    rows = [("a", "i0"), ("a", "i1"), ("b", "i0"), ("b", "i1"), ("c", "i2"), ("c", "i3"), ("new", "i0"), ("new", "i2")]
+    frame = pl.DataFrame([(*row, at) for at, row in enumerate(rows)], ["user_id", "item_id", "timestamp"], orient="row")
+    events = Interactions.from_frame(frame)
+    taken = np.zeros((3, N_ITEMS), dtype=np.float32)
+    for user, item in rows[:6]:
+        taken["abc".index(user), int(item[1:])] = 1
+    together = taken.T @ taken
+
+    def rank(histories: Histories) -> Ranking:
+        scores = np.stack([together[histories.items_of(user)].sum(axis=0) for user in range(len(histories))])
+        return Ranking.of_scores(scores, listed=~np.isin(np.arange(N_ITEMS), [0, 2]))
+
+    histories = make_histories(events.of_users(["new"]), CATALOG, Feedback.infer(events))
+    evidence = gather_evidence(rank, histories, 0, [1, 3], Background(CATALOG, taken.sum(axis=0)))
+    texts = [wording.text for wording in Explainer(domain="ecommerce", detail="full").explain(evidence)]
+    assert texts[0].startswith("Because of “Title 0” in your history.")
+    assert texts[1].startswith("Because of “Title 2” in your history.")
 
 
 @pytest.mark.parametrize("domain", ["shop", "courses", "questions", "funds"])
