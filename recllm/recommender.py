@@ -176,11 +176,8 @@ class Recommender:
         lists = self._lists(served, seen, adapters)
         reasons = {}
         if explain:
-            # Whom the adapters do not know was served the start; the others are adapted anew as they were.
-            kept = None if adapters is None else set(adapters.user_ids)
-            steps = [adapters.steps if adapters and user in (kept or ()) else 0 for user in seen.user_ids]
             explainer = Explainer(domain=self.config.domain)
-            reasons = self._reasons.of(served, seen, lists.rows, explainer, None if adapters is None else steps)
+            reasons = self._reasons.of(served, seen, lists.rows, explainer, _steps_of(adapters, seen.user_ids))
         return Recommendations(**lists.columns(self.catalog), **reasons, user_ids=seen.user_ids)
 
     def preview(
@@ -499,3 +496,11 @@ class Recommender:
             known, lora = self._adapted(served.known(seen.of(batch)), served.request.adapt, adapters)
             lists.add(seen.of(batch), known, lora)
         return lists
+
+
+def _steps_of(adapters: Adapters | None, user_ids: Sequence[str]) -> list[int | None] | None:
+    """Steps that each user was adapted with; whom the adapters do not know was served the start."""
+    if adapters is None:
+        return None
+    kept = set(adapters.user_ids)
+    return [adapters.steps if user in kept else 0 for user in user_ids]
