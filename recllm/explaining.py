@@ -114,7 +114,6 @@ class Reasons:
     ) -> list[Evidence]:
         """Evidence for the items `rows` of each user, user by user."""
         evidence = []
-        usual = Served(self.model, replace(served.request, wishes=None), self.background.attributes)
         for user, items in enumerate(rows):
             if not len(items):
                 continue
@@ -129,7 +128,7 @@ class Reasons:
                 self.background,
                 n=served.request.n,
                 channels=ranking.channels_of(known, items),
-                wishes=self._granted(served, ServedRanking(usual, history, steps[user]), known, items),
+                wishes=self._granted(served, history, items, steps[user]) if len(served.wishes) else None,
             )
         # Counterfactuals speak of the list by score; of a list that was made varied they might not be true.
         return [replace(one, counterfactual=None) for one in evidence] if served.request.diversity else evidence
@@ -159,12 +158,11 @@ class Reasons:
         return Proof.of(self.digest, request, history, self.model.catalog, steps).to_dict()
 
     def _granted(
-        self, served: Served, usual: ServedRanking, known: Histories, items: np.ndarray
-    ) -> list[tuple[str, ...]] | None:
-        """For each item, the wishes without which it would not be in the list; None without wishes."""
-        if not len(served.wishes):
-            return None
-        top = usual(known).top(0, served.request.n)
+        self, served: Served, history: Histories, items: np.ndarray, steps: int | None
+    ) -> list[tuple[str, ...]]:
+        """For each item, the wishes without which it would not be in the list."""
+        usual = Served(self.model, replace(served.request, wishes=None), self.background.attributes)
+        top = ServedRanking(usual, history, steps)(usual.known(history)).top(0, served.request.n)
         return [() if item in top else served.wishes.raising(item) for item in items.tolist()]
 
 
