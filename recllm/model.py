@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recllm.adaptation.lora import UserLora, applied
+from recllm.adaptation.lora import UserLora
 from recllm.adaptation.meta import MetaLearner, encode_adapted
-from recllm.adaptation.support import HEAD, Base
+from recllm.adaptation.support import Base, through_adapters
 from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
@@ -20,7 +20,6 @@ from recllm.data.histories import Histories
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
-from recllm.encoders.train import evaluating
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
 from recllm.retrieval.channels import Channels, RetrievalConfig
@@ -62,7 +61,10 @@ class Model:
     text_adapter: TextAdapter | None = None
 
     def __post_init__(self) -> None:
-        with evaluating(self.items):
+        # Once and for all: the mode of a module is shared, so nobody may change it while another thread is served.
+        for part in (self.encoder, self.items, self.head):
+            part.eval()
+        with torch.no_grad():
             self.space = Space(self.items())
 
     @property
@@ -79,12 +81,12 @@ class Model:
         """Each user's adapter from their events; empty without adaptation in the model."""
         if self.learner is None:
             return {}
-        with evaluating(self.encoder):
+        with torch.no_grad():
             return self.learner.adapt(self.base, histories, steps)
 
     def user_vectors(self, histories: Histories, lora: UserLora) -> Float[Tensor, "users width"]:
         """User vectors, through each user's adapter."""
-        with evaluating(self.encoder):
+        with torch.no_grad():
             return encode_adapted(self.encoder, lora, histories, self.vectors)
 
     def channel_scores(
@@ -102,10 +104,10 @@ class Model:
     ) -> Float[Tensor, "users items"]:
         """The head's scores over the whole catalog, through each user's adapter or else the meta-learned start."""
         lora = lora or self.adapt(histories, steps=0)
-        with evaluating(self.head), applied({HEAD: self.head.weights} if f"{HEAD}.A" in lora else {}, lora):
-            known = torch.from_numpy(histories.lengths.astype(np.float32))
-            scores: Tensor = self.head(channel_scores, known)
-            return scores
+        known = torch.from_numpy(histories.lengths.astype(np.float32))
+        with torch.no_grad():
+            served = self.head(channel_scores, known)
+            return through_adapters(served, channel_scores, lora, torch.arange(len(known)), known)
 
     def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:
         """From histories to the head's scores over the whole catalog."""

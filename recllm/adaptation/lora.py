@@ -4,16 +4,14 @@ PEFT's mixed-adapter batches loop over adapters and refuse training; here a batc
 format on disk: a stack's slice is a PEFT LoRA with `lora_alpha = lora_rank` (scale 1).
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-UserLora = Mapping[str, Tensor]
-"""`<module>.A` [users, in, rank] and `<module>.B` [users, rank, out] for each adapted linear layer."""
+from recllm.encoders.lora import UserLora, low_rank
+
+__all__ = ["UserLora", "for_each_user", "low_rank", "starting_lora"]
 
 
 def starting_lora(linears: Mapping[str, nn.Linear], lora_rank: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -29,33 +27,3 @@ def starting_lora(linears: Mapping[str, nn.Linear], lora_rank: int, generator: t
 def for_each_user(start: Mapping[str, Tensor], users: int) -> dict[str, Tensor]:
     """The same adapter for every user of a batch, as views [users, …]."""
     return {name: tensor.expand(users, *tensor.shape) for name, tensor in start.items()}
-
-
-@contextmanager
-def applied(linears: Mapping[str, nn.Linear], lora: UserLora) -> Iterator[None]:
-    """Inside, each linear layer adds its users' `x A B`. The batch must be as long as the stack.
-
-    Hooks, rather than replaced layers, keep the encoder the plain transformer that is saved.
-    """
-
-    def hook(name: str) -> Any:
-        def add(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return output + low_rank(inputs[0], lora[f"{name}.A"], lora[f"{name}.B"])
-
-        return add
-
-    handles = [linear.register_forward_hook(hook(name)) for name, linear in linears.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def low_rank(
-    x: Float[Tensor, "users *time width"], a: Float[Tensor, "users width rank"], b: Float[Tensor, "users rank out"]
-) -> Float[Tensor, "users *time out"]:
-    """`x A B` with matrices of their own for every user; a user has one row of x, or one for every moment."""
-    if x.dim() == 2:
-        return low_rank(x.unsqueeze(1), a, b).squeeze(1)
-    return torch.bmm(torch.bmm(x, a), b)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recllm.adaptation.inner_loop import adapt, closed_form, support_loss
-from recllm.adaptation.lora import applied, for_each_user, starting_lora
+from recllm.adaptation.lora import for_each_user, starting_lora
 from recllm.adaptation.methods import METHODS, method_of
 from recllm.adaptation.support import HEAD, Base, Contrast, Support, logits
 from recllm.data.histories import Histories
@@ -196,9 +196,7 @@ def encode_adapted(
     encoder: HistoryEncoder, lora: Mapping[str, Tensor], histories: Histories, vectors: Float[Tensor, "items width"]
 ) -> Float[Tensor, "users width"]:
     """User vectors read through each user's own adapter; the item vectors are the same for all of them."""
-    linears = {name: layer for name, layer in encoder.last_block_inputs().items() if f"{name}.A" in lora}
-    with applied(linears, lora):
-        return encode_users(encoder, histories, vectors)
+    return encode_users(encoder, histories, vectors, lora)
 
 
 def contrast_of(base: Base, config: AdaptationConfig, seed: int) -> Contrast:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from recllm.adaptation.lora import applied, low_rank
+from recllm.adaptation.lora import low_rank
 from recllm.data.histories import Histories
 from recllm.encoders.history import EventBatch, HistoryEncoder
 from recllm.ranking.head import RankingHead, history_features
@@ -181,22 +181,33 @@ def logits(
     Only the adapted parts are computed anew: the head's weights act on the channels' scores alone, so a change of them
     is added to what the base served.
     """
-    inner = base.encoder.last_block_inputs()
-    if any(f"{name}.A" in lora for name in inner):
-        with applied(inner, lora):
-            states = base.encoder(support.batch, base.space.vectors)
-        support = support.with_states(base, contrast, states)
-    change = head_change(lora, support.users, support.known)
-    scores = support.served if change is None else support.served + torch.einsum("eci,ec->ei", support.scores, change)
+    if any(f"{name}.A" in lora for name in base.encoder.last_block_inputs()):
+        support = support.with_states(base, contrast, base.encoder(support.batch, base.space.vectors, lora))
+    scores = through_adapters(support.served, support.scores, lora, support.users, support.known)
     raised = contrast.raised.expand_as(support.rivals).masked_fill(~support.rivals, torch.finfo(torch.float32).min / 2)
     return torch.cat([scores[:, :1], scores[:, 1:] + raised], dim=1)
 
 
-def head_change(
-    lora: Mapping[str, Tensor], users: Int[Tensor, "rows"], known: Float[Tensor, "rows"]
-) -> Float[Tensor, "rows channels"] | None:
-    """By how much these users' adapters change the head's weights when so many events are known; None: not at all."""
+def through_adapters(
+    served: Float[Tensor, "rows items"],
+    scores: Float[Tensor, "rows channels items"],
+    lora: Mapping[str, Tensor],
+    users: Int[Tensor, "rows"],
+    known: Float[Tensor, "rows"],
+) -> Float[Tensor, "rows items"]:
+    """What users' adapters of the head make of its scores; training and serving know no other form.
+
+    The weights that an adapter changes act on the channels' scores alone, so what they change is added to the head's
+    output; the head itself stays as it is.
+
+    Args:
+        served: The head's own scores.
+        scores: Channel scores that it read.
+        lora: Matrices with a user axis.
+        users: Whose row it is.
+        known: Events known of them.
+    """
     if f"{HEAD}.A" not in lora:
-        return None
+        return served
     a, b = (lora[f"{HEAD}.{side}"][users] for side in "AB")
-    return low_rank(history_features(known), a, b)
+    return served + torch.einsum("rci,rc->ri", scores, low_rank(history_features(known), a, b))

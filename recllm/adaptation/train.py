@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recllm.adaptation.meta import MetaLearner, encode_adapted
-from recllm.adaptation.support import HEAD, Base, Support, head_change
+from recllm.adaptation.support import HEAD, Base, Support, through_adapters
 from recllm.data.histories import Histories
 from recllm.encoders.schedule import Schedule
 from recllm.encoders.train import TrainingLog
@@ -186,10 +186,8 @@ def query_losses(base: Base, lesson: Lesson, lora: dict[str, Tensor]) -> Float[T
         tasks = replace(tasks, scores=_history_again(base, lesson, lora))
     if tasks is not lesson.tasks or base.head.weights.weight.requires_grad:
         served = _served(base, tasks)
-    change = head_change(lora, torch.arange(len(tasks)), tasks.known)
-    if change is not None:
-        served = served + torch.einsum("uci,uc->ui", tasks.scores.nan_to_num(0.0), change)
-    return tasks.losses(served)
+    everyone = torch.arange(len(tasks))
+    return tasks.losses(through_adapters(served, tasks.scores.nan_to_num(0.0), lora, everyone, tasks.known))
 
 
 def _served(base: Base, tasks: RankingTasks) -> Float[Tensor, "tasks listed"]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recllm.data.histories import Histories
 from recllm.encoders.backbone import Backbone, load_blocks
+from recllm.encoders.lora import UserLora, bringing, make_ready
 from recllm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class HistoryEncoder(nn.Module):
         nn.init.zeros_(self.readout.bias)
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.dropout = nn.Dropout(config.dropout)
+        make_ready(self.last_block_inputs())
 
     @classmethod
     def build(cls, backbone: Backbone, n_tokens: int, config: HistoryEncoderConfig) -> "HistoryEncoder":
@@ -168,24 +170,32 @@ class HistoryEncoder(nn.Module):
         return cls(blocks, n_tokens, config)
 
     def forward(
-        self, batch: EventBatch, items: Float[Tensor, "items width"]
+        self, batch: EventBatch, items: Float[Tensor, "items width"], lora: UserLora | None = None
     ) -> Float[Tensor, "users time_and_start width"]:
         """User vectors: index t holds what is known after the first t events (0 = nothing yet).
 
         The events of a block speak with one voice, their mean: none of them is the last one.
-        """
-        return self.readout(block_mean(self.read(batch, items), batch)) * self.log_scale.exp()
 
-    def read(self, batch: EventBatch, items: Float[Tensor, "items width"]) -> Float[Tensor, "users T width"]:
+        Args:
+            batch: The events.
+            items: Item vectors.
+            lora: Matrices of each user's own for `last_block_inputs`; those of other layers are passed over.
+        """
+        return self.readout(block_mean(self.read(batch, items, lora), batch)) * self.log_scale.exp()
+
+    def read(
+        self, batch: EventBatch, items: Float[Tensor, "items width"], lora: UserLora | None = None
+    ) -> Float[Tensor, "users T width"]:
         """Hidden states of the last block, before the readout."""
         events = self._blanked(self.dropout(items[batch.item_rows])) + self.feedback(batch.tokens)
         start = self.start.expand(len(events), 1, -1)
         positions = nn.functional.pad(batch.blocks, (1, 0)).clamp(max=self._last_position())
-        states: Tensor = self.blocks(
-            inputs_embeds=torch.cat([start, events], dim=1),
-            attention_mask=attention_mask(batch),
-            position_ids=positions,
-        ).last_hidden_state
+        with bringing(lora):
+            states: Tensor = self.blocks(
+                inputs_embeds=torch.cat([start, events], dim=1),
+                attention_mask=attention_mask(batch),
+                position_ids=positions,
+            ).last_hidden_state
         return states
 
     def _blanked(self, events: Float[Tensor, "users T width"]) -> Float[Tensor, "users T width"]:

@@ -17,6 +17,7 @@ from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
 from recllm.encoders.checkpoint import Checkpoint, optimiser_arrays, restore_optimiser
 from recllm.encoders.history import EventBatch, HistoryEncoder, ItemEncoder
+from recllm.encoders.lora import UserLora
 from recllm.encoders.schedule import Average, Schedule
 from recllm.encoders.validation import mean_ndcg
 from recllm.encoders.windows import Predictions, WindowSampler
@@ -190,6 +191,7 @@ class BaseTrainer:
             log.stopped = "no training user has events with something liked after them"
         if self.encoder.config.blocks == "pretrained":
             merge_shared_lora(self.encoder)
+        self.encoder.eval()
         return log
 
     def _steps(self) -> int:
@@ -376,7 +378,7 @@ def _plain(value: float) -> float | None:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """No dropout and no gradients inside."""
+    """No dropout and no gradients inside; for training only: the mode of a module is every thread's."""
     was_training = module.training
     module.eval()
     try:
@@ -387,9 +389,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def encode_users(
-    encoder: HistoryEncoder, histories: Histories, vectors: Float[Tensor, "items width"]
+    encoder: HistoryEncoder,
+    histories: Histories,
+    vectors: Float[Tensor, "items width"],
+    lora: UserLora | None = None,
 ) -> Float[Tensor, "users width"]:
-    """Each user's vector after the newest events."""
+    """Each user's vector after the newest events, through their own adapter where there is one."""
     batch = EventBatch.collate(histories, encoder.config.max_events)
-    states: Tensor = encoder(batch, vectors)
+    states: Tensor = encoder(batch, vectors, lora)
     return states[torch.arange(len(histories)), batch.real.sum(dim=1)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import peft
 import torch
 
-from recllm.adaptation.lora import applied, for_each_user, starting_lora
+from recllm.adaptation.lora import for_each_user, starting_lora
 from recllm.data.histories import Histories
 from recllm.encoders.backbone import load_blocks, resolve_backbone
 from recllm.encoders.history import EventBatch, HistoryEncoder, HistoryEncoderConfig
@@ -29,8 +29,8 @@ def test_golden_against_peft(tiny: Path) -> None:
     histories, _ = opposite_tastes(users, 20, 6)
     vectors = torch.randn(20, TINY_WIDTH)
     stack = random_stack(encoder, users)
-    with evaluating(encoder), applied(encoder.last_block_inputs(), stack):
-        ours = encoder.read(EventBatch.collate(histories, 8), vectors)
+    with evaluating(encoder):
+        ours = encoder.read(EventBatch.collate(histories, 8), vectors, stack)
     for user in range(users):
         modules = list(encoder.last_block_inputs())
         config = peft.LoraConfig(r=3, lora_alpha=3, target_modules=modules)
@@ -47,17 +47,15 @@ def test_golden_against_peft(tiny: Path) -> None:
         torch.testing.assert_close(ours[user : user + 1], theirs, atol=1e-5, rtol=0)
 
 
-def test_the_start_changes_nothing_and_hooks_are_gone(tiny: Path) -> None:
+def test_the_start_changes_nothing_and_nothing_stays(tiny: Path) -> None:
     encoder = encoder_of(tiny)
     histories, _ = opposite_tastes(2, 20, 6)
     batch, vectors = EventBatch.collate(histories, 8), torch.randn(20, TINY_WIDTH)
     start = starting_lora(encoder.last_block_inputs(), 3, torch.Generator().manual_seed(0))
     with evaluating(encoder):
         plain = encoder.read(batch, vectors)
-        with applied(encoder.last_block_inputs(), for_each_user(start, 2)):
-            torch.testing.assert_close(encoder.read(batch, vectors), plain)
-        with applied(encoder.last_block_inputs(), random_stack(encoder, 2)):
-            assert not torch.allclose(encoder.read(batch, vectors), plain)
+        torch.testing.assert_close(encoder.read(batch, vectors, for_each_user(start, 2)), plain)
+        assert not torch.allclose(encoder.read(batch, vectors, random_stack(encoder, 2)), plain)
         torch.testing.assert_close(encoder.read(batch, vectors), plain)
 
 
@@ -77,8 +75,7 @@ def test_a_llama_backbone_is_adapted_alike(tmp_path: Path) -> None:
     assert set(encoder.last_block_inputs()) == {"layers.1.self_attn.q_proj", "layers.1.self_attn.v_proj"}
     with evaluating(encoder):
         plain = encoder.read(batch, vectors)
-        with applied(encoder.last_block_inputs(), random_stack(encoder, 2)):
-            assert not torch.allclose(encoder.read(batch, vectors), plain)
+        assert not torch.allclose(encoder.read(batch, vectors, random_stack(encoder, 2)), plain)
 
 
 def test_empty_histories(tiny: Path) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from recllm.adaptation.meta import AdaptationConfig, MetaLearner
 from recllm.adaptation.methods import METHODS
+from recllm.adaptation.support import through_adapters
 from recllm.adaptation.train import Lesson, MetaTrainer, query_losses
 from recllm.errors import ConfigError
 from recllm.options import TrainOptions
@@ -30,11 +31,8 @@ def right_half(world: World, learner: MetaLearner, steps: int | None) -> float:
         change = learner.adapt(world.base, histories, steps)
         scores = world.base.channels.scores(histories, torch.zeros(40, world.base.encoder.width), world.base.space)
         served = world.base.head(scores, torch.full((40,), 8.0))
-        from recllm.adaptation.support import head_change
-
-        delta = head_change(change, torch.arange(40), torch.full((40,), 8.0))
-        assert delta is not None
-        best = (served + torch.einsum("uci,uc->ui", scores, delta)).topk(10, dim=1).indices.numpy()
+        adapted = through_adapters(served, scores, change, torch.arange(40), torch.full((40,), 8.0))
+        best = adapted.topk(10, dim=1).indices.numpy()
     popular = world.popularity[best] > np.median(world.popularity)
     return float((popular == crowd[:, None]).mean())
 
