@@ -79,7 +79,7 @@ class _HeldOut:
     n_events: int
     given: tuple[str, ...]
     later: frozenset[str]
-    until: int
+    until: float
 
 
 def hold_out(catalog: "recllm.Catalog", events: "recllm.Interactions", n: int = 3) -> list[_HeldOut]:
@@ -104,7 +104,7 @@ def _held_out(catalog: "recllm.Catalog", histories: Histories, user: int, counts
         n_events=counts[user_id],
         given=tuple(items[:GIVEN]),
         later=frozenset(items[GIVEN:]),
-        until=int(histories.timestamps[start + GIVEN - 1]),
+        until=float(histories.timestamps[start + GIVEN - 1]),
     )
 
 

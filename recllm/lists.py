@@ -72,7 +72,7 @@ class Served:
         return eligible
 
     def asked_at(self, histories: Histories) -> np.ndarray:
-        """int64 [users]: now, for users who have all of `histories`; what is left out of them changes no clock."""
+        """float64 [users]: now, for users who have all of `histories`; what is left out of them changes no clock."""
         return self.model.channels.now(histories)
 
     def rank(

@@ -27,7 +27,7 @@ class KnownEvent:
     """An event of the user's history, as the model reads it: `signal` +1 liked, 0 neutral, −1 disliked."""
 
     item_id: str
-    timestamp: int
+    timestamp: float
     signal: int
     token: int
 
@@ -153,7 +153,7 @@ class Proof:
             (self.user_id,),
             np.array([0, len(rows)], dtype=np.int64),
             rows,
-            np.array([event.timestamp for event in self.history], dtype=np.int64),
+            np.array([event.timestamp for event in self.history], dtype=np.float64),
             np.array([event.signal for event in self.history], dtype=np.int8),
             np.array([event.token for event in self.history], dtype=np.int64),
         )

@@ -74,7 +74,7 @@ def load_recommender(folder: str | Path) -> tuple[RecommenderConfig, Model, Inte
         model = _model(artifact, config, feedback, catalog)
         events = _events(documents["events"], artifact.tensors["events"], catalog)
         report, run = FitReport(**documents["report"]), documents["run"]
-        trained = TrainedOn(artifact.tensors["trained"]["users"], int(run["trained_until"]))
+        trained = TrainedOn(artifact.tensors["trained"]["users"], float(run["trained_until"]))
         return config, model, events, trained, report, int(run["seed"])
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, pl.exceptions.PolarsError) as error:
         raise ArtifactError(
@@ -248,7 +248,7 @@ def _events(saved: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Catal
     columns = {
         "user_id": pl.Series(users[arrays["user"]].tolist(), dtype=pl.String),
         "item_id": pl.Series(items[arrays["item"]].tolist(), dtype=pl.String),
-        "timestamp": pl.Series(arrays["timestamp"], dtype=pl.Int64),
+        "timestamp": pl.Series(arrays["timestamp"], dtype=pl.Float64),
     }
     for name in saved["columns"]:
         if name == "event":

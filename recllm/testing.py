@@ -120,7 +120,7 @@ def opposite_tastes(users: int, items: int, shown: int, seed: int = 0) -> tuple[
         user_ids=tuple(f"u{user}" for user in range(users)),
         offsets=np.arange(users + 1, dtype=np.int64) * shown,
         item_rows=rows.ravel().astype(np.int64),
-        timestamps=np.tile(np.arange(shown, dtype=np.int64), users),
+        timestamps=np.tile(np.arange(shown, dtype=np.float64), users),
         signals=signals.ravel(),
         tokens=np.zeros(users * shown, dtype=np.int64),
     )

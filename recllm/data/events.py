@@ -63,7 +63,7 @@ def drop_copies(sieve: Sieve) -> None:
 
 def _check_times(sieve: Sieve) -> bool:
     if "timestamp" not in sieve.frame.columns:
-        order = pl.int_range(pl.len(), dtype=pl.Int64).over("user_id").alias("timestamp")
+        order = pl.int_range(pl.len()).over("user_id").cast(pl.Float64).alias("timestamp")
         frame = sieve.frame.with_columns(order)
         sieve.frame = frame.select("user_id", "item_id", "timestamp", pl.exclude("user_id", "item_id", "timestamp"))
         sieve.note("there are no timestamps: the order of a user's rows is taken as the order of time")
@@ -71,7 +71,7 @@ def _check_times(sieve: Sieve) -> bool:
     sieve.drop("missing_timestamp", sieve.frame[_FLAG + "missing timestamp"])
     sieve.drop("bad_timestamp", sieve.frame["timestamp"].is_null())
     sieve.drop("negative_timestamp", sieve.frame["timestamp"] < 0)
-    sieve.drop("future_timestamp", sieve.frame["timestamp"] > int(time.time()) + _DAY)
+    sieve.drop("future_timestamp", sieve.frame["timestamp"] > time.time() + _DAY)
     return True
 
 
@@ -112,7 +112,7 @@ def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ..
         users[as_id(user)] = None
         records += [{"user_id": as_id(user), **event} for event in _events_of_one(user, value)]
     if not records:
-        schema = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64}
+        schema = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Float64}
         return CleanEvents(pl.DataFrame(schema=schema), CleaningReport("mapping", 0, 0), False), tuple(users)
     frame = frame_of_records(records)
     if "timestamp" not in frame.columns:

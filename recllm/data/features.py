@@ -24,7 +24,7 @@ def user_features(interactions: Interactions) -> pl.DataFrame:
         n_events=pl.len().cast(pl.Int64),
         n_items=pl.col("item_id").n_unique().cast(pl.Int64),
         active_days=((pl.col("timestamp").max() - pl.col("timestamp").min()) / _DAY).clip(lower_bound=1.0),
-        recency_days=(pl.lit(end, dtype=pl.Int64) - pl.col("timestamp").max()) / _DAY,
+        recency_days=(pl.lit(end, dtype=pl.Float64) - pl.col("timestamp").max()) / _DAY,
     )
     joined = users.join(grouped, on="user_id", how="left", maintain_order="left")
     counted = joined.with_columns(pl.col("n_events", "n_items").fill_null(0), pl.col("active_days").fill_null(0.0))
@@ -44,12 +44,12 @@ def item_features(interactions: Interactions, catalog: Catalog) -> pl.DataFrame:
     rows = interactions.item_rows(catalog)
     known = rows >= 0
     times = interactions.frame["timestamp"].to_numpy()
-    last = np.full(len(catalog), np.iinfo(np.int64).min)
+    last = np.full(len(catalog), -np.inf)
     np.maximum.at(last, rows[known], times[known])
-    end = times.max() if len(times) else 0
+    end = times.max(initial=0.0)
     n_events = np.bincount(rows[known], minlength=len(catalog))
     popularity = np.asarray(interactions.matrix(catalog).sum(axis=0)).ravel()
-    recency = np.where(n_events > 0, (end - last.astype(np.float64)) / _DAY, np.nan)
+    recency = np.where(n_events > 0, (end - last) / _DAY, np.nan)
     return pl.DataFrame(
         {
             "item_id": pl.Series(catalog.item_ids, dtype=pl.String),

@@ -23,7 +23,7 @@ class Histories:
         user_ids: [users]
         offsets: int64 [users + 1]; the events of user u are `offsets[u]:offsets[u + 1]`.
         item_rows: int64 [events], rows of the catalog; never -1.
-        timestamps: int64 [events], unix seconds.
+        timestamps: float64 [events], unix seconds; milliseconds count.
         signals: int8 [events], +1 liked, 0 neutral, -1 disliked.
         tokens: int64 [events], `Feedback.tokens`.
         event_rows: int64 [events], rows of the log that the events stand in; -1 where they come from no log.
@@ -32,13 +32,14 @@ class Histories:
     user_ids: tuple[str, ...]
     offsets: NDArray[np.int64]
     item_rows: NDArray[np.int64]
-    timestamps: NDArray[np.int64]
+    timestamps: NDArray[np.float64]
     signals: NDArray[np.int8]
     tokens: NDArray[np.int64]
     event_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         events = len(self.item_rows)
+        object.__setattr__(self, "timestamps", np.asarray(self.timestamps, dtype=np.float64))
         if not len(self.event_rows):
             object.__setattr__(self, "event_rows", np.full(events, -1, dtype=np.int64))
         if len(self.offsets) != len(self.user_ids) + 1 or self.offsets[0] != 0 or self.offsets[-1] != events:
@@ -52,7 +53,8 @@ class Histories:
         """Users without any event; a number gives them the ids "0", "1" and so on."""
         user_ids = tuple(str(u) for u in range(users)) if isinstance(users, int) else tuple(users)
         none = np.zeros(0, dtype=np.int64)
-        return cls(user_ids, np.zeros(len(user_ids) + 1, np.int64), none, none, none.astype(np.int8), none)
+        times, signals = none.astype(np.float64), none.astype(np.int8)
+        return cls(user_ids, np.zeros(len(user_ids) + 1, np.int64), none, times, signals, none)
 
     @classmethod
     def concatenate(cls, parts: Sequence["Histories"]) -> "Histories":
@@ -217,12 +219,12 @@ def make_histories(
 def _tie_keys(
     users: NDArray[np.int64],
     items: NDArray[np.int64],
-    times: NDArray[np.int64],
+    times: NDArray[np.float64],
     user_ids: Sequence[str],
     item_ids: Sequence[str],
     seed: int,
 ) -> NDArray[np.uint64]:
-    """uint64 [events]: the first 8 bytes of the hash, 0 for events that are alone in their second."""
+    """uint64 [events]: the first 8 bytes of the hash, 0 for events that are alone at their moment."""
     keys = np.zeros(len(users), dtype=np.uint64)
     order = np.lexsort((times, users))
     same = (np.diff(users[order]) == 0) & (np.diff(times[order]) == 0)

@@ -22,7 +22,8 @@ class Interactions:
     """Validated events. Immutable.
 
     Attributes:
-        frame: [events, columns] `user_id` str, `item_id` str, `timestamp` int64 unix seconds, then, where the log has
+        frame: [events, columns] `user_id` str, `item_id` str, `timestamp` float64 unix seconds (to the
+            millisecond), then, where the log has
             them, `rating` float32, `event` str, `weight` float32, `review_text` str, then all further columns.
             The order of the input is kept.
         user_ids: Users in order of first appearance, those without events included.
@@ -126,7 +127,7 @@ class Interactions:
         keep = np.array([u not in gone for u in self.user_ids], dtype=bool)
         return self.select(keep[self.user_rows], [u for u in self.user_ids if u not in gone])
 
-    def before(self, timestamp: int) -> "Interactions":
+    def before(self, timestamp: float) -> "Interactions":
         """The events before a moment (unix seconds); users without any are left out."""
         return self.select((self.frame["timestamp"] < timestamp).to_numpy(), None)
 

@@ -26,14 +26,14 @@ class TrainedOn:
     """
 
     users: NDArray[np.uint8]
-    until: int
+    until: float
 
     @classmethod
     def of(cls, events: Interactions) -> "TrainedOn":
         """The users who have events in a log, and its newest event."""
         hashes = sorted(map(_hash, events.frame["user_id"].unique().to_list()))
         users = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, HASH_BYTES)
-        return cls(users, int(events.frame["timestamp"].to_numpy().max(initial=0)))
+        return cls(users, float(events.frame["timestamp"].to_numpy().max(initial=0.0)))
 
     def includes(self, user_ids: Iterable[str]) -> NDArray[np.bool_]:
         """bool [users]: which of these ids training has seen."""

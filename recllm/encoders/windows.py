@@ -23,7 +23,7 @@ class Predictions:
         target_of: The prediction a target belongs to [targets].
         target_item: Item row [targets].
         target_weight: 1 / (number of targets of that prediction) [targets].
-        asked_at: Time of the first event after each window, unix seconds, int64 [windows].
+        asked_at: Time of the first event after each window, unix seconds, float64 [windows].
     """
 
     user: Int[Tensor, "predictions"]
@@ -31,7 +31,7 @@ class Predictions:
     target_of: Int[Tensor, "targets"]
     target_item: Int[Tensor, "targets"]
     target_weight: Float[Tensor, "targets"]
-    asked_at: Int[np.ndarray, "windows"]
+    asked_at: Float[np.ndarray, "windows"]
 
 
 @final

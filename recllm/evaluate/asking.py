@@ -65,11 +65,11 @@ ASK: dict[str, Callable[[Histories, Sequence[int]], Made]] = {
 }
 
 
-def next_after(histories: Histories, until: int, shots: Sequence[int]) -> list[Arm]:
+def next_after(histories: Histories, until: float, shots: Sequence[int]) -> list[Arm]:
     """What users known before a moment take next after it: their first basket, discovery only."""
     later = histories.timestamps >= until
     before = histories.drop_events(~later)
-    first = np.full(len(histories), np.iinfo(np.int64).max)
+    first = np.full(len(histories), np.inf)
     np.minimum.at(first, histories.user_rows[later], histories.timestamps[later])
     query = histories.drop_events(histories.timestamps == first[histories.user_rows])
     keep = _asked_users(before, query, at_least=1)

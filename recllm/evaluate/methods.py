@@ -246,8 +246,8 @@ def check_strangers(recommender: Recommender, split: Split) -> None:
             )
     if split.until is not None and trained.until >= split.until:
         raise LeakageError(
-            f"this recommender was trained on events after {split.until}, where the evaluation cuts time; pass its "
-            "config, so that it is fitted on what came before."
+            f"this recommender was trained on events after {split.until:.15g}, where the evaluation cuts time; pass "
+            "its config, so that it is fitted on what came before."
         )
 
 

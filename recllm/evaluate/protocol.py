@@ -128,7 +128,7 @@ class _Maker:
 
     def by_time(self, cut: float) -> Split:
         times = np.sort(self.events.frame["timestamp"].to_numpy())
-        until = int(times[int(cut * len(times))]) if len(times) else 0
+        until = float(times[int(cut * len(times))]) if len(times) else 0.0
         train = self.events.before(until)
         feedback = Feedback.infer(train, self.liked_from)
         known = set(train.user_ids)
@@ -183,7 +183,7 @@ class _Maker:
         arms: list[Arm],
         dropped: dict[str, int],
         *,
-        until: int | None = None,
+        until: float | None = None,
         cold: NDArray[np.bool_] | None = None,
     ) -> Split:
         train = _thinned(train, self.share, self.seed)
@@ -243,7 +243,7 @@ def _thinned(events: Interactions, share: float, seed: int) -> Interactions:
     frame = events.frame.select("user_id", "item_id", "timestamp")
     bar = int(share * 2**64)
     keep = [
-        int.from_bytes(hashlib.sha256(f"{seed}\x00{user}\x00{item}\x00{time}".encode()).digest()[:8], "big") < bar
+        int.from_bytes(hashlib.sha256(f"{seed}\x00{user}\x00{item}\x00{time:.15g}".encode()).digest()[:8], "big") < bar
         for user, item, time in frame.iter_rows()
     ]
     return events.select(np.array(keep, dtype=bool))

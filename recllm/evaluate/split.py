@@ -55,7 +55,7 @@ class Split:
     validation: tuple[Arm, ...]
     arms: tuple[Arm, ...]
     dropped: dict[str, int] = field(default_factory=dict)
-    until: int | None = None
+    until: float | None = None
     cold_items: NDArray[np.bool_] | None = None
     share: float = 1.0
 
@@ -96,7 +96,7 @@ class Split:
         if not set(self.validation_users) <= learned:
             raise LeakageError("validation users must be training users; make the split with make_splits.")
         if self.until is not None and (self.train.frame["timestamp"] >= self.until).any():
-            raise LeakageError(f"training holds events from {self.until} on, where its time is cut.")
+            raise LeakageError(f"training holds events from {self.until:.15g} on, where its time is cut.")
         if self.cold_items is not None and self.cold_items[self.train.item_rows(self.catalog)].any():
             raise LeakageError("training holds events of items that are held out of it.")
         chosen = set(self.validation_users)
@@ -111,7 +111,7 @@ class Split:
             if not arm.strangers and (known := self._asked_in_training(arm)):
                 raise LeakageError(f"{known} events asked in arm {arm.name} are in training.")
             if self.until is not None and arm.query.n_events and arm.query.timestamps.min() < self.until:
-                raise LeakageError(f"arm {arm.name} asks for events before {self.until}, where training ends.")
+                raise LeakageError(f"arm {arm.name} asks for events before {self.until:.15g}, where training ends.")
 
     def _asked_in_training(self, arm: Arm) -> int:
         """Pairs of user and item that are asked and learned from."""
@@ -231,7 +231,7 @@ def _audit_order(arm: Arm) -> None:
     """The support lies before the query, user by user."""
     if arm.support.user_ids != arm.query.user_ids or len(set(arm.user_ids)) != len(arm):
         raise LeakageError(f"arm {arm.name} mixes users: support and query must be of the same distinct users.")
-    newest = np.full(len(arm), np.iinfo(np.int64).min)
+    newest = np.full(len(arm), -np.inf)
     np.maximum.at(newest, arm.support.user_rows, arm.support.timestamps)
     if (arm.query.timestamps <= newest[arm.query.user_rows]).any():
         raise LeakageError(f"arm {arm.name} asks for events that are not later than what it tells.")

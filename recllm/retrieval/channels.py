@@ -83,7 +83,7 @@ class Trend:
     fades towards the popularity of all times, by half in each half-life.
 
     Attributes:
-        ends: Last timestamp of each bin [bins].
+        ends: Last timestamp of each bin, float64 [bins].
         counts: float32 [bins + 1, items], decayed counts of liked events up to the end of the bin before.
         total: float32 [items], liked events of all times.
         half_life: Seconds of the newest half-life.
@@ -101,7 +101,7 @@ class Trend:
         times, rows = histories.timestamps[liked], histories.item_rows[liked]
         total = np.bincount(rows, minlength=items).astype(np.float32)
         if not len(times):
-            return cls(np.zeros(1, dtype=np.int64), np.zeros((2, items), dtype=np.float32), total, 1.0)
+            return cls(np.zeros(1), np.zeros((2, items), dtype=np.float32), total, 1.0)
         ends = np.unique(np.quantile(times, np.linspace(0, 1, TREND_BINS + 1)[1:], method="lower"))
         fresh = np.zeros((len(ends) + 1, items), dtype=np.float32)
         np.add.at(fresh, (np.searchsorted(ends, times) + 1, rows), 1.0)
@@ -132,9 +132,9 @@ class Trend:
         return Shared(torch.from_numpy(np.log1p(self.at(timestamps[first]))), torch.from_numpy(row))
 
     @property
-    def end(self) -> int:
+    def end(self) -> float:
         """When the log ends, unix seconds."""
-        return int(self.ends[-1])
+        return float(self.ends[-1])
 
     def extended(self, items: int) -> "Trend":
         """The same over a catalog that has grown to `items`; nobody took the new ones yet."""
@@ -223,7 +223,7 @@ class Channels:
     ) -> list[Profile]:
         """What each channel in use says, in the order of `names`; for the arguments see `scores`."""
         some = histories.lengths > 0
-        now = self.now(histories) if asked_at is None else asked_at
+        now = self.now(histories) if asked_at is None else asked_at.astype(np.float64)
         last_seen = now.copy()  # of whom nothing is known
         last_seen[some] = histories.timestamps[histories.offsets[1:][some] - 1]
         nobody = torch.zeros(len(histories), dtype=torch.long)
@@ -245,7 +245,7 @@ class Channels:
         return [found[name] for name in self.names]
 
     def now(self, histories: Histories) -> np.ndarray:
-        """int64 [users]: the end of the training log or, if that is later, when a user was last seen."""
+        """float64 [users]: the end of the training log or, if that is later, when a user was last seen."""
         now, some = np.full(len(histories), self.trend.end), histories.lengths > 0
         now[some] = np.maximum(now[some], histories.timestamps[histories.offsets[1:][some] - 1])
         return now

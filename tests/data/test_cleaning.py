@@ -285,34 +285,35 @@ NOON = 1_577_880_000  # 2020-01-01T12:00:00Z
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "fraction"),
     [
-        str(NOON),
-        f"{NOON}.75",
-        "1.57788e9",
-        f" {NOON} ",
-        "2020-01-01T12:00:00",
-        "2020-01-01T12:00:00Z",
-        "2020-01-01 12:00:00.999999",
-        "2020-01-01 12:00:00.123456789Z",
-        "2020-01-01T14:00:00+02:00",
-        "20200101T120000Z",
-        "2020-01-01 12:00",
-        "2020-01-01 12:00:00 UTC",
+        (str(NOON), 0),
+        (f"{NOON}.75", 0.75),
+        ("1.57788e9", 0),
+        (f" {NOON} ", 0),
+        ("2020-01-01T12:00:00", 0),
+        ("2020-01-01T12:00:00Z", 0),
+        ("2020-01-01 12:00:00.999", 0.999),
+        ("2020-01-01 12:00:00.123456789Z", 0.123),
+        ("2020-01-01T14:00:00+02:00", 0),
+        ("20200101T120000Z", 0),
+        ("2020-01-01 12:00", 0),
+        ("2020-01-01 12:00:00 UTC", 0),
     ],
 )
-def test_notations_of_one_moment(text: str) -> None:
+def test_notations_of_one_moment(text: str, fraction: float) -> None:
     seconds, missing, _ = parse_timestamps(pl.Series([text]))
-    assert seconds.to_list() == [NOON]
+    assert seconds.dtype == pl.Float64
+    assert seconds.to_list() == [NOON + fraction]
     assert not missing.any()
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(1_000, "milli"), (1_000_000, "micro"), (1_000_000_000, "nano")])
 def test_the_unit_is_that_of_the_median(factor: int, unit: str) -> None:
-    values = [NOON * factor + factor - 1, (NOON + 60) * factor, 0]
+    values = [NOON * factor + factor // 4, (NOON + 60) * factor, 0]
     for series in (pl.Series(values), pl.Series([str(v) for v in values])):
         seconds, _, notes = parse_timestamps(series)
-        assert seconds.to_list() == [NOON, NOON + 60, 0]
+        assert seconds.to_list() == [NOON + 0.25, NOON + 60, 0]
         assert unit in notes[0]
 
 

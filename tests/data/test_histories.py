@@ -38,9 +38,17 @@ def test_events_are_sorted_by_time_and_users_keep_their_order() -> None:
     assert histories.offsets.tolist() == [0, 3, 4]
     assert histories.items_of(0).tolist() == [0, 3, 1]
     assert histories.timestamps.tolist() == [10, 20, 30, 20]
-    for array in (histories.offsets, histories.item_rows, histories.timestamps, histories.tokens):
+    for array in (histories.offsets, histories.item_rows, histories.tokens):
         assert array.dtype == np.int64
+    assert histories.timestamps.dtype == np.float64
     assert histories.signals.dtype == np.int8
+
+
+def test_order_within_a_second_is_kept_and_only_equal_moments_share_a_block() -> None:
+    histories = history(("u", "i2", 10.2), ("u", "i1", 10.1), ("u", "i0", 10.2))
+    assert histories.timestamps.tolist() == [10.1, 10.2, 10.2]
+    assert histories.items_of(0)[0] == 1
+    assert histories.blocks.tolist() == [0, 1, 1]
 
 
 def test_ties_break_by_the_hash_of_seed_user_and_item() -> None:

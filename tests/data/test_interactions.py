@@ -34,7 +34,7 @@ def test_the_frame_has_the_promised_types_and_order() -> None:
     assert events.frame.schema == {
         "user_id": pl.String,
         "item_id": pl.String,
-        "timestamp": pl.Int64,
+        "timestamp": pl.Float64,
         "rating": pl.Float32,
         "event": pl.String,
         "weight": pl.Float32,
@@ -199,7 +199,7 @@ def test_a_mapping_of_events_under_any_alias() -> None:
         ("a", "x", 1_577_836_800),
         ("a", "y", 1_577_923_200),
         ("b", "z", 0),
-        ("c", "w", 1_577_836_800),
+        ("c", "w", 1_577_836_800.123),
     ]
     assert events.frame["rating"].to_list() == [5.0, None, None, None]
 

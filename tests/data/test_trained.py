@@ -29,6 +29,12 @@ def test_it_knows_users_and_the_newest_event() -> None:
     assert trained.includes([]).dtype == np.bool_
 
 
+def test_the_newest_event_is_known_to_the_millisecond() -> None:
+    schema = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Float64}
+    rows = [("ann", "a", 5.25), ("bob", "a", 9.125)]
+    assert TrainedOn.of(Interactions.from_frame(pl.DataFrame(rows, schema=schema, orient="row"))).until == 9.125
+
+
 def test_users_without_events_were_not_trained_on() -> None:
     trained = TrainedOn.of(LOG.of_users(["bob", "dan"]))
     assert trained.includes(["ann", "bob", "dan"]).tolist() == [False, True, False]

@@ -69,7 +69,7 @@ def test_an_event_after_the_cut_is_found(toy: ToyShop) -> None:
     split = split_of(toy, "time")
     assert split.until is not None
     with_events(split, ("u0", "i0", split.until - 1)).audit()
-    with pytest.raises(LeakageError, match=f"^training holds events from {split.until} on, where its time is cut"):
+    with pytest.raises(LeakageError, match=f"^training holds events from {split.until:.15g} on, where its time is cut"):
         with_events(split, ("u0", "i0", split.until)).audit()
     with pytest.raises(LeakageError, match=r"asks for events before \d+, where training ends"):
         replace(split, until=split.until + 10**9).audit()

@@ -1,5 +1,7 @@
 """Channels: what each says, that they say nothing about new users and items, and the union of what they bring."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -93,6 +95,23 @@ def test_recent_is_as_of_the_time_of_asking() -> None:
     # Of whom nothing is known, the newest event is as good as now.
     torch.testing.assert_close(trend[2], now[2])
     torch.testing.assert_close(found.scores(*args, asked_at=np.array([15, 15, 15]))[2, places[0]], early[0])
+
+
+def test_moments_count_to_the_millisecond() -> None:
+    known = histories()
+    later = replace(known, timestamps=known.timestamps + 0.25)
+    trend = Trend.fit(later, 6)
+    assert trend.end == 40.25
+    # Item 3 was first liked at 40.25: it is news to whom asked before, in the same second or not.
+    counts = trend.at(np.array([40.0, 40.25]))
+    assert counts[0, 3] < counts[1, 3]
+    found = replace(channels(), trend=trend)
+    assert found.now(later).tolist() == [40.25] * 3
+    assert found.now(replace(later, timestamps=later.timestamps + 0.5)).tolist() == [40.25, 40.75, 40.25]
+    args = (later, torch.zeros(3, 4), Space(torch.zeros(6, 4)))
+    recent = found.names.index("recent")
+    before, after = (found.scores(*args, asked_at=np.full(3, moment))[0, recent, 3] for moment in (40, 40.25))
+    assert before < after
 
 
 def test_tensors_round_trip() -> None:
