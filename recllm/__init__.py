@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from recllm.adaptation.adapters import Adapters
     from recllm.data.catalog import Catalog
     from recllm.data.interactions import Interactions, load_demo
     from recllm.errors import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdapterMismatch",
+    "Adapters",
     "ArtifactError",
     "BackboneError",
     "CannedGenerator",
@@ -66,6 +68,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adapters": "recllm.adaptation.adapters",
     "CannedGenerator": "recllm.prompting.llm",
     "Catalog": "recllm.data.catalog",
     "Explainer": "recllm.explain.explainer",

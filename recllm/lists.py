@@ -1,7 +1,7 @@
 """From scores to lists: what was asked for, retrieve, rank, then the rules."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -12,31 +12,59 @@ from torch import Tensor
 
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
+from recllm.data.doors import Items, read_items, truth
 from recllm.data.histories import Histories
+from recllm.data.ids import read_ids
+from recllm.errors import ConfigError
 from recllm.model import Model
 from recllm.ranking.rules import SIMILARITY_POOL, best_items, check_list_options, diversified, matching_items
 from recllm.ranking.wishes import Wish, Wishes
 from recllm.retrieval.candidates import top_candidates
 
-Candidates = Sequence[Any] | Mapping[Any, Sequence[Any]] | None
+Candidates = Items | None
 
 
 @final
 @dataclass(frozen=True)
 class ListRequest:
-    """What a list shall be, beside whose it is; see `Recommender.recommend`."""
+    """What a list shall be, beside whose it is; see `Recommender.recommend`. As people write it; kept in plain types.
+
+    Raises:
+        ConfigError: `n`, `diversity`, `filters`, `wishes` or a switch is of the wrong kind or out of range.
+        DataError: `candidates` or `without` are no ids.
+    """
 
     n: int = 10
     adapt: bool = True
-    candidates: Candidates = None
+    candidates: Any = None
     exclude_seen: bool = True
     filters: Mapping[str, Any] | None = None
     diversity: float = 0.0
-    without: Sequence[Any] | None = None
-    wishes: Sequence[Wish | str] | None = None
+    without: Any = None
+    wishes: Any = None
 
     def __post_init__(self) -> None:
-        check_list_options(self.n, self.diversity)
+        n, diversity = check_list_options(self.n, self.diversity)
+        if self.filters is not None and not isinstance(self.filters, Mapping):
+            raise ConfigError(f"filters are {{column: wanted value}}; got {self.filters!r}.")
+        plain = {
+            "n": n,
+            "diversity": diversity,
+            "adapt": truth(self.adapt, "adapt"),
+            "exclude_seen": truth(self.exclude_seen, "exclude_seen"),
+            "candidates": None if self.candidates is None else read_items(self.candidates, "candidates"),
+            "without": None if self.without is None else tuple(read_ids(self.without, "without")),
+            "wishes": _wishes(self.wishes),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+
+def _wishes(given: Any) -> tuple[Wish | str, ...] | None:
+    wishes = (given,) if isinstance(given, str | Wish) else given
+    if wishes is not None and (isinstance(wishes, Mapping) or not isinstance(wishes, Iterable)):
+        raise ConfigError(f"wishes are texts, such as ['more of Garden']; got {given!r}.")
+    return None if wishes is None else tuple(wishes)
 
 
 @final
@@ -70,6 +98,18 @@ class Served:
         if self.request.exclude_seen:
             eligible[histories.user_rows, histories.item_rows] = False
         return eligible
+
+    def why_empty(self, user: str) -> str:
+        """In words, why nothing is left to be listed for a user."""
+        request, catalog, candidates = self.request, self.model.catalog, self.request.candidates
+        if request.filters and not matching_items(catalog, request.filters).any():
+            return f"no item of the catalog meets the filters {dict(request.filters)}"
+        if isinstance(candidates, Mapping) and user not in candidates:
+            return "candidates are given by user, and not for this one"
+        own = candidates.get(user, []) if isinstance(candidates, Mapping) else candidates
+        if own is not None and not (catalog.rows(own) >= 0).any():
+            return f"none of the {len(own):,} candidates is in the catalog"
+        return "filters, candidates, wishes and what the user has already leave nothing"
 
     def asked_at(self, histories: Histories) -> np.ndarray:
         """float64 [users]: now, for users who have all of `histories`; what is left out of them changes no clock."""
@@ -131,6 +171,15 @@ class Lists:
             self.rows.append(rows)
             self.scores.append(line[rows])
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of users whose list is empty, and why it is."""
+        empty = [user for user, rows in zip(self.users, self.rows, strict=True) if not len(rows)]
+        if not empty:
+            return ()
+        more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        return (f"no item is left for {empty[0]!r}{more}: {self._served.why_empty(empty[0])}.",)
+
     def columns(self, catalog: Catalog) -> dict[str, Any]:
         """As `Recommendations` wants them."""
         return list_columns(catalog, self.users, self.rows, self.scores)
@@ -156,9 +205,8 @@ def eligible_items(catalog: Catalog, histories: Histories, allowed: np.ndarray, 
         return eligible
     chosen = np.zeros_like(eligible)
     if isinstance(candidates, Mapping):
-        by_user = {str(user): ids for user, ids in candidates.items()}
         for row, user in enumerate(histories.user_ids):
-            found = catalog.rows(by_user.get(user, []))
+            found = catalog.rows(candidates.get(user, []))
             chosen[row, found[found >= 0]] = True
     else:
         found = catalog.rows(candidates)

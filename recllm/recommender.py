@@ -1,46 +1,63 @@
 """The one class a user meets: fit, score, recommend, adapt, explain, save."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recllm.adaptation.adapters import Adapters
+from recllm.adaptation.adapters import Adapters, Kept
 from recllm.data.catalog import Catalog
-from recllm.data.histories import Histories, make_histories
+from recllm.data.doors import (
+    known_among,
+    read_catalog,
+    read_events,
+    read_items,
+    read_user_ids,
+    truth,
+    whole_number,
+)
+from recllm.data.ids import elements
 from recllm.data.interactions import Interactions
+from recllm.data.memory import Memory
 from recllm.data.trained import TrainedOn
 from recllm.encoders.text import TextEncoder, describe_items
-from recllm.errors import ConfigError, DataError, NotFittedError
+from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
 from recllm.explain.explainer import Explainer, Level
-from recllm.explain.gathering import Background
 from recllm.explain.overall import Overall
 from recllm.explain.wording import reason_domains
-from recllm.explaining import Reasons, check_explanation
+from recllm.explaining import check_explanation
+from recllm.fitted import Fitted, tell
 from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
-from recllm.lists import Candidates, ListRequest, Lists, Served, list_columns
+from recllm.lists import ListRequest
 from recllm.model import Model
 from recllm.options import TrainOptions
 from recllm.prompting.llm import Generator, open_generator
 from recllm.proof import Verification
-from recllm.ranking.rules import best_items, check_list_options
 from recllm.ranking.wishes import Wish
 from recllm.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 from recllm.storage import adapter_card, load_recommender, save_recommender
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]
 
-Users = Interactions | Sequence[Any] | Mapping[Any, Any]
-"""Events of known or new users, ids seen at fit, or a mapping id -> item ids or events."""
+Users = Any
+"""Events of known or new users (`Interactions` or a data frame), ids of users who are remembered (one or several, in
+any form), or a mapping id -> item ids or events. 3, 3.0 and "3" are one id; see `recllm.data.doors`."""
+
+Items = Any
+"""Ids of items, one or several, in any form: the same for all users; or a mapping or a table with each user's own."""
 
 
 @final
 class Recommender:
     """Learns a catalog and its event log, and recommends to users it knows and users it has never seen.
+
+    May be used by several threads: what answers is never changed, and whatever learns, remembers or forgets puts
+    another in its place. A call that has begun ends with what it began with.
 
     Args:
         config: Hyper-parameters; the defaults are meant to hold everywhere.
@@ -50,51 +67,62 @@ class Recommender:
         self.config = config or RecommenderConfig()
         if self.config.domain not in reason_domains():
             raise ConfigError(f"domain {self.config.domain!r} is unknown; choose one of {', '.join(reason_domains())}.")
-        self.report = FitReport()
-        self._model: Model | None = None
-        self._events: Interactions | None = None
-        self._trained = TrainedOn.of(Interactions.from_mapping({}))
-        self._seed = 0
-        self._fingerprint: str | None = None
-        self._explains: Reasons | None = None
+        self._state: Fitted | None = None
+        self._changing = Lock()
+
+    def __repr__(self) -> str:
+        if (state := self._state) is None:
+            return "Recommender(not fitted)"
+        return f"Recommender({len(state.model.catalog):,} items, {len(state.memory):,} users remembered)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_changing"}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        vars(self).update(saved, _changing=Lock())
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
-    def fit(self, catalog: Catalog, events: Interactions, *, options: TrainOptions | None = None) -> Self:
+    def fit(self, catalog: Any, events: Any, *, options: TrainOptions | None = None) -> Self:
         """Learn from a catalog and the events of training users.
 
         Args:
-            catalog: The items.
-            events: The log; events about unknown items are left out (counted in `events.known_items(catalog).report`).
+            catalog: The items: a `Catalog`, a data frame, or a file.
+            events: The log: `Interactions`, a data frame, a file, or a mapping. Events about unknown items are left out
+                (counted in `events.known_items(catalog).report`).
             options: Seed, device, time budget, progress.
 
         Raises:
             DataError: No event is about an item of the catalog, or the catalog is empty.
         """
         options = options or TrainOptions()
-        known = events.known_items(catalog)
-        fitter = Fitter(self.config, catalog, known, options)
-        self._model = fitter.run()
-        self.report, self._events, self._seed, self._fingerprint = fitter.report, known, options.seed, None
-        self._trained = TrainedOn.of(known)
+        items = read_catalog(catalog)
+        known = read_events(events).known_items(items)
+        fitter = Fitter(self.config, items, known, options)
+        model = fitter.run()
+        state = Fitted(self.config, model, Memory.of(known), TrainedOn.of(known), fitter.report, options.seed)
+        with self._changing:
+            self._state = state
         return self
 
     @classmethod
     def from_catalog(
-        cls, catalog: Catalog, adapter: str | None = None, *, config: RecommenderConfig | None = None
+        cls, catalog: Any, adapter: str | None = None, *, config: RecommenderConfig | None = None
     ) -> "Recommender":
         """A recommender for a catalog without any events: whitened text similarity to what a user likes.
 
         Args:
-            catalog: The items.
+            catalog: The items: a `Catalog`, a data frame, or a file.
             adapter: A shipped adapter to start from; this version ships none.
             config: Hyper-parameters; adaptation needs events to be meta-trained and is off.
         """
         if adapter is not None:
             raise ConfigError(f"adapter {adapter!r} is unknown: this version ships no adapters; leave it out.")
         recommender = cls(config)
-        recommender._model = untrained_model(recommender.config, catalog)
-        recommender._events = Interactions.from_mapping({})
+        model, nothing = untrained_model(recommender.config, read_catalog(catalog)), Interactions.from_mapping({})
+        recommender._state = Fitted(
+            recommender.config, model, Memory.of(nothing), TrainedOn.of(nothing), FitReport(), seed=0
+        )
         return recommender
 
     # -- using --------------------------------------------------------------------------------------------------------
@@ -102,7 +130,7 @@ class Recommender:
     def score(
         self,
         users: Users,
-        item_ids: Sequence[Any] | Mapping[Any, Sequence[Any]],
+        item_ids: Items,
         *,
         adapt: bool = True,
         adapters: Adapters | None = None,
@@ -118,19 +146,19 @@ class Recommender:
         Returns:
             Scores in the order asked for; NaN for an item that the catalog does not have.
         """
-        model = self._fitted()
-        histories = self._histories(users, adapters)
-        if isinstance(item_ids, Mapping):
-            by_user = {str(user): list(ids) for user, ids in item_ids.items()}
-            asked = [by_user.get(user, []) for user in histories.user_ids]
-        else:
-            asked = [list(item_ids)] * len(histories)
-        result = np.full((len(histories), max(map(len, asked), default=0)), np.nan, dtype=np.float32)
-        shared = None if isinstance(item_ids, Mapping) else model.catalog.rows(asked[0] if asked else [])
-        for row, scores in enumerate(self._scores(histories, adapt, adapters)):
-            rows = model.catalog.rows(asked[row]) if shared is None else shared
-            known = rows >= 0
-            result[row, : len(rows)][known] = scores[rows[known]]
+        state = self._fitted()
+        kept = _kept(adapters, state)
+        items = read_items(item_ids, "item_ids", ordered=True)
+        histories, notes = state.histories(state.events_of(users, kept, ordered=True))
+        tell(notes)
+        catalog = state.model.catalog
+        shared = None if isinstance(items, dict) else catalog.rows(items)
+        own = items if isinstance(items, dict) else {}
+        rows = [catalog.rows(own.get(user, [])) if shared is None else shared for user in histories.user_ids]
+        result = np.full((len(histories), max(map(len, rows), default=0)), np.nan, dtype=np.float32)
+        for user, scores in enumerate(state.scores(histories, truth(adapt, "adapt"), kept)):
+            known = rows[user] >= 0
+            result[user, : len(known)][known] = scores[rows[user][known]]
         return result
 
     def recommend(
@@ -141,12 +169,12 @@ class Recommender:
         adapt: bool = True,
         adapters: Adapters | None = None,
         explain: bool = False,
-        candidates: Candidates = None,
+        candidates: Items = None,
         exclude_seen: bool = True,
         filters: Mapping[str, Any] | None = None,
         diversity: float = 0.0,
-        without: Sequence[Any] | None = None,
-        wishes: Sequence[Wish | str] | None = None,
+        without: Any = None,
+        wishes: Sequence[Wish | str] | Wish | str | None = None,
     ) -> Recommendations:
         """Ranked lists, one per user, in the order of `users`.
 
@@ -172,30 +200,38 @@ class Recommender:
             DataError: A filter names a column that is not there, or a wish means no item.
         """
         request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes)
-        served, seen = self._served(request), self._histories(users, adapters)
-        lists = self._lists(served, seen, adapters)
+        state = self._fitted()
+        kept = _kept(adapters, state)
+        seen, notes = state.histories(state.events_of(users, kept))
+        served = state.served(request)
+        lists = state.lists(served, seen, kept)
+        notes += lists.notes
         reasons = {}
-        if explain:
-            explainer = Explainer(domain=self.config.domain)
-            reasons = self._reasons.of(served, seen, lists.rows, explainer, _steps_of(adapters, seen.user_ids))
-        return Recommendations(**lists.columns(self.catalog), **reasons, user_ids=seen.user_ids)
+        if truth(explain, "explain"):
+            steps = None if kept is None else kept.steps_of(seen.user_ids)
+            reasons = state.reasons.of(served, seen, lists.rows, Explainer(domain=self.config.domain), steps)
+        tell(notes)
+        columns = lists.columns(state.model.catalog)
+        return Recommendations(**columns, **reasons, user_ids=seen.user_ids, notes=notes)
 
     def preview(
         self,
         users: Users,
-        wishes: Sequence[Wish | str],
+        wishes: Sequence[Wish | str] | Wish | str,
         n: int = 10,
         *,
         adapt: bool = True,
         adapters: Adapters | None = None,
     ) -> Preview:
         """What wishes would change: every item of the list with and without them, and its two places."""
-        histories = self._histories(users, adapters)
-        before, after = (
-            self._lists(self._served(ListRequest(n, adapt, wishes=said)), histories, adapters).rows
-            for said in (None, wishes)
-        )
-        return Preview.of(self.catalog.item_ids, self.catalog.titles, histories.user_ids, before, after)
+        state = self._fitted()
+        kept = _kept(adapters, state)
+        requests = [ListRequest(n, adapt, wishes=said) for said in (None, wishes)]
+        histories, notes = state.histories(state.events_of(users, kept))
+        tell(notes)
+        before, after = (state.lists(state.served(request), histories, kept).rows for request in requests)
+        catalog = state.model.catalog
+        return Preview.of(catalog.item_ids, catalog.titles, histories.user_ids, before, after)
 
     def adapt(self, users: Users, steps: int | None = None) -> Adapters:
         """Each user's own adapter, to be kept, updated and passed to `recommend` and `score`.
@@ -207,45 +243,55 @@ class Recommender:
         Raises:
             ConfigError: The model has no adaptation.
         """
-        model = self._fitted()
-        if model.learner is None:
-            raise ConfigError("this recommender has no adaptation (adaptation=None, or no events); fit one that has.")
-        events = self._interactions(users)
-        make = self.adapt_function(steps)
-        return Adapters(events, make(events), self.fingerprint, make, steps)
+        state = self._fitted()
+        make = self._adapting(state, steps)
+        events = state.events_of(users)
+        return Adapters(events, state.adapt(events, steps), state.fingerprint, make, steps)
 
     def adapt_function(self, steps: int | None = None) -> Callable[[Interactions], dict[str, Tensor]]:
-        """From events to matrices with a user axis; what `Adapters` calls on new events."""
+        """From events to matrices with a user axis; what `Adapters` calls on new events.
+
+        It raises AdapterMismatch once this recommender has been fitted again.
+        """
+        return self._adapting(self._fitted(), steps)
+
+    def _adapting(self, state: Fitted, steps: int | None) -> Callable[[Interactions], dict[str, Tensor]]:
+        if steps is not None:
+            steps = whole_number(steps, "steps, the number of gradient steps,", 0)
+        if state.model.learner is None:
+            raise ConfigError("this recommender has no adaptation (adaptation=None, or no events); fit one that has.")
+        base = state.fingerprint
 
         def make(events: Interactions) -> dict[str, Tensor]:
-            model = self._fitted()
-            histories = make_histories(events, model.catalog, model.feedback, seed=self._seed)
-            parts = [model.adapt(histories.of(batch), steps) for batch in self._batches(len(histories))]
-            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+            now = self._fitted()  # items may have been added since
+            if now.fingerprint != base:
+                raise AdapterMismatch("the recommender was fitted again since these adapters were made; adapt anew.")
+            return now.adapt(events, steps)
 
         return make
 
     def explain(
         self,
         users: Users,
-        item_ids: Sequence[Any] | Mapping[Any, Sequence[Any]],
+        item_ids: Items = None,
         generator: Generator | str | None = None,
         *,
         adapt: bool = True,
-        n: int = 10,
-        without: Sequence[Any] | None = None,
-        wishes: Sequence[Wish | str] | None = None,
+        n: int | None = None,
+        without: Any = None,
+        wishes: Sequence[Wish | str] | Wish | str | None = None,
         level: Level | None = None,
     ) -> Explanations:
         """Why these items suit these users, or that nothing in their history says so.
 
         Args:
-            users: As in `recommend`.
-            item_ids: The same items for all users, or each user's own.
+            users: As in `recommend`; or recommendations to users who are remembered, whose lines are explained.
+            item_ids: The same items for all users, or each user's own; or recommendations to `users`.
             generator: A language model that chooses or writes words, or its name for `open_generator`. Whatever it
                 writes is checked against the evidence; what does not pass is replaced by a template.
             adapt: As in `recommend`.
-            n: Length of the list that the explanation speaks of: "without X you would have seen Y".
+            n: Length of the list that the explanation speaks of: "without X you would have seen Y". By default 10, or
+                the length of the lists in `item_ids`.
             without: As in `recommend`.
             wishes: As in `recommend`.
             level: The rung of the ladder of words, L0 to L3; by default L0, with a generator what it is good for.
@@ -253,18 +299,20 @@ class Recommender:
         Raises:
             DataError: An item that the catalog does not have.
         """
-        catalog, histories = self.catalog, self._histories(users, None)
-        per_user = {str(user): list(ids) for user, ids in item_ids.items()} if isinstance(item_ids, Mapping) else None
-        asked = [per_user.get(user, []) if per_user is not None else list(item_ids) for user in histories.user_ids]
-        rows = [catalog.rows(ids) for ids in asked]
-        for ids, found in zip(asked, rows, strict=True):
-            if (found < 0).any():
-                raise DataError(f"item {ids[int(np.argmin(found))]!r} is not in the catalog; explain known items only.")
-        if isinstance(generator, str):
-            generator = open_generator(generator)
-        explainer = Explainer(generator, domain=self.config.domain, level=level, detail="full")
-        served = self._served(ListRequest(n, adapt, without=without, wishes=wishes))
-        reasons = self._reasons.of(served, histories, rows, explainer)
+        state = self._fitted()
+        if isinstance(users, Recommendations):
+            users, item_ids = _remembered(users, state), users if item_ids is None else item_ids
+        if isinstance(item_ids, Recommendations):
+            n = n or max((row.rank for row in item_ids), default=10)
+            item_ids = {user: [row.item_id for row in item_ids.for_user(user)] for user in item_ids.user_ids}
+        items = read_items(item_ids, "item_ids")
+        request = ListRequest(10 if n is None else n, adapt, without=without, wishes=wishes)
+        explainer = Explainer(_generator(generator), domain=self.config.domain, level=level, detail="full")
+        histories, notes = state.histories(state.events_of(users))
+        tell(notes)
+        rows = state.rows_of(items, histories.user_ids)
+        reasons = state.reasons.of(state.served(request), histories, rows, explainer)
+        catalog = state.model.catalog
         owners = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
         flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
         return Explanations(
@@ -286,12 +334,15 @@ class Recommender:
         Raises:
             DataError: No user is remembered.
         """
-        events = self._known_events()
-        histories = make_histories(events, self.catalog, self._fitted().feedback, seed=self._seed)
-        chosen = np.argsort(-histories.lengths, kind="stable")[: min(users, self._fitted().batch_users)]
+        state, asked = self._fitted(), whole_number(users, "users, the number of users asked,", 1)
+        known = [
+            whole_number(one, "known, the number of a user's newest events,", 0) for one in elements(known, "known")
+        ]
+        histories, _ = state.histories(state.memory.log)
+        chosen = np.argsort(-histories.lengths, kind="stable")[: min(asked, state.model.batch_users)]
         if not len(chosen):
             raise DataError("no events of users are remembered, so there is nobody to ask; fit or update first.")
-        return self._reasons.overall(histories.of(chosen), known, n)
+        return state.reasons.overall(histories.of(chosen), known, whole_number(n, "n, the length of the lists,", 1))
 
     def verify_explanation(self, explanation: Mapping[str, Any] | Explanation | Recommendation) -> Verification:
         """Compute an explanation again from its proof, and compare: model, evidence and words.
@@ -303,51 +354,86 @@ class Recommender:
         Raises:
             DataError: It is no such line.
         """
-        self._fitted()
+        state = self._fitted()
         if isinstance(explanation, Explanation | Recommendation):
             explanation = asdict(explanation)
-        return check_explanation(explanation, self._reasons, self.config.domain)
+        return check_explanation(explanation, state.reasons, self.config.domain)
 
-    def similar_items(self, item_ids: Sequence[Any], n: int = 10) -> Recommendations:
+    def similar_items(self, item_ids: Any, n: int = 10) -> Recommendations:
         """Items whose text is alike; `user_id` holds the item asked for, the score is a cosine."""
-        model = self._fitted()
-        rows = model.catalog.rows(item_ids)
+        state = self._fitted()
+        asked = read_items(item_ids, "item_ids")
+        if isinstance(asked, dict):
+            raise DataError("item_ids: ids of items were expected, got each user's own; write a list of item ids.")
+        catalog, text = state.model.catalog, state.model.channels.text
+        rows = catalog.rows(asked)
         if (rows < 0).any():
-            raise DataError(f"item {list(item_ids)[int(np.argmin(rows))]!r} is not in the catalog.")
-        similarity = (model.channels.text[rows] @ model.channels.text.T).numpy()
+            raise DataError(f"item {asked[int(np.argmin(rows))]!r} is not in the catalog.")
+        similarity = (text[rows] @ text.T).numpy()
         similarity[np.arange(len(rows)), rows] = -np.inf
-        return self._ranked(model.catalog, [str(item) for item in item_ids], similarity, n)
+        return state.nearest(asked, similarity, n)
 
     def search(self, text: str, n: int = 10) -> Recommendations:
         """Items whose text is closest to a few words; the score is a cosine."""
-        if not text.strip():
-            raise DataError("the search text is empty; write a few words, such as 'cosy winter lights'.")
-        model = self._fitted()
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(
+                f"the search text is empty or no text: {text!r}; write words, such as 'cosy winter lights'."
+            )
+        state = self._fitted()
+        model = state.model
         vector = model.whitening(TextEncoder(self.config.text, model.text_adapter).encode([text]))
-        return self._ranked(model.catalog, [text], (torch.from_numpy(vector) @ model.channels.text.T).numpy(), n)
+        return state.nearest([text], (torch.from_numpy(vector) @ model.channels.text.T).numpy(), n)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
-    def add_items(self, catalog: Catalog) -> Self:
-        """Take in new items by their text, at once and without training; known ids are left as they are."""
-        model = self._fitted()
-        grown = model.catalog.extend(catalog)
-        fresh = len(grown) - len(model.catalog)
-        if fresh:
-            encoder = TextEncoder(self.config.text, model.text_adapter)
-            texts = describe_items(grown, encoder.prompt)[-fresh:]
-            self._model = model.with_items(grown, encoder.encode(texts))
-            self._fingerprint = None
+    def add_items(self, catalog: Any) -> Self:
+        """Take in new items by their text, at once and without training; known ids are left as they are.
+
+        Args:
+            catalog: The new items: a `Catalog`, a data frame, or a file.
+        """
+        items = read_catalog(catalog)
+        with self._changing:
+            state = self._fitted()
+            model = state.model
+            grown = model.catalog.extend(items)
+            fresh = len(grown) - len(model.catalog)
+            if fresh:
+                encoder = TextEncoder(self.config.text, model.text_adapter)
+                texts = describe_items(grown, encoder.prompt)[-fresh:]
+                self._state = replace(state, model=model.with_items(grown, encoder.encode(texts)))
         return self
 
-    def update(self, events: Interactions) -> Self:
-        """Remember new events of known and further users for later recommendations; nothing is trained again."""
-        self._events = self._known_events().extend(events.known_items(self._fitted().catalog))
+    def update(self, events: Any) -> Self:
+        """Remember new events of known and further users for later recommendations; nothing is trained again.
+
+        Args:
+            events: `Interactions`, a data frame, `{user: [item ids]}`, or a file. Events about unknown items are left
+                out, with a warning.
+        """
+        fresh = read_events(events)
+        with self._changing:
+            state = self._fitted()
+            known = fresh.known_items(state.model.catalog)
+            self._state = state.remembering(state.memory.extend(known))
+        if lost := len(fresh) - len(known):
+            tell([f"{lost:,} of {len(fresh):,} events were left out: {known.report.notes[-1]}; add the items first."])
         return self
 
-    def forget(self, user_ids: Iterable[Any]) -> Self:
-        """Delete these users' events. Weights learned together with others stay; fit again to renew them."""
-        self._events = self._known_events().without_users(user_ids)
+    def forget(self, user_ids: Any) -> Self:
+        """Delete these users' events. Weights learned together with others stay; fit again to renew them.
+
+        Args:
+            user_ids: One id or several.
+
+        Raises:
+            DataError: None of them is remembered, and nothing was deleted. If only some are not, a warning says which.
+        """
+        asked = read_user_ids(user_ids)
+        with self._changing:
+            state = self._fitted()
+            gone = known_among(asked, state.memory, "is remembered")
+            self._state = state.remembering(state.memory.without_users(gone))
         return self
 
     def save(self, folder: str | Path) -> None:
@@ -356,8 +442,17 @@ class Recommender:
         Raises:
             ArtifactError: The folder holds something else, or the disk refuses.
         """
-        model, events = self._fitted(), self._known_events()
-        save_recommender(folder, self.config, model, events, self._trained, self.report, self._seed, self.fingerprint)
+        state = self._fitted()
+        save_recommender(
+            folder,
+            self.config,
+            state.model,
+            state.memory.log,
+            state.trained,
+            state.report,
+            state.seed,
+            state.fingerprint,
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> "Recommender":
@@ -368,8 +463,7 @@ class Recommender:
         """
         config, model, events, trained, report, seed = load_recommender(folder)
         recommender = cls(config)
-        recommender._model, recommender._events, recommender.report, recommender._seed = model, events, report, seed
-        recommender._trained = trained
+        recommender._state = Fitted(config, model, Memory.of(events), trained, report, seed)
         return recommender
 
     def export_text_adapter(self, folder: str | Path) -> None:
@@ -380,127 +474,84 @@ class Recommender:
         Raises:
             ConfigError: The text encoder is the frozen one.
         """
-        model = self._fitted()
-        if model.text_adapter is None:
+        state = self._fitted()
+        if state.model.text_adapter is None:
             raise ConfigError(
                 "this recommender's text encoder is the frozen one, so there is no adapter to write; fit with "
                 'finetune="lora" (the report says when that did not pay).'
             )
-        model.text_adapter.write(folder, adapter_card(self.config, self.report))
+        state.model.text_adapter.write(folder, adapter_card(self.config, state.report))
+
+    @property
+    def report(self) -> FitReport:
+        """What fitting saw and measured; empty before it."""
+        state = self._state
+        return FitReport() if state is None else state.report
 
     @property
     def catalog(self) -> Catalog:
         """The items this recommender knows."""
-        return self._fitted().catalog
+        return self._fitted().model.catalog
 
     @property
     def model(self) -> Model:
         """The fitted parts, for who wants to look inside."""
-        return self._fitted()
+        return self._fitted().model
 
     def with_model(self, model: Model, config: RecommenderConfig) -> "Recommender":
         """The same recommender with other parts, for experiments; nothing is trained."""
         other = Recommender(config)
-        other._model, other._events, other._trained = model, self._known_events(), self._trained
-        other.report, other._seed = self.report, self._seed
+        other._state = replace(self._fitted(), model=model, config=config)
         return other
 
     @property
     def trained_on(self) -> TrainedOn:
         """Which users, and events up to when, shaped the weights; evaluation refuses them."""
-        return self._trained
+        state = self._state
+        return TrainedOn.of(Interactions.from_mapping({})) if state is None else state.trained
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over what users' adapters depend on: encoder, item vectors, head and the meta-learned start."""
-        if self._fingerprint is None:
-            self._fingerprint = self._fitted().fingerprint()
-        return self._fingerprint
+        return self._fitted().fingerprint
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _fitted(self) -> Model:
-        if self._model is None:
+    def _fitted(self) -> Fitted:
+        """What answers now. A call asks once, and keeps to it."""
+        if (state := self._state) is None:
             raise NotFittedError("this recommender has not been fitted; call fit(catalog, events) or load a saved one.")
-        return self._model
-
-    def _known_events(self) -> Interactions:
-        self._fitted()
-        assert self._events is not None
-        return self._events
-
-    def _interactions(self, users: Users, adapters: Adapters | None = None) -> Interactions:
-        if isinstance(users, Interactions):
-            return users
-        if isinstance(users, Mapping):
-            return Interactions.from_mapping(users)
-        ids = [users] if isinstance(users, str) else list(users)
-        if any(isinstance(user, (Mapping, list, tuple)) for user in ids):
-            raise DataError("users are Interactions, a sequence of ids, or a mapping from ids to items.")
-        known = self._known_events()
-        if adapters is None:
-            return known.of_users(ids)
-        # Users that came with the adapters are read from there: their events may be newer than what was fitted.
-        kept = set(adapters.user_ids)
-        theirs = adapters.events.of_users([user for user in ids if str(user) in kept])
-        return known.without_users(kept).extend(theirs).of_users(ids) if len(kept) else known.of_users(ids)
-
-    def _histories(self, users: Users, adapters: Adapters | None) -> Histories:
-        model = self._fitted()
-        return make_histories(self._interactions(users, adapters), model.catalog, model.feedback, seed=self._seed)
-
-    def _batches(self, users: int) -> list[np.ndarray]:
-        size = self._fitted().batch_users
-        return [np.arange(start, min(start + size, users)) for start in range(0, users, size)]
-
-    def _adapted(
-        self, histories: Histories, adapt: bool, adapters: Adapters | None
-    ) -> tuple[Histories, dict[str, Tensor] | None]:
-        model = self._fitted()
-        if not adapt or model.learner is None:
-            return histories, None
-        if adapters is None:
-            return histories, model.adapt(histories)
-        with torch.no_grad():
-            return histories, adapters.stack(histories.user_ids, model.learner.start())
-
-    def _scores(self, histories: Histories, adapt: bool, adapters: Adapters | None) -> Iterable[np.ndarray]:
-        """float32 [items], user by user."""
-        for batch in self._batches(len(histories)):
-            yield from self._fitted().scores(*self._adapted(histories.of(batch), adapt, adapters)).numpy()
-
-    def _ranked(self, catalog: Catalog, names: Sequence[str], scores: np.ndarray, n: int) -> Recommendations:
-        check_list_options(n, 0.0)
-        ties, everything = self._fitted().ties, np.ones(len(catalog), dtype=bool)
-        rows = [best_items(line, everything & np.isfinite(line), ties, n) for line in scores]
-        return Recommendations(
-            **list_columns(catalog, names, rows, [line[found] for line, found in zip(scores, rows, strict=True)]),
-            user_ids=list(names),
-        )
-
-    @property
-    def _reasons(self) -> Reasons:
-        """Kept as long as the model is: what it looks up in the catalog is looked up once."""
-        model = self._fitted()
-        if self._explains is None or self._explains.model is not model:
-            background = Background(model.catalog, model.channels.popularity, model.feedback, self.config.explanation)
-            self._explains = Reasons(model, background)
-        return self._explains
-
-    def _served(self, request: ListRequest) -> Served:
-        return Served(self._fitted(), request, self._reasons.background.attributes)
-
-    def _lists(self, served: Served, seen: Histories, adapters: Adapters | None) -> Lists:
-        lists = Lists(served)
-        for batch in self._batches(len(seen)):
-            known, lora = self._adapted(served.known(seen.of(batch)), served.request.adapt, adapters)
-            lists.add(seen.of(batch), known, lora)
-        return lists
+        return state
 
 
-def _steps_of(adapters: Adapters | None, user_ids: Sequence[str]) -> list[int | None] | None:
-    """Steps that each user was adapted with; whom the adapters do not know was served the start."""
+def _kept(adapters: Adapters | None, state: Fitted) -> Kept | None:
+    """The adapters as they are now, if they are this model's."""
     if adapters is None:
         return None
-    kept = set(adapters.user_ids)
-    return [adapters.steps if user in kept else 0 for user in user_ids]
+    if not isinstance(adapters, Adapters):
+        raise ConfigError(f"adapters come from adapt(users) or Adapters.load; got a {type(adapters).__name__}.")
+    kept = adapters.kept
+    if kept.base != state.fingerprint:
+        raise AdapterMismatch(
+            f"these adapters were made with model {kept.base[:12]}, this one is {state.fingerprint[:12]}; adapt the "
+            "users again with this model."
+        )
+    return kept
+
+
+def _remembered(recs: Recommendations, state: Fitted) -> list[str]:
+    """The users of recommendations, all of whom are remembered."""
+    strangers = [user for user in recs.user_ids if user not in state.memory]
+    if strangers:
+        raise DataError(
+            f"recommendations hold no histories, and user {strangers[0]!r} is not remembered; write "
+            "explain(users, recommendations) with the users that they were made for."
+        )
+    return list(recs.user_ids)
+
+
+def _generator(given: Any) -> Generator | None:
+    generator = open_generator(given) if isinstance(given, str) else given
+    if generator is not None and not callable(getattr(generator, "generate", None)):
+        raise ConfigError(f"generator is a language model or its name, such as 'smollm2'; got {given!r}.")
+    return generator

@@ -71,6 +71,8 @@ class _Table(Generic[Row]):
     """Rows kept as columns of equal length. `title` and `proof` are shown or in JSON, but in no data frame."""
 
     _row: type[Row]
+    notes: tuple[str, ...] = ()
+    """What the result leaves out, in sentences; each was a warning, too."""
 
     def __init__(
         self,
@@ -106,6 +108,7 @@ class _Table(Generic[Row]):
         chosen._titles = None if self._titles is None else [self._titles[i] for i in places]
         chosen._proofs = None if self._proofs is None else [self._proofs[i] for i in places]
         chosen._places = {user_id: list(range(len(places)))}
+        chosen.notes = self.notes
         return chosen
 
     def __len__(self) -> int:
@@ -210,6 +213,7 @@ class Recommendations(_Table[Recommendation]):
         evidence: Sequence[dict[str, Any]] | None = None,
         proof: Sequence[dict[str, Any]] | None = None,
         user_ids: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         """Build from columns, one value per row, in the order to be kept.
 
@@ -224,7 +228,9 @@ class Recommendations(_Table[Recommendation]):
             evidence: `Evidence.to_dict()`, and the wording.
             proof: `Proof.to_dict()`.
             user_ids: All users asked for, if some may have no row.
+            notes: What the lists leave out, in sentences.
         """
+        self.notes = tuple(notes)
         columns: dict[str, Sequence[Any]] = {
             "user_id": user_id,
             "item_id": item_id,

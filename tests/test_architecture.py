@@ -24,7 +24,7 @@ LINES = [
     ["ranking"],
     ["adaptation"],
     ["explain"],
-    ["results", "model", "lists", "proof", "explaining", "fitting", "storage", "recommender"],
+    ["results", "model", "lists", "proof", "explaining", "fitting", "fitted", "storage", "recommender"],
     ["evaluate"],
     ["tuning"],
     ["serve"],

@@ -119,7 +119,8 @@ def test_adapters_follow_timestamps_not_arrival(fitted: Recommender, toy: ToySho
 def test_a_forgotten_user_is_gone_from_the_adapters(fitted: Recommender, toy: ToyShop) -> None:
     adapters = fitted.adapt({"a": newcomer(toy, 0), "b": newcomer(toy, 2)})
     kept = fitted.score(["b"], ["i1"], adapters=adapters)
-    adapters.forget(["a", "unknown"])
+    with pytest.warns(UserWarning, match="nobody named 'unknown' has an adapter here"):
+        adapters.forget(["a", "unknown"])
     assert adapters.user_ids == ("b",)
     np.testing.assert_allclose(fitted.score(["b"], ["i1"], adapters=adapters), kept)
     assert fitted.recommend(["a"], n=1, explain=True, adapters=adapters).to_dicts()[0]["reason_code"] == "cold_start"

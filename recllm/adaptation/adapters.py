@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import Any, final
 
 import numpy as np
@@ -10,7 +13,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from recllm.data.cleaning import as_id
+from recllm.data.doors import known_among, read_events, read_user_ids
+from recllm.data.ids import read_ids
 from recllm.data.interactions import Interactions
+from recllm.data.memory import Memory
 from recllm.errors import AdapterMismatch, ArtifactError, DataError
 
 AdaptFunction = Callable[[Interactions], dict[str, Tensor]]
@@ -18,8 +25,71 @@ KEPT_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "event", "weight")
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Users' adapters as they are at one moment. Immutable: what changes them makes the next one.
+
+    Attributes:
+        memory: The users' events.
+        row_of: Each user's place in the matrices.
+        lora: Matrices with a leading user axis.
+        base: Fingerprint of the model they belong to.
+        steps: The gradient steps they were made with; None: as many as the model is configured for.
+    """
+
+    memory: Memory
+    row_of: Mapping[str, int]
+    lora: Mapping[str, Tensor]
+    base: str
+    steps: int | None
+
+    def __contains__(self, user_id: object) -> bool:
+        return user_id in self.row_of
+
+    def stack(self, user_ids: Sequence[str], start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Matrices of these users in this order; a user without an adapter gets the start."""
+        rows = torch.tensor([self.row_of.get(user, -1) for user in user_ids], dtype=torch.long)
+        known = rows >= 0
+        stacked = {}
+        for name, first in start.items():
+            stacked[name] = first.expand(len(rows), *first.shape).clone()
+            if known.any():
+                stacked[name][known] = self.lora[name][rows[known]]
+        return stacked
+
+    def steps_of(self, user_ids: Sequence[str]) -> list[int | None]:
+        """Steps that each user was adapted with; whom the adapters do not know is served the start."""
+        return [self.steps if user in self else 0 for user in user_ids]
+
+    def replaced(self, memory: Memory, user_ids: Sequence[str], lora: Mapping[str, Tensor]) -> "Kept":
+        """With these users' matrices in place of those they had."""
+        fresh = [user for user in user_ids if user not in self]
+        row_of = self.row_of if not fresh else {**self.row_of, **dict(zip(fresh, count(len(self.row_of))))}
+        rows = torch.tensor([row_of[user] for user in user_ids], dtype=torch.long)
+        changed = {}
+        for name, theirs in lora.items():
+            ours = self.lora.get(name, theirs[:0])
+            changed[name] = torch.cat([ours, ours.new_zeros(len(fresh), *ours.shape[1:])]).index_copy(0, rows, theirs)
+        return replace(self, memory=memory, row_of=row_of, lora=changed)
+
+    def without(self, user_ids: Iterable[str]) -> "Kept":
+        """Without these users."""
+        gone = set(user_ids)
+        kept = [user for user in self.row_of if user not in gone]
+        rows = torch.tensor([self.row_of[user] for user in kept], dtype=torch.long)
+        lora = {name: tensor[rows] for name, tensor in self.lora.items()}
+        return replace(self, memory=self.memory.without_users(gone), row_of=_places(kept), lora=lora)
+
+
+def _places(user_ids: Iterable[str]) -> dict[str, int]:
+    return {user: row for row, user in enumerate(user_ids)}
+
+
+@final
 class Adapters:
     """Adapters of users, one slice of a stack each.
+
+    May be used by several threads: `update` and `forget` put another whole in the place of what was here.
 
     An adapter is a function of the shared start and the user's events alone: the order in which events arrive does not
     matter, their timestamps do, and no user's adapter holds anything of another user.
@@ -40,16 +110,37 @@ class Adapters:
         adapt: AdaptFunction,
         steps: int | None = None,
     ) -> None:
-        self.events, self.base, self.steps, self._adapt = events, base, steps, adapt
-        self._lora = dict(lora)
+        self._kept = Kept(Memory.of(events), _places(events.user_ids), dict(lora), base, steps)
+        self._adapt = adapt
+        self._changing = Lock()
+
+    @property
+    def kept(self) -> Kept:
+        """What is here at this moment; it stays as it is whatever `update` and `forget` do."""
+        return self._kept
+
+    @property
+    def events(self) -> Interactions:
+        """What the adapters were made from."""
+        return self._kept.memory.log
 
     @property
     def user_ids(self) -> tuple[str, ...]:
         """Users with an adapter."""
-        return self.events.user_ids
+        return tuple(self._kept.row_of)
+
+    @property
+    def base(self) -> str:
+        """Fingerprint of the model they belong to."""
+        return self._kept.base
+
+    @property
+    def steps(self) -> int | None:
+        """The gradient steps they were made with; None: as many as the model is configured for."""
+        return self._kept.steps
 
     def __len__(self) -> int:
-        return len(self.user_ids)
+        return len(self._kept.row_of)
 
     def __repr__(self) -> str:
         return f"Adapters({len(self)} users, {self.bytes_per_user} bytes each in half precision)"
@@ -57,63 +148,61 @@ class Adapters:
     @property
     def bytes_per_user(self) -> int:
         """Size of one user's matrices as saved, in half precision."""
-        return sum(2 * tensor[0].numel() for tensor in self._lora.values()) if len(self) else 0
+        kept = self._kept
+        return sum(2 * tensor[0].numel() for tensor in kept.lora.values()) if kept.row_of else 0
 
-    def stack(self, user_ids: Sequence[str], start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def stack(self, user_ids: Any, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Matrices of these users in this order; a user without an adapter gets the start."""
-        place = {user: row for row, user in enumerate(self.user_ids)}
-        rows = torch.tensor([place.get(user, -1) for user in user_ids], dtype=torch.long)
-        stacked = {}
-        for name, first in start.items():
-            everyone = torch.cat([self._lora[name], first.unsqueeze(0)]) if len(self) else first.unsqueeze(0)
-            stacked[name] = everyone[rows]
-        return stacked
+        return self._kept.stack(read_ids(user_ids, "user_ids", ordered=True), start)
 
-    def update(self, new_events: Interactions | Mapping[Any, Any]) -> "Adapters":
-        """Take in new events of these or further users and adapt them again; the others stay as they are."""
-        fresh = new_events if isinstance(new_events, Interactions) else Interactions.from_mapping(new_events)
-        events = self.events.extend(fresh)
-        touched = self._adapt(events.of_users(fresh.user_ids))
-        users = {user: row for row, user in enumerate(self.user_ids)}
-        changed = {user: row for row, user in enumerate(fresh.user_ids)}
-        self._lora = {
-            name: torch.stack(
-                [
-                    touched[name][changed[user]] if user in changed else self._lora[name][users[user]]
-                    for user in events.user_ids
-                ]
-            )
-            for name in touched
-        }
-        self.events = events
+    def update(self, new_events: Any) -> "Adapters":
+        """Take in new events of these or further users and adapt them again; the others stay as they are.
+
+        Args:
+            new_events: `Interactions`, a table, or `{user: [item ids]}`. Nobody's events change nothing.
+        """
+        fresh = read_events(new_events)
+        with self._changing:
+            if fresh.user_ids:
+                memory = self._kept.memory.extend(fresh)
+                lora = self._adapt(memory.of_users(fresh.user_ids))
+                self._kept = self._kept.replaced(memory, fresh.user_ids, lora)
         return self
 
-    def forget(self, user_ids: Iterable[Any]) -> "Adapters":
-        """Delete these users' events and adapters; ids that are not here are passed over."""
-        gone = {str(user) for user in user_ids}
-        keep = [row for row, user in enumerate(self.user_ids) if user not in gone]
-        self._lora = {name: tensor[keep] for name, tensor in self._lora.items()}
-        self.events = self.events.without_users(gone)
+    def forget(self, user_ids: Any) -> "Adapters":
+        """Delete these users' events and adapters.
+
+        Args:
+            user_ids: One id or several.
+
+        Raises:
+            DataError: None of them is here, and nothing was deleted. If only some are not here, a warning says which.
+        """
+        asked = read_user_ids(user_ids)
+        with self._changing:
+            self._kept = self._kept.without(known_among(asked, self._kept, "has an adapter here"))
         return self
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: matrices in half precision, and the events they follow from."""
         from safetensors.numpy import save_file
 
-        columns = [name for name in KEPT_COLUMNS if name in self.events.frame.columns]
+        kept = self._kept
+        events = kept.memory.log.of_users(kept.row_of)
+        columns = [name for name in KEPT_COLUMNS if name in events.frame.columns]
         metadata = {
             "format": "recllm-adapters-1",
-            "base": self.base,
-            "user_ids": json.dumps(list(self.user_ids)),
-            "timed": json.dumps(self.events.timed),
-            "steps": json.dumps(self.steps),
-            "events": json.dumps(self.events.frame.select(columns).to_dict(as_series=False)),
+            "base": kept.base,
+            "user_ids": json.dumps(list(kept.row_of)),
+            "timed": json.dumps(events.timed),
+            "steps": json.dumps(kept.steps),
+            "events": json.dumps(events.frame.select(columns).to_dict(as_series=False)),
         }
         target = Path(path)
         fresh = target.with_name(f".{target.name}.saving")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            arrays = {name: np.ascontiguousarray(t.half().numpy()) for name, t in self._lora.items()}
+            arrays = {name: np.ascontiguousarray(t.half().numpy()) for name, t in kept.lora.items()}
             save_file(arrays, fresh, metadata)
             fresh.replace(target)
         except OSError as error:
@@ -161,7 +250,7 @@ class Adapters:
         make = recommender.adapt_function(steps)
         return cls(events, lora if metadata["base"] == base else make(events), base, make, steps)
 
-    def export(self, user_id: str, folder: str | Path) -> None:
+    def export(self, user_id: Any, folder: str | Path) -> None:
         """Write one user's adapter (start and own steps together) as PEFT's two files and a card.
 
         `peft.PeftModel.from_pretrained(recommender.model.head, folder)` loads what moves the ranking head. What moves
@@ -171,16 +260,16 @@ class Adapters:
         Raises:
             DataError: The user has no adapter here.
         """
-        if user_id not in self.user_ids:
-            raise DataError(f"user {user_id!r} has no adapter here; adapt the user first.")
-        row = self.user_ids.index(user_id)
-        own = {name: tensor[row] for name, tensor in self._lora.items()}
+        user, kept = as_id(user_id), self._kept
+        if user not in kept:
+            raise DataError(f"user {user!r} has no adapter here; adapt the user first.")
+        own = {name: tensor[kept.row_of[user]] for name, tensor in kept.lora.items()}
         head = {name.removeprefix("head."): part for name, part in own.items() if name.startswith("head.")}
         history = {name: part for name, part in own.items() if not name.startswith("head.")}
         if history:
-            _write_peft(Path(folder), history, self.base, "history encoder")
+            _write_peft(Path(folder), history, kept.base, "history encoder")
         if head:
-            _write_peft(Path(folder) / "head" if history else Path(folder), head, self.base, "ranking head")
+            _write_peft(Path(folder) / "head" if history else Path(folder), head, kept.base, "ranking head")
 
 
 def _write_peft(folder: Path, own: Mapping[str, Tensor], base: str, part: str) -> None:

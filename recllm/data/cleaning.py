@@ -4,9 +4,13 @@ Every row that is read is either kept or counted under exactly one reason: `read
 """
 
 import hashlib
+import math
+import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -126,18 +130,37 @@ class Sieve:
 
 
 def as_id(value: Any) -> str:
-    """One id as a string, by the same rule as `as_ids`.
+    """One id as a string, by the same rule as `as_ids`; bytes are text in UTF-8.
 
     Raises:
-        DataError: It is missing (None, NaN or "").
+        DataError: It is missing (None, NaN or ""), a truth value, or nothing that names one thing.
     """
-    if isinstance(value, str) and value:
-        return str(value)
-    if value is None or value != value or value == "":
-        raise DataError(f"an id was expected, got {value!r}")
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+    if isinstance(value, str):
+        text = str.__str__(value)
+    elif isinstance(value, bytes):
+        text = value.decode("utf-8", "ignore")
+        text = text if text.encode() == value else ""
+    elif isinstance(value, bool | np.bool_) or not isinstance(value, _NAMES) or value != value:
+        text = ""
+    elif isinstance(value, numbers.Number):
+        text = _number_id(value)
+    else:
+        text = str(value)
+    if not text:
+        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
+        raise DataError(f"an id (a text or a number) was expected, got {shown}")
+    return text
+
+
+_NAMES = (numbers.Number, np.generic, date, UUID)
+"""Types beside texts whose values are written as ids."""
+
+
+def _number_id(value: Any) -> str:
+    """3.0 is "3"; "" for what is no finite number."""
+    if isinstance(value, complex | np.complexfloating) or not math.isfinite(value):
+        return ""
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def as_id_list(ids: Iterable[Any]) -> list[str]:

@@ -9,8 +9,9 @@ import polars as pl
 
 from recllm.data.cleaning import CleaningReport, Sieve, as_id, as_ids, as_numbers, decode_damage, typed_extras
 from recllm.data.columns import INTERACTION_COLUMNS, ColumnMapping, match_columns, role_of
+from recllm.data.ids import elements, holds_several, is_frame, read_ids
 from recllm.data.raw import RawTable
-from recllm.data.reading import frame_of_records
+from recllm.data.reading import frame_of_records, table_of_frame
 from recllm.data.timestamps import parse_timestamps
 from recllm.errors import DataError
 
@@ -48,17 +49,17 @@ def clean_events(raw: RawTable, columns: Mapping[str, str] | None) -> CleanEvent
         if name in mapping.found:
             sieve.drop(f"bad_{name}", sieve.frame[_FLAG + name])
     sieve.frame = sieve.frame.select(c for c in sieve.frame.columns if not c.startswith(_FLAG))
-    drop_copies(sieve)
+    sieve.drop("duplicate_event", are_copies(sieve.frame))
     for name in ("rating", "weight", "event"):
         if name in sieve.frame.columns:
             sieve.notice(f"missing_{name}", sieve.frame[name].null_count())
     return CleanEvents(*sieve.result(), timed)
 
 
-def drop_copies(sieve: Sieve) -> None:
-    """Drop and count events that equal an earlier one; the same pair at another time is no copy."""
-    identity = [c for c in ("user_id", "item_id", "timestamp", "event", "rating", "weight") if c in sieve.frame.columns]
-    sieve.drop("duplicate_event", ~sieve.frame.select(pl.struct(identity).is_first_distinct()).to_series())
+def are_copies(frame: pl.DataFrame) -> pl.Series:
+    """bool [events]: events that equal an earlier one; the same pair at another time is no copy."""
+    identity = [c for c in ("user_id", "item_id", "timestamp", "event", "rating", "weight") if c in frame.columns]
+    return ~frame.select(pl.struct(identity).is_first_distinct()).to_series()
 
 
 def _check_times(sieve: Sieve) -> bool:
@@ -106,11 +107,17 @@ def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ..
     """
     if not isinstance(events, Mapping):
         raise DataError(f"a mapping user id -> list of item ids was expected, got {type(events).__name__}")
-    users: dict[str, None] = {}
+    users: dict[str, Any] = {}
+    shared: dict[int, list[dict[str, Any]]] = {}  # one iterator for several users is read once
     records: list[dict[str, Any]] = []
     for user, value in events.items():
-        users[as_id(user)] = None
-        records += [{"user_id": as_id(user), **event} for event in _events_of_one(user, value)]
+        key = as_id(user)
+        if key in users:
+            raise DataError(f"users {users[key]!r} and {user!r} are one id, {key!r}; write each user once")
+        users[key] = user
+        if id(value) not in shared:
+            shared[id(value)] = _events_of_one(user, value)
+        records += [{"user_id": key, **event} for event in shared[id(value)]]
     if not records:
         schema = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Float64}
         return CleanEvents(pl.DataFrame(schema=schema), CleaningReport("mapping", 0, 0), False), tuple(users)
@@ -131,23 +138,31 @@ _POSITION = "\x00position"
 
 def _events_of_one(user: Any, value: Any) -> list[dict[str, Any]]:
     frame = getattr(value, "frame", None)
+    if is_frame(value):
+        frame = table_of_frame(value).frame
     if isinstance(frame, pl.DataFrame):
-        return [_event(row) for row in frame.iter_rows(named=True)]
-    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+        items: list[Any] = list(frame.iter_rows(named=True))
+    elif isinstance(value, Mapping) or not holds_several(value):
         raise DataError(
             f"user {user!r}: a list of item ids or events was expected, got {type(value).__name__}; write [{value!r}]"
         )
-    items = list(value)
+    else:
+        items = read_ids(value, "") if isinstance(value, set | frozenset) else elements(value, f"user {user!r}")
     kinds = {isinstance(item, Mapping) for item in items}
     if len(kinds) > 1:
         raise DataError(f"user {user!r}: a list holds either item ids or events (mappings), not both")
-    events = [_event(item) if isinstance(item, Mapping) else {"item_id": item} for item in items]
+    if True in kinds:
+        events = [_event(item) for item in items]
+    else:
+        events = [{"item_id": item} for item in read_ids(items, f"user {user!r}")]
     timed = {event.get("timestamp") is not None for event in events}
     if len(timed) > 1:
         raise DataError(f"user {user!r}: either all events of a user have a timestamp or none has")
     if True in timed:
         return events
-    return [{**event, _POSITION: position} for position, event in enumerate(events)]
+    # A set has no order: its events count as simultaneous.
+    step = 0 if isinstance(value, set | frozenset) else 1
+    return [{**event, _POSITION: position * step} for position, event in enumerate(events)]
 
 
 def _event(given: Mapping[Any, Any]) -> dict[str, Any]:
@@ -156,5 +171,6 @@ def _event(given: Mapping[Any, Any]) -> dict[str, Any]:
     for name, value in given.items():
         role = role_of(str(name), INTERACTION_COLUMNS)
         if role != "user_id":
-            event.setdefault(role or str(name), value)
+            is_id = role == "item_id" and value is not None and value == value
+            event.setdefault(role or str(name), as_id(value) if is_id else value)
     return event

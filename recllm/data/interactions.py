@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recllm.data.catalog import Catalog
-from recllm.data.cleaning import CleaningReport, Sieve, as_id_list, fingerprint_frame
-from recllm.data.events import CleanEvents, clean_events, clean_mapping, drop_copies
+from recllm.data.cleaning import CleaningReport, as_id_list, fingerprint_frame
+from recllm.data.events import CleanEvents, are_copies, clean_events, clean_mapping
 from recllm.data.feedback import Feedback
 from recllm.data.reading import read_table, table_of_frame
 from recllm.errors import DataError
@@ -96,9 +96,20 @@ class Interactions:
         return f"Interactions({len(self):,} events of {len(self.user_ids):,} users, columns {columns})"
 
     @cached_property
+    def row_of(self) -> Mapping[str, int]:
+        """The position of each user in `user_ids`."""
+        return {user: row for row, user in enumerate(self.user_ids)}
+
+    @cached_property
     def user_rows(self) -> NDArray[np.int64]:
         """int64 [events]: the position of each event's user in `user_ids`."""
         return _positions(self.frame["user_id"], self.user_ids)
+
+    @cached_property
+    def _by_user(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64 [events]: rows of the frame, user by user; and int64 [users + 1]: where each user's begin."""
+        counts = np.bincount(self.user_rows, minlength=len(self.user_ids))
+        return np.argsort(self.user_rows, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
 
     def select(
         self, keep: NDArray[np.bool_] | NDArray[np.int64], user_ids: Iterable[str] | None = None
@@ -116,10 +127,12 @@ class Interactions:
     def of_users(self, user_ids: Iterable[Any]) -> "Interactions":
         """The events of these users, users in the order asked for; an id without events is a user without events."""
         asked = tuple(dict.fromkeys(as_id_list(user_ids)))
-        row_of = {user: row for row, user in enumerate(asked)}
-        position = np.array([row_of.get(u, -1) for u in self.user_ids], dtype=np.int64)[self.user_rows]
-        order = np.argsort(position, kind="stable")
-        return self.select(order[position[order] >= 0], asked)
+        rows, starts = self._by_user
+        known = np.array([self.row_of[user] for user in asked if user in self.row_of], dtype=np.int64)
+        lengths = starts[known + 1] - starts[known]
+        ends = np.cumsum(lengths)
+        within = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)
+        return self.select(rows[np.repeat(starts[known], lengths) + within], asked)
 
     def without_users(self, user_ids: Iterable[Any]) -> "Interactions":
         """The events of all other users."""
@@ -154,16 +167,25 @@ class Interactions:
         If `other` has no real times, its events count as later than everything the user has here.
         """
         later = other.frame
+        theirs = self.frame.filter(pl.col("user_id").is_in(pl.Series(other.user_ids, dtype=pl.String).implode()))
         if not other.timed:
-            end = self.frame.group_by("user_id").agg(pl.col("timestamp").max().alias("\x00end"))
+            end = theirs.group_by("user_id").agg(pl.col("timestamp").max().alias("\x00end"))
             shifted = pl.col("timestamp") + (pl.col("\x00end") + 1).fill_null(0)
             later = later.join(end, on="user_id", how="left", maintain_order="left")
             later = later.with_columns(shifted.alias("timestamp")).drop("\x00end")
-        frame = pl.concat([self.frame, later], how="diagonal_relaxed")
-        sieve = Sieve(frame, CleaningReport("joined logs", frame.height, frame.height))
-        drop_copies(sieve)
-        users = dict.fromkeys((*self.user_ids, *other.user_ids))
-        return Interactions(*sieve.result(), users, self.timed or other.timed)
+        both = pl.concat([theirs, later], how="diagonal_relaxed")
+        fresh = both.filter(~are_copies(both) | (pl.int_range(pl.len()) < theirs.height))[theirs.height :]
+        joined = self.join(Interactions(fresh, other.report, other.user_ids, other.timed))
+        rows = len(self) + len(other)
+        joined.report = CleaningReport("joined logs", rows, rows).drop("duplicate_event", len(other) - fresh.height)
+        return joined
+
+    def join(self, other: "Interactions") -> "Interactions":
+        """Both logs, one after the other, as they are: for logs that have no event in common."""
+        frame = pl.concat([self.frame, other.frame], how="diagonal_relaxed", rechunk=False)
+        report = CleaningReport("joined logs", frame.height, frame.height)
+        fresh = [user for user in other.user_ids if user not in self.row_of]
+        return Interactions(frame, report, (*self.user_ids, *fresh), self.timed or other.timed)
 
     def matrix(
         self,

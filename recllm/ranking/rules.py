@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.data.catalog import Catalog
-from recllm.errors import ConfigError, DataError
+from recllm.data.doors import real_number, whole_number
+from recllm.errors import DataError
 
 SIMILARITY_POOL = 10
 """Diversity chooses among this many times as many items as are wanted."""
@@ -139,9 +140,6 @@ def diversified(ranked: np.ndarray, scores: np.ndarray, vectors: np.ndarray, n: 
     return ranked[chosen]
 
 
-def check_list_options(n: int, diversity: float) -> None:
-    """Raises ConfigError for a length below 1 or a diversity outside [0, 1]."""
-    if n < 1:
-        raise ConfigError(f"n is the length of the list and must be at least 1; got {n}.")
-    if not 0 <= diversity <= 1:
-        raise ConfigError(f"diversity lies between 0 (score only) and 1 (variety only); got {diversity}.")
+def check_list_options(n: int, diversity: float) -> tuple[int, float]:
+    """Both as plain numbers; raises ConfigError for a length below 1 or a diversity outside [0, 1]."""
+    return whole_number(n, "n, the length of the list,", 1), real_number(diversity, "diversity", 0, 1)

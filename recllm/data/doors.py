@@ -1,0 +1,197 @@
+"""The doors: users, items, events and catalogs as people write them, read in one place and by one rule.
+
+Ids are what `as_id` makes of them: 3, 3.0, numpy's 3, b"3" and "3" are one id, and a text is one id, never its letters.
+Several ids are a list, an array of one dimension, a series, an iterator …; a set counts in the order of its ids, and
+only where order does not matter. What cannot be told for sure is refused, with a sentence that says what to write.
+"""
+
+import math
+import numbers
+import warnings
+from collections.abc import Container, Iterable, Mapping
+from operator import index
+from pathlib import Path
+from typing import Any
+
+from recllm.data.catalog import Catalog
+from recllm.data.cleaning import as_id, as_ids
+from recllm.data.columns import ITEM_COLUMNS, role_of
+from recllm.data.ids import elements, holds_several, is_frame, kind_of, read_ids
+from recllm.data.interactions import Interactions
+from recllm.data.reading import table_of_frame
+from recllm.errors import ConfigError, DataError
+
+Items = list[str] | dict[str, list[str]]
+"""The same items for everybody, or each user's own."""
+
+
+_USERS = "Interactions, a data frame of events, a sequence of ids, or a mapping from ids to items"
+
+
+def read_users(users: Any, *, ordered: bool = False) -> Interactions | list[str]:
+    """Whom a call is about: events of known or new users, or the ids of users who are remembered.
+
+    Args:
+        users: As people write them.
+        ordered: Whether the answer is an array in their order, so that a set is refused.
+
+    Raises:
+        DataError: It is neither.
+    """
+    if isinstance(users, Interactions):
+        return users
+    if isinstance(users, Mapping):
+        return Interactions.from_mapping(users)
+    if is_frame(users):
+        return Interactions.from_frame(users)
+    if users is None or isinstance(users, Catalog):
+        raise DataError(f"users are {_USERS}; got {kind_of(users)}.")
+    ids = users if isinstance(users, str | bytes | set | frozenset) else elements(users, "users")
+    if any(map(holds_several, ids)):
+        raise DataError(f"users are {_USERS}; got a list of lists or records: write {{'visitor': [item ids]}}.")
+    return read_ids(ids, "users", ordered=ordered)
+
+
+def read_user_ids(users: Any) -> list[str]:
+    """The ids alone of users in any form.
+
+    Raises:
+        DataError: It is no form of users.
+    """
+    found = [as_id(user) for user in users] if isinstance(users, Mapping) else read_users(users)
+    return list(found.user_ids) if isinstance(found, Interactions) else found
+
+
+def known_among(user_ids: Iterable[str], known: Container[str], what: str) -> list[str]:
+    """Those who are known; that some are not is said.
+
+    Args:
+        user_ids: Whom somebody wants forgotten.
+        known: Who is here.
+        what: What is true of those who are here, for the sentence.
+
+    Raises:
+        DataError: None of them is known.
+    """
+    asked = list(dict.fromkeys(user_ids))
+    strangers = [user for user in asked if user not in known]
+    if not strangers:
+        return asked
+    names = ", ".join(map(repr, strangers[:3])) + (f" and {len(strangers) - 3:,} more" if len(strangers) > 3 else "")
+    if len(strangers) == len(asked):
+        raise DataError(f"nobody named {names} {what}, so nothing was deleted; look at the spelling of the ids.")
+    warnings.warn(f"nobody named {names} {what}; only the others were deleted.", stacklevel=3)
+    return [user for user in asked if user in known]
+
+
+def read_items(items: Any, what: str, *, ordered: bool = False) -> Items:
+    """Items for everybody, or each user's own: ids, a mapping from users to ids, a table, a catalog, or events.
+
+    Raises:
+        DataError: It is nothing of the kind.
+    """
+    if isinstance(items, Catalog):
+        return list(items.item_ids)
+    if isinstance(items, Interactions):
+        return _by_user(items.frame["user_id"].to_list(), items.frame["item_id"].to_list(), items.user_ids)
+    if is_frame(items):
+        return _items_of_table(items, what)
+    if isinstance(items, Mapping):
+        shared: dict[int, list[str]] = {}  # one iterator for several users is read once
+        found: dict[str, list[str]] = {}
+        for user, value in items.items():
+            if (key := as_id(user)) in found:
+                raise DataError(f"{what}: user {key!r} is there twice, once as {user!r}; write each user once.")
+            if id(value) not in shared:
+                shared[id(value)] = read_ids(value, what, ordered=ordered)
+            found[key] = shared[id(value)]
+        return found
+    return read_ids(items, what, ordered=ordered)
+
+
+def _items_of_table(table: Any, what: str) -> Items:
+    frame = table_of_frame(table).frame
+    roles = {role_of(name, ITEM_COLUMNS | {"user_id": ("user_id", "user")}): name for name in frame.columns[::-1]}
+    if "item_id" not in roles:
+        raise DataError(f"{what}: a table of items has a column item_id; this one has {', '.join(frame.columns)}.")
+    ids = read_ids(as_ids(frame[roles["item_id"]]), what)
+    if "user_id" not in roles:
+        return ids
+    return _by_user(read_ids(as_ids(frame[roles["user_id"]]), what), ids)
+
+
+def _by_user(owners: list[str], ids: list[str], user_ids: Iterable[str] = ()) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {user: [] for user in user_ids}
+    for owner, item in zip(owners, ids, strict=True):
+        found.setdefault(owner, []).append(item)
+    return found
+
+
+def read_events(events: Any) -> Interactions:
+    """Events: `Interactions`, a table, a mapping from users to items or events, or a file.
+
+    Raises:
+        DataError: It is nothing of the kind.
+    """
+    if isinstance(events, Interactions):
+        return events
+    if isinstance(events, Mapping):
+        return Interactions.from_mapping(events)
+    if isinstance(events, str | Path):
+        return Interactions.read(events)
+    if events is None or isinstance(events, Catalog | bytes | numbers.Number):
+        raise DataError(f"events are Interactions, a table, a file or {{user: [item ids]}}; got {kind_of(events)}.")
+    return Interactions.from_frame(events)
+
+
+def read_catalog(catalog: Any) -> Catalog:
+    """A catalog: `Catalog`, a table, or a file.
+
+    Raises:
+        DataError: It is nothing of the kind.
+    """
+    if isinstance(catalog, Catalog):
+        return catalog
+    if isinstance(catalog, str | Path):
+        return Catalog.read(catalog)
+    if catalog is None or isinstance(catalog, Interactions | bytes | numbers.Number):
+        raise DataError(f"a catalog is a Catalog, a table with item_id, or a file; got {kind_of(catalog)}.")
+    return Catalog.from_frame(catalog)
+
+
+def whole_number(given: Any, name: str, least: int) -> int:
+    """A whole number of at least `least`; numpy's count, truth values and texts do not.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    try:
+        number = None if isinstance(given, bool) else index(given)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise ConfigError(f"{name} is a whole number and must be at least {least}; got {given!r}.")
+    return number
+
+
+def real_number(given: Any, name: str, lowest: float, highest: float) -> float:
+    """A finite number between two others.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    number = float(given) if isinstance(given, numbers.Real) and not isinstance(given, bool) else math.nan
+    if not lowest <= number <= highest:
+        raise ConfigError(f"{name} lies between {lowest:g} and {highest:g}; got {given!r}.")
+    return number
+
+
+def truth(given: Any, name: str) -> bool:
+    """True or False, also numpy's.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if type(given).__name__ not in ("bool", "bool_"):
+        raise ConfigError(f"{name} is True or False; got {given!r}.")
+    return bool(given)
