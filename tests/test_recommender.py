@@ -349,8 +349,8 @@ def test_ratings_are_understood(tiny: Path) -> None:
     rng = np.random.default_rng(0)
     rated = shop.events.frame.with_columns(pl.Series("rating", rng.integers(1, 6, len(shop.events))))
     rec = Recommender(config_for(tiny)).fit(shop.catalog, Interactions.from_frame(rated))
-    assert rec._fitted().feedback.liked_from == 4
-    assert "liked" in rec._fitted().channels.names
+    assert rec.model.feedback.liked_from == 4
+    assert "liked" in rec.model.channels.names
     one = {"x": [{"item_id": "i0", "timestamp": 1, "rating": 5}]}
     other = {"x": [{"item_id": "i0", "timestamp": 1, "rating": 1}]}
     assert not np.allclose(rec.score(one, ["i1", "i20"]), rec.score(other, ["i1", "i20"]))

@@ -65,8 +65,8 @@ def in_list(rec: recllm.Recommender, user: recllm.Interactions, item: str, witho
 
 def causes_by_contribution(rec: recllm.Recommender, user: recllm.Interactions, rows: np.ndarray, adapt: bool) -> Any:
     """For each item row, ids of liked history items with a positive contribution, strongest first."""
-    background = rec._reasons.background
-    histories = make_histories(user, rec.catalog, rec.model.feedback, seed=rec._seed)
+    background = rec._fitted().reasons.background
+    histories = make_histories(user, rec.catalog, rec.model.feedback, seed=rec._fitted().seed)
     served = Served(rec.model, ListRequest(n=N, adapt=adapt), background.attributes)
     found = contributions(ServedRanking(served, histories), histories, 0, rows, background.groups)
     liked = {int(row) for row, signal in zip(histories.item_rows, histories.signals, strict=True) if signal > 0}
