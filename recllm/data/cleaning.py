@@ -148,7 +148,7 @@ def as_id(value: Any) -> str:
         text = str(value)
     if not text:
         shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
-        raise DataError(f"an id (a text or a number) was expected, got {shown}")
+        raise DataError(f"an id was expected, got {shown}; ids are texts or numbers")
     return text
 
 

@@ -66,9 +66,11 @@ class Memory:
             return self
         before = self.of_users(events.user_ids)
         after = before.extend(events)
-        fresh = after.select(np.arange(len(before), len(after)), events.user_ids)
+        fresh = after.select(np.arange(len(before), len(after)))
+        touched = set(fresh.user_ids)
+        fresh.user_ids = tuple(user for user in events.user_ids if user in touched or user not in self)
         memory = Memory(self.settled, self.since.join(fresh))
-        return Memory.of(memory.log) if len(memory.since) > SETTLE else memory
+        return Memory.of(memory.log) if len(memory.since) + len(memory.since.user_ids) > SETTLE else memory
 
     def without_users(self, user_ids: Iterable[Any]) -> "Memory":
         """Without these users; nothing of them is kept."""
