@@ -111,6 +111,12 @@ class RecommenderConfig:
         )
 
 
+def _examples(events: Interactions, catalog: Catalog) -> str:
+    if not len(events) or not len(catalog):
+        return ""
+    return f": events have ids such as {events.frame['item_id'][0]!r}, the catalog {catalog.item_ids[0]!r}"
+
+
 @final
 @dataclass
 class FitReport:
@@ -152,8 +158,8 @@ class Fitter:
         self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
         if not len(self.histories.item_rows):
             raise DataError(
-                f"none of the {len(events)} events is about one of the {len(catalog)} items of the catalog; check that "
-                "both use the same item ids, or build from the catalog alone."
+                f"none of the {len(events)} events is about one of the {len(catalog)} items of the catalog"
+                f"{_examples(events, catalog)}; check that both use the same item ids, or build from the catalog alone."
             )
         self._divide()
 

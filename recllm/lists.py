@@ -17,7 +17,8 @@ from recllm.data.histories import Histories
 from recllm.data.ids import read_ids
 from recllm.errors import ConfigError
 from recllm.model import Model
-from recllm.ranking.rules import SIMILARITY_POOL, best_items, check_list_options, diversified, matching_items
+from recllm.ranking.filters import matching_items
+from recllm.ranking.rules import SIMILARITY_POOL, best_items, check_list_options, diversified
 from recllm.ranking.wishes import Wish, Wishes
 from recllm.retrieval.candidates import top_candidates
 

@@ -397,6 +397,7 @@ class Recommender:
             state = self._fitted()
             model = state.model
             grown = model.catalog.extend(items)
+            tell(grown.report.notes)
             fresh = len(grown) - len(model.catalog)
             if fresh:
                 encoder = TextEncoder(self.config.text, model.text_adapter)

@@ -1,8 +1,7 @@
 """The catalog: items with text, in a fixed order (their rows)."""
 
-import json
-import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recllm.data.categories import category_lists
 from recllm.data.cleaning import (
     CleaningReport,
     Sieve,
@@ -18,23 +18,24 @@ from recllm.data.cleaning import (
     as_ids,
     decode_damage,
     fingerprint_frame,
-    typed_extras,
 )
 from recllm.data.columns import ITEM_COLUMNS, ColumnMapping, match_columns
+from recllm.data.content import holds_text, unread
+from recllm.data.kinds import TEXT, TEXTS, Column, column_of, fitted_to, settled, texts_of
 from recllm.data.raw import RawTable
 from recllm.data.reading import read_table, table_of_frame
 from recllm.errors import DataError
 
 _TITLE_CHARACTERS = 80
-_LIST = re.compile(r"^\s*\[.*\]\s*$", re.DOTALL)
+_OWN = ("item_id", "title", "text", "categories")
 
 
 class Catalog:
     """Items with a title, text, categories and whatever else the file held. Immutable.
 
     Attributes:
-        frame: [items, columns] `item_id` str, `title` str, `text` str, `categories` list[str], then the others as
-            numbers or strings. Title and text are "" where the file has none.
+        frame: [items, columns] `item_id` str, `title` str, `text` str, `categories` list[str], then the others, each
+            of one of the types in `recllm.data.kinds`. Title and text are "" where the file has none.
         report: What was read, dropped and why.
     """
 
@@ -68,18 +69,25 @@ class Catalog:
 
     @classmethod
     def _from_raw(cls, raw: RawTable, columns: Mapping[str, str] | None) -> "Catalog":
-        mapping = match_columns(raw.frame.columns, ITEM_COLUMNS, ["item_id"], columns, raw.source)
-        report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, (*raw.notes, *mapping.notes))
+        mapping, guesses = _with_guessed_text(
+            raw, match_columns(raw.frame.columns, ITEM_COLUMNS, ["item_id"], columns, raw.source)
+        )
+        notes = (*raw.notes, *mapping.notes, *guesses)
+        report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, notes)
         for reason, count in raw.dropped.items():
             report = report.drop(reason, count)
-        sieve = Sieve(_canonical(raw.frame, mapping), report)
-        decode_damage(sieve, raw.undecodable, ["item_id"])
+        frame, misfits = _canonical(raw.frame, mapping)
+        sieve = Sieve(frame, report)
+        decode_damage(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes, ["item_id"])
         sieve.drop("missing_item_id", sieve.frame["item_id"].is_null())
         sieve.drop("duplicate_item", ~sieve.frame["item_id"].is_first_distinct())
         sieve.notice("empty_title", int((sieve.frame["title"] == "").sum()))
         sieve.notice("empty_text", int((sieve.frame["text"] == "").sum()))
+        sieve.note(*misfits)
         if not {"title", "text", "categories"} & set(mapping.found):
             sieve.note("no column for title, text or categories: these items are known by their ids only")
+        if idle := unread(sieve.frame, _OWN):
+            sieve.note(f"kept for filters, but not read by the model: {', '.join(idle)}")
         return cls(*sieve.result())
 
     def __len__(self) -> int:
@@ -133,12 +141,29 @@ class Catalog:
         return {name: value for name, value in fields.items() if value is not None and value != "" and value != []}
 
     def extend(self, other: "Catalog") -> "Catalog":
-        """A catalog with the unseen items of `other` appended; items that are here already keep row and text."""
+        """A catalog with the unseen items of `other` appended; items that are here already keep row and text.
+
+        Columns keep their types: values of new items that do not fit are null, and the report says how many. Columns
+        that are new here are null for the items that were here before.
+        """
         seen = other.frame["item_id"].is_in(self.frame["item_id"].implode())
-        frame = pl.concat([self.frame, other.frame.filter(~seen)], how="diagonal_relaxed")
+        fresh = other.frame.filter(~seen)
+        fitted = [
+            fitted_to(series, self.frame.schema[series.name])
+            if series.name in self.frame.columns and not _is_empty(self.frame[series.name])
+            else Column(series)
+            for series in fresh
+        ]
+        added = pl.DataFrame([column.values for column in fitted])
+        known = self.frame.with_columns(
+            pl.lit(None, added.schema[name]).alias(name)
+            for name in self.frame.columns
+            if name in added.columns and self.frame.schema[name] != added.schema[name]
+        )
         rows = len(self) + len(other)
-        report = CleaningReport("extended catalog", rows, rows, columns=self.report.columns)
-        return Catalog(frame, report.drop("duplicate_item", int(seen.sum())))
+        notes = tuple(note for column in fitted for note in column.notes)
+        report = CleaningReport("extended catalog", rows, rows, columns=self.report.columns, notes=notes)
+        return Catalog(pl.concat([known, added], how="diagonal"), report.drop("duplicate_item", int(seen.sum())))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -146,8 +171,26 @@ class Catalog:
         return fingerprint_frame(self.frame)
 
 
-def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> pl.DataFrame:
-    """The raw frame under recllm's names, with ids, texts and categories in their types."""
+def _with_guessed_text(raw: RawTable, mapping: ColumnMapping) -> tuple[ColumnMapping, list[str]]:
+    """The mapping with the longest free text as text, where no name says which column that is."""
+    if "text" in mapping.found:
+        return mapping, []
+    plain = {theirs: name for name, theirs in mapping.extras.items()}
+    theirs = holds_text([raw.frame[name] for name in plain])
+    if theirs is None:
+        return mapping, []
+    extras = {name: column for name, column in mapping.extras.items() if column != theirs}
+    note = f"column {theirs!r} holds long texts and was taken as text; columns={{'text': …}} takes another one"
+    return replace(mapping, found={**mapping.found, "text": theirs}, extras=extras), [note]
+
+
+def _is_empty(series: pl.Series) -> bool:
+    """Whether it has no value that could tell its type."""
+    return series.null_count() == len(series)
+
+
+def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[pl.DataFrame, list[str]]:
+    """The raw frame under recllm's names, every column of one of `KINDS`, and sentences about what did not fit."""
     found = mapping.found
     empty = pl.Series([""], dtype=pl.String).new_from_index(0, frame.height)
     columns = [
@@ -160,14 +203,14 @@ def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> pl.DataFrame:
             else pl.Series(values=[[]], dtype=pl.List(pl.String)).new_from_index(0, frame.height)
         ).alias("categories"),
     ]
-    return pl.DataFrame(columns + typed_extras(frame, mapping.extras))
+    extras = [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
+    notes = [note for column in extras for note in column.notes]
+    return pl.DataFrame(columns + [column.values for column in extras]), notes
 
 
 def _clean_text(series: pl.Series) -> pl.Series:
     """NFC without control characters (line breaks and tabs stay); "" where missing; lists are joined; trimmed."""
-    if series.dtype == pl.List(pl.String):
-        series = series.list.join(" ", ignore_nulls=True)
-    text = as_ids(series).fill_null("").str.normalize("NFC")
+    text = texts_of(series).fill_null("").str.normalize("NFC")
     return text.str.replace_all(r"[^\P{Cc}\n\t]", " ").str.strip_chars()
 
 
@@ -176,25 +219,5 @@ def _one_line(series: pl.Series) -> pl.Series:
 
 
 def _categories(series: pl.Series, space_separated: bool) -> pl.Series:
-    """list[str] [items]: split at `|`, at commas if the column has no `|`; lists, also written ones, stay lists."""
-    if series.dtype in (pl.List, pl.Array):
-        lists = series.cast(pl.List(pl.String))
-    else:
-        text = as_ids(series).fill_null("")
-        separator = " " if space_separated else "|" if text.str.contains("|", literal=True).any() else ","
-        written = text.filter(text.str.strip_chars() != "")
-        if len(written) and all(_LIST.match(value) for value in written):
-            lists = pl.Series([_written_list(value) for value in text], dtype=pl.List(pl.String))
-        else:
-            lists = text.str.split(separator)
-    element = pl.element().str.strip_chars()
-    cleaned = lists.list.eval(element.filter((element != "").fill_null(False)).unique(maintain_order=True))
-    return cleaned.fill_null([])
-
-
-def _written_list(value: str) -> list[str]:
-    """The elements of `["a", "b"]` or `['a', 'b']`."""
-    try:
-        return [str(element) for element in json.loads(value or "[]")]
-    except ValueError:
-        return [element.strip().strip("\"'") for element in value.strip()[1:-1].split(",")]
+    values = settled(series).values
+    return category_lists(values if values.dtype == TEXT else fitted_to(values, TEXTS).values, space_separated)

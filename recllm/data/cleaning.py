@@ -175,20 +175,36 @@ def as_id_list(ids: Iterable[Any]) -> list[str]:
 
 
 def as_ids(series: pl.Series) -> pl.Series:
-    """Ids as strings: 1 and 1.0 become "1"; strings stay exactly as they are; empty, null and NaN become null."""
-    column = pl.col(series.name)
-    if series.dtype.is_float():
+    """Ids as strings, each as `as_id` writes it; what is missing (null, "", NaN and infinity) is null.
+
+    Raises:
+        DataError: The column holds truth values, lists or records.
+    """
+    kind, column = series.dtype, pl.col(series.name)
+    if kind.is_nested() or kind == pl.Boolean:
+        raise DataError(f"column {series.name!r} holds {kind}; plain text or numbers were expected")
+    if kind.is_float():
         whole = (column == column.floor()) & (column.abs() < 2**53)
         integer = column.cast(pl.Int64, strict=False).cast(pl.String)
-        text = pl.when(whole).then(integer).otherwise(column.cast(pl.String))
-        return series.to_frame().select(pl.when(column.is_not_nan()).then(text).alias(series.name)).to_series()
-    if series.dtype.is_nested():
-        raise DataError(f"column {series.name!r} holds {series.dtype}; plain text or numbers were expected")
-    text = column.cast(pl.String)
+        text = pl.when(whole).then(integer).otherwise(_float_texts(series, whole))
+    elif kind.is_decimal():
+        text = column.cast(pl.String).str.replace(r"\.0+$", "")
+    elif kind == pl.Binary:
+        text = pl.lit(pl.Series([None if v is None else v.decode("utf-8", "replace") for v in series], dtype=pl.String))
+    else:
+        text = column.cast(pl.String)
     try:
         return series.to_frame().select(pl.when(text != "").then(text).alias(series.name)).to_series()
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"column {series.name!r} ({series.dtype}) cannot be read as text") from error
+        raise DataError(f"column {series.name!r} ({kind}) cannot be read as text") from error
+
+
+def _float_texts(series: pl.Series, whole: pl.Expr) -> pl.Expr:
+    """The few that are not whole, as Python writes them: 1e-07, not 1e-7."""
+    exact = series if series.dtype == pl.Float64 else series.cast(pl.String).cast(pl.Float64)
+    rest = exact.filter(series.to_frame().select(series.is_finite() & ~whole).to_series().fill_null(False)).unique()
+    written = pl.Series([str(int(v)) if v.is_integer() else str(v) for v in rest.to_list()], dtype=pl.String)
+    return pl.lit(exact.replace_strict(rest, written, default=None, return_dtype=pl.String))
 
 
 def as_numbers(series: pl.Series) -> tuple[pl.Series, pl.Series]:

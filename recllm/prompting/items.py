@@ -1,10 +1,12 @@
 """From a catalog item to the variables of an ``item.*`` prompt."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 _OWN = ("title", "text", "categories")
-_LONGEST_ATTRIBUTE = 120
+LONGEST_ATTRIBUTE = 120
+"""Also of `recllm.data.content`, which says what is left out; importing it would load polars."""
 
 
 def item_values(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def item_values(fields: Mapping[str, Any]) -> dict[str, Any]:
         if name in _OWN or name == "item_id" or value is None:
             continue
         text = ", ".join(_text(entry) for entry in _entries(value)).strip()
-        if text and len(text) <= _LONGEST_ATTRIBUTE and "://" not in text:
+        if text and len(text) <= LONGEST_ATTRIBUTE and "://" not in text:
             attributes.append(f"{name.replace('_', ' ').strip()}: {text}")
     if attributes:
         values["attributes"] = attributes
@@ -37,4 +39,8 @@ def _entries(value: Any) -> Iterable[Any]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,15 +1,12 @@
-"""Rules after the score: which items may be shown, in which order, and how alike they may be."""
+"""Rules after the score: in which order items are shown, and how alike they may be."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recllm.data.catalog import Catalog
 from recllm.data.doors import real_number, whole_number
-from recllm.errors import DataError
 
 SIMILARITY_POOL = 10
 """Diversity chooses among this many times as many items as are wanted."""
@@ -19,31 +16,6 @@ _CELLS = 2**20
 
 _NEVER = np.iinfo(np.int64).min
 """The sort key of what may not be listed."""
-
-
-def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> np.ndarray:
-    """bool [items]: items whose columns have the wanted values.
-
-    Args:
-        catalog: The items.
-        filters: Column -> wanted value, or a collection of accepted ones. A column that holds lists, such as
-            categories, matches if any entry does.
-
-    Raises:
-        DataError: A column that the catalog does not have.
-    """
-    keep = np.ones(len(catalog), dtype=bool)
-    for column, wanted in filters.items():
-        if column not in catalog.frame.columns:
-            known = ", ".join(catalog.frame.columns)
-            raise DataError(f"filter on column {column!r}, which the catalog does not have; its columns are {known}.")
-        accepted = set(wanted) if isinstance(wanted, Collection) and not isinstance(wanted, str) else {wanted}
-        keep &= np.array([_matches(value, accepted) for value in catalog.frame[column].to_list()], dtype=bool)
-    return keep
-
-
-def _matches(value: Any, accepted: set[Any]) -> bool:
-    return bool(accepted & set(value)) if isinstance(value, list) else value in accepted
 
 
 def tie_order(item_ids: Sequence[str]) -> np.ndarray:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from recllm.data.catalog import Catalog
 from recllm.errors import ConfigError, DataError
+from recllm.ranking.filters import matching_items
 from recllm.ranking.rules import (
     best_items,
     best_lists,
     check_list_options,
     diversified,
-    matching_items,
     tie_order,
 )
 

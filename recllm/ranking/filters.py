@@ -1,0 +1,241 @@
+"""Filters: which items have the wanted values in their columns."""
+
+import difflib
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recllm.data.catalog import Catalog
+from recllm.data.cleaning import as_id
+from recllm.data.columns import ITEM_COLUMNS, role_of
+from recllm.data.kinds import BOOLEAN, DATE, KINDS, NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, WORDS, settled
+from recllm.data.written import MOMENT, booleans, moments, numbers
+from recllm.errors import ConfigError, DataError
+
+_EXAMPLES = {
+    TEXT: "a text, or a list of texts",
+    WHOLE: "a number such as 2001, a list of numbers, or a range such as (1990, 1999)",
+    NUMBER: "a number such as 9.5, a list of numbers, or a range such as (None, 20)",
+    BOOLEAN: "True or False",
+    DATE: "a date such as '2024-01-31', or a range such as ('2024-01-01', None)",
+    MOMENT: "a date such as '2024-01-31', or a range such as ('2024-01-01', None)",
+    TEXTS: "one text, or a list of accepted ones",
+    NUMBERS: "a number such as 9.5, or a range such as (None, 20)",
+}
+_NEAR, _COMPARED = 3, 5_000
+
+
+def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """bool [items]: items whose columns have the wanted values.
+
+    Args:
+        catalog: The items.
+        filters: Column -> what is wanted:
+
+            - a value; a column that holds lists, such as categories, matches if any entry does;
+            - a collection of accepted values;
+            - for numbers and dates, a tuple of two: the range from the first to the second, both included, None for
+              an open end: ``{"price": (None, 20)}``. For texts it is a collection as any other;
+            - None, alone or in a collection: nothing is there.
+
+            Values are read as the column's type: "2001" is the number for a column of numbers, and "2024-01-31" the
+            whole day for a column of times.
+
+    Raises:
+        ConfigError: It is no mapping.
+        DataError: A column that the catalog does not have, or a value that cannot be in it because of its type.
+    """
+    if not isinstance(filters, Mapping):
+        raise ConfigError(
+            f"filters map columns to wanted values, got {filters!r:.80}; write filters={{'categories': 'Lamps'}}."
+        )
+    keep = np.ones(len(catalog), dtype=bool)
+    for name, wanted in filters.items():
+        keep &= _Filter(_column(catalog, name), wanted).matches()
+    return keep
+
+
+def unmet_filters(catalog: Catalog, filters: Mapping[str, Any]) -> str:
+    """A sentence about filters that no item meets: which one it is, and what the column has instead."""
+    for name, wanted in filters.items():
+        column = _column(catalog, name)
+        if not _Filter(column, wanted).matches().any():
+            return f"no item has {name}={wanted!r:.80}; {_known_values(column, wanted)}."
+    return f"no item meets {' and '.join(map(repr, filters))} together, though some meet each of them."
+
+
+def _column(catalog: Catalog, name: Any) -> pl.Series:
+    columns = catalog.frame.columns
+    found = name if name in columns else role_of(name, ITEM_COLUMNS) if isinstance(name, str) else None
+    if found is None:
+        raise DataError(
+            f"filter on column {name!r}, which the catalog does not have; its columns are {', '.join(columns)}."
+        )
+    series = catalog.frame[found]
+    return series if series.dtype in KINDS else settled(series).values
+
+
+class _Filter:
+    """One column and what is wanted of it."""
+
+    def __init__(self, column: pl.Series, wanted: Any) -> None:
+        self.column, self.wanted = column, wanted
+        self.kind = column.dtype
+        self.entry: pl.DataType = self.kind.inner if isinstance(self.kind, pl.List) else self.kind  # type: ignore[assignment]
+        self.ordered = self.entry in (WHOLE, NUMBER, DATE, MOMENT)
+
+    def matches(self) -> NDArray[np.bool_]:
+        """bool [items]."""
+        accepted = self._accepted()
+        if not isinstance(self.kind, pl.List):
+            return self._meet(self.column, accepted)
+        lengths = self.column.list.len().fill_null(0).to_numpy()
+        found = (lengths == 0) & any(value is None for value in accepted)
+        entries = self.column.filter(pl.Series(lengths > 0)).explode()
+        met = self._meet(entries, [value for value in accepted if value is not None])
+        found[np.repeat(np.arange(len(lengths)), lengths)[met]] = True
+        return found
+
+    def _accepted(self) -> list[Any]:
+        wanted = self.wanted
+        if isinstance(wanted, Mapping | Iterator | slice) or hasattr(wanted, "columns"):
+            raise self._mismatch(wanted)
+        if self._is_range(wanted) or isinstance(wanted, str | bytes) or not isinstance(wanted, Iterable):
+            return [wanted]
+        try:
+            return list(wanted)
+        except TypeError as error:  # an array without dimensions
+            raise self._mismatch(wanted) from error
+
+    def _is_range(self, value: Any) -> bool:
+        return self.ordered and isinstance(value, tuple) and len(value) == 2
+
+    def _meet(self, values: pl.Series, accepted: list[Any]) -> NDArray[np.bool_]:
+        """bool [values]: equal to one of the accepted ones, or within one of the ranges."""
+        found = np.zeros(len(values), dtype=bool)
+        if any(value is None for value in accepted):
+            found |= (values.fill_null("") == "" if self.entry == TEXT else values.is_null()).to_numpy()
+        points: list[Any] = []
+        for value in accepted:
+            if self._is_range(value):
+                found |= self._within(values, *value)
+            elif self.entry == MOMENT and value is not None:
+                found |= self._within(values, value, value)
+            elif value is not None:
+                points.append(self._read(value))
+        if self.entry == WHOLE:
+            points = [value for value in points if isinstance(value, int)]  # 3.5 is a number, but none of these
+        if points:
+            wanted = pl.Series(points, dtype=self.entry)
+            equal = values == wanted[0] if len(points) == 1 else values.is_in(wanted.implode())
+            found |= equal.fill_null(False).to_numpy()
+        return found
+
+    def _within(self, values: pl.Series, low: Any, high: Any) -> NDArray[np.bool_]:
+        least = None if low is None else self._read(low)
+        most = None if high is None else self._read(high, end=True)
+        if least is not None and most is not None and least > most:
+            raise DataError(
+                f"filter {self.column.name}={self.wanted!r:.80}: the range ends before it begins; "
+                f"write ({high!r}, {low!r}), or a list for single values."
+            )
+        inside = values.is_not_null()
+        if least is not None:
+            inside &= (values >= least).fill_null(False)
+        if most is not None:
+            inside &= (values <= most).fill_null(False)
+        return inside.to_numpy()
+
+    def _read(self, value: Any, end: bool = False) -> Any:
+        """A wanted value as one of the column's; of a day in a column of times its first moment, or its last."""
+        try:
+            if self.entry == MOMENT:
+                read: Any = _moment(value, end)
+            elif self.entry == DATE:
+                read = None if (moment := _moment(value, False)) is None else moment.date()
+            elif self.entry == BOOLEAN:
+                read = _boolean(value)
+            else:
+                read = _text(value) if self.entry == TEXT else self._number(value)
+        except (TypeError, ValueError, OverflowError, DataError):
+            read = None
+        if read is None:
+            raise self._mismatch(value)
+        return read
+
+    def _number(self, value: Any) -> int | float | None:
+        if isinstance(value, bool | np.bool_):
+            flags = self.entry == WHOLE and self.column.drop_nulls().is_in([0, 1]).all()
+            return int(value) if flags else None
+        if isinstance(value, str):
+            value = _written_number(value)
+        number = float(value) if isinstance(value, int | float | Decimal | np.integer | np.floating) else math.nan
+        if math.isnan(number):
+            return None
+        return int(value) if self.entry == WHOLE and abs(number) < 2**63 and number.is_integer() else number
+
+    def _mismatch(self, value: Any) -> DataError:
+        return DataError(
+            f"filter {self.column.name}={value!r:.80} cannot match: the column holds {WORDS[self.kind]}; "
+            f"write {_EXAMPLES[self.kind]}."
+        )
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, date | bool | np.bool_ | np.datetime64) else as_id(value)
+
+
+def _boolean(value: Any) -> bool | None:
+    if isinstance(value, str):
+        found: bool | None = booleans(pl.Series([value]))[0]
+        return found
+    return bool(value) if isinstance(value, bool | np.bool_) or value in (0, 1) else None
+
+
+@lru_cache
+def _written_number(text: str) -> float | None:
+    number: float | None = numbers(pl.Series([text]))[0]
+    return number
+
+
+@lru_cache
+def _written_moment(text: str) -> datetime | None:
+    moment: datetime | None = moments(pl.Series([text]))[0]
+    return moment
+
+
+def _moment(value: Any, end: bool) -> datetime | None:
+    """A time in UTC; a day, also a written one, is its first moment or its last."""
+    if isinstance(value, np.datetime64):
+        unit = "D" if np.datetime_data(value)[0] in ("Y", "M", "W", "D") else "us"
+        value = value.astype(f"datetime64[{unit}]").item()
+    if isinstance(value, str):
+        is_day = len(value.strip()) <= len("2024-01-31")
+        value = _written_moment(value)
+        value = value.date() if is_day and value is not None else value
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return datetime.combine(value, time.max if end else time.min, UTC) if isinstance(value, date) else None
+
+
+def _known_values(column: pl.Series, wanted: Any) -> str:
+    """What a column has instead of what is wanted: its range, or the texts that are most like it."""
+    entries = (column.explode() if isinstance(column.dtype, pl.List) else column).drop_nulls()
+    if entries.is_empty():
+        return "the column is empty"
+    if entries.dtype not in (TEXT, BOOLEAN):
+        return f"known are values from {entries.min()!s} to {entries.max()!s}"
+    counted = entries.cast(TEXT).value_counts(sort=True)[column.name].head(_COMPARED).to_list()
+    asked = wanted if isinstance(wanted, Collection) and not isinstance(wanted, str | bytes) else [wanted]
+    by_case = {str(value).casefold(): value for value in reversed(counted)}
+    near = [by_case[n] for value in asked for n in difflib.get_close_matches(str(value).casefold(), by_case, _NEAR)]
+    if near:
+        return f"nearest are {', '.join(map(repr, dict.fromkeys(near)))}"
+    return f"the commonest are {', '.join(map(repr, counted[:_NEAR]))}"
