@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from recllm.data.kinds import NUMBERS, TEXT, TEXTS, texts_of
+from recllm.data.kinds import NUMBERS, TEXT, TEXTS, fitted_to
 
 LONGEST_ATTRIBUTE = 120
 """Characters. Longer values of further columns are no part of item prompts: they would crowd out the text."""
@@ -54,7 +54,7 @@ def unread(frame: pl.DataFrame, own: Sequence[str]) -> list[str]:
             continue
         if series.dtype not in (TEXT, TEXTS, NUMBERS):
             continue
-        texts = texts_of(series).drop_nulls()
+        texts = fitted_to(series, TEXT).values.drop_nulls()
         read = texts.to_frame().select(is_attribute(pl.col(series.name)).sum()).item()
         if read * 2 < len(texts):
             links = texts.str.contains("://", literal=True).sum() * 2 > len(texts)

@@ -93,7 +93,8 @@ def settled(series: pl.Series) -> Column:
     if not lost.any():
         return Column(values)
     what = "beyond the years 1 to 9999" if values.dtype in (DATE, MOMENT) else "no finite number"
-    return Column(values, (left_empty(series.name, int(lost.sum()), what, _example(series, lost)),))
+    example = series.to_physical().filter(lost)[0]  # a date that far away has no other form
+    return Column(values, (left_empty(series.name, int(lost.sum()), what, example),))
 
 
 def texts_of(series: pl.Series) -> pl.Series:
@@ -115,7 +116,7 @@ def fitted_to(series: pl.Series, kind: pl.DataType) -> Column:
     if not lost.any():
         return Column(values)
     what = f"none of the {WORDS[kind]} that the catalog has there" if kind != BOOLEAN else "neither true nor false"
-    return Column(values, (left_empty(series.name, int(lost.sum()), what, _example(series, lost)),))
+    return Column(values, (left_empty(series.name, int(lost.sum()), what, series.filter(lost)[0]),))
 
 
 # --- from any type to a kind -----------------------------------------------------------------------------------------
@@ -310,11 +311,6 @@ def _filled(series: pl.Series) -> pl.Series:
     """bool [rows]: something is there; NaN counts, for it is no number that was meant."""
     if series.dtype == TEXT:
         return (series.str.strip_chars() != "").fill_null(False)
+    if series.dtype in (TEXTS, NUMBERS):
+        return (series.list.len() > 0).fill_null(False)
     return series.is_not_null()
-
-
-def _example(series: pl.Series, where: pl.Series) -> Any:
-    try:
-        return series.filter(where).head(1).to_list()[0]
-    except _UNREADABLE:
-        return series.to_physical().filter(where)[0]

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -54,7 +55,7 @@ def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> NDArray[np.b
     """
     if not isinstance(filters, Mapping):
         raise ConfigError(
-            f"filters map columns to wanted values, got {filters!r:.80}; write filters={{'categories': 'Lamps'}}."
+            f"filters map columns to wanted values, got {_shown(filters)}; write filters={{'categories': 'Lamps'}}."
         )
     keep = np.ones(len(catalog), dtype=bool)
     for name, wanted in filters.items():
@@ -67,7 +68,7 @@ def unmet_filters(catalog: Catalog, filters: Mapping[str, Any]) -> str:
     for name, wanted in filters.items():
         column = _column(catalog, name)
         if not _Filter(column, wanted).matches().any():
-            return f"no item has {name}={wanted!r:.80}; {_known_values(column, wanted)}."
+            return f"no item has {name}={_shown(wanted)}; {_known_values(column, wanted)}."
     return f"no item meets {' and '.join(map(repr, filters))} together, though some meet each of them."
 
 
@@ -143,7 +144,7 @@ class _Filter:
         most = None if high is None else self._read(high, end=True)
         if least is not None and most is not None and least > most:
             raise DataError(
-                f"filter {self.column.name}={self.wanted!r:.80}: the range ends before it begins; "
+                f"filter {self.column.name}={_shown(self.wanted)}: the range ends before it begins; "
                 f"write ({high!r}, {low!r}), or a list for single values."
             )
         inside = values.is_not_null()
@@ -183,13 +184,18 @@ class _Filter:
 
     def _mismatch(self, value: Any) -> DataError:
         return DataError(
-            f"filter {self.column.name}={value!r:.80} cannot match: the column holds {WORDS[self.kind]}; "
+            f"filter {self.column.name}={_shown(value)} cannot match: the column holds {WORDS[self.kind]}; "
             f"write {_EXAMPLES[self.kind]}."
         )
 
 
+def _shown(value: Any) -> str:
+    return " ".join(repr(value).split())[:80]
+
+
 def _text(value: Any) -> str | None:
-    return None if isinstance(value, date | bool | np.bool_ | np.datetime64) else as_id(value)
+    is_text = isinstance(value, str | bytes | int | float | Decimal | np.number | UUID) and not isinstance(value, bool)
+    return as_id(value) if is_text else None
 
 
 def _boolean(value: Any) -> bool | None:
@@ -217,12 +223,13 @@ def _moment(value: Any, end: bool) -> datetime | None:
         unit = "D" if np.datetime_data(value)[0] in ("Y", "M", "W", "D") else "us"
         value = value.astype(f"datetime64[{unit}]").item()
     if isinstance(value, str):
-        is_day = len(value.strip()) <= len("2024-01-31")
+        written_day = len(value.strip()) <= len("2024-01-31")
         value = _written_moment(value)
-        value = value.date() if is_day and value is not None else value
-    if isinstance(value, datetime):
+        value = value.date() if written_day and value is not None else value
+    if isinstance(value, datetime) and value == value:  # pandas' NaT is none
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return datetime.combine(value, time.max if end else time.min, UTC) if isinstance(value, date) else None
+    is_day = isinstance(value, date) and not isinstance(value, datetime)
+    return datetime.combine(value, time.max if end else time.min, UTC) if is_day else None
 
 
 def _known_values(column: pl.Series, wanted: Any) -> str:

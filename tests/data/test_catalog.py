@@ -204,6 +204,29 @@ def test_extend_appends_unseen_items_only() -> None:
     assert old.extend(old).fingerprint == old.fingerprint
 
 
+def test_extend_keeps_every_columns_type() -> None:
+    old = Catalog.from_frame(
+        pl.DataFrame(
+            {"id": ["a", "b"], "year": [2001, 2002], "moods": ["x", "y"], "empty": [None, None], "sizes": [["S"], []]}
+        )
+    )
+    new = pl.DataFrame({"id": ["c"], "year": ["unknown"], "moods": [["y", "z"]], "empty": [3], "sizes": ["M"]})
+    both = old.extend(Catalog.from_frame(new))
+    assert both.frame["year"].to_list() == [2001, 2002, None]
+    assert both.frame["moods"].to_list() == ["x", "y", "y, z"]
+    assert both.frame["empty"].to_list() == [None, None, 3]
+    assert both.frame["sizes"].to_list() == [["S"], [], ["M"]]
+    assert both.frame.head(2).drop("empty").equals(old.frame.drop("empty"))
+    assert [note.split(" that")[0] for note in both.report.notes] == ["year: 1 value is none of the whole numbers"]
+    assert both.report.notes[0].endswith("was left empty, for example 'unknown'")
+    assert both.extend(Catalog.from_frame(pl.DataFrame({"id": ["d"], "year": ["2001"]}))).frame["year"][3] == 2001
+
+
+def test_values_of_items_that_are_here_already_are_not_counted() -> None:
+    old = Catalog.from_frame(pl.DataFrame({"id": ["a"], "year": [2001]}))
+    assert old.extend(Catalog.from_frame(pl.DataFrame({"id": ["a"], "year": ["unknown"]}))).report.notes == ()
+
+
 def test_fingerprints_see_order_and_borders() -> None:
     def of(*titles: str) -> str:
         return Catalog.from_frame(pl.DataFrame({"id": ["1", "2"], "title": list(titles)})).fingerprint
