@@ -17,7 +17,7 @@ from recllm.data.histories import Histories
 from recllm.data.ids import read_ids
 from recllm.errors import ConfigError
 from recllm.model import Model
-from recllm.ranking.filters import matching_items
+from recllm.ranking.filters import matching_items, unmet_filters
 from recllm.ranking.rules import SIMILARITY_POOL, best_items, check_list_options, diversified
 from recllm.ranking.wishes import Wish, Wishes
 from recllm.retrieval.candidates import top_candidates
@@ -104,7 +104,7 @@ class Served:
         """In words, why nothing is left to be listed for a user."""
         request, catalog, candidates = self.request, self.model.catalog, self.request.candidates
         if request.filters and not matching_items(catalog, request.filters).any():
-            return f"no item of the catalog meets the filters {dict(request.filters)}"
+            return unmet_filters(catalog, request.filters)
         if isinstance(candidates, Mapping) and user not in candidates:
             return "candidates are given by user, and not for this one"
         own = candidates.get(user, []) if isinstance(candidates, Mapping) else candidates

@@ -13,6 +13,7 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.errors import ConfigError, DataError
 from recllm.lists import ListRequest
+from recllm.ranking.filters import Accepted, plain_filters
 
 FORMAT = "recllm-proof-1"
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
@@ -45,7 +46,7 @@ class Request:
     adapt: bool
     exclude_seen: bool
     candidates: tuple[str, ...] | None
-    filters: Mapping[str, tuple[str | int | float | bool, ...]] | None
+    filters: Mapping[str, tuple[Accepted, ...]] | None
     without: tuple[str, ...]
     wishes: tuple[str, ...]
     diversity: float
@@ -62,7 +63,7 @@ class Request:
             adapt=self.adapt,
             exclude_seen=self.exclude_seen,
             candidates=self.candidates,
-            filters=self.filters,
+            filters=None if self.filters is None else {name: list(any_of) for name, any_of in self.filters.items()},
             without=self.without,
             wishes=self.wishes,
             diversity=self.diversity,
@@ -108,7 +109,7 @@ class Proof:
             adapt=request.adapt,
             exclude_seen=request.exclude_seen,
             candidates=None if candidates is None else tuple(str(one) for one in candidates),
-            filters=None if not request.filters else {name: _values(one) for name, one in request.filters.items()},
+            filters=plain_filters(catalog, request.filters) if request.filters else None,
             without=tuple(str(one) for one in request.without or ()),
             wishes=tuple(str(wish) for wish in request.wishes or ()),
             diversity=float(request.diversity),
@@ -157,11 +158,6 @@ class Proof:
             np.array([event.signal for event in self.history], dtype=np.int8),
             np.array([event.token for event in self.history], dtype=np.int64),
         )
-
-
-def _values(wanted: Any) -> tuple[Any, ...]:
-    several = isinstance(wanted, list | tuple | set | frozenset)
-    return tuple(sorted(wanted, key=repr)) if several else (wanted,)
 
 
 @final

@@ -187,7 +187,8 @@ class Recommender:
             explain: Add a reason, its code and its evidence to every line.
             candidates: Only these items (all users alike, or each user's own).
             exclude_seen: Leave out what the user already has.
-            filters: Only items with these column values, such as `{"categories": "Comedy"}`.
+            filters: Only items with these column values, such as `{"categories": "Comedy", "price": (None, 20)}`: a
+                value, a list of accepted ones, or for numbers and dates a range; see `matching_items`.
             diversity: 0 for the best scores, up to 1 for the greatest variety of texts.
             without: What is left out of the histories, as if it had not happened: items, and values of the catalog's
                 columns (every item that has one). What the user has stays out of the list all the same.
@@ -197,7 +198,7 @@ class Recommender:
 
         Raises:
             ConfigError: `n` or `diversity` is out of range.
-            DataError: A filter names a column that is not there, or a wish means no item.
+            DataError: A filter names a column that is not there or cannot match, or a wish means no item.
         """
         request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes)
         state = self._fitted()

@@ -32,6 +32,10 @@ _EXAMPLES = {
 }
 _NEAR, _COMPARED = 3, 5_000
 
+Scalar = str | int | float | bool | None
+Accepted = Scalar | tuple[Scalar, Scalar]
+"""A value, or a range."""
+
 
 def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> NDArray[np.bool_]:
     """bool [items]: items whose columns have the wanted values.
@@ -63,6 +67,14 @@ def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> NDArray[np.b
     return keep
 
 
+def plain_filters(catalog: Catalog, filters: Mapping[str, Any]) -> dict[str, tuple[Accepted, ...]]:
+    """The same filters in values that JSON has: per column what is accepted; a pair is a range.
+
+    Lists of them mean the same again: ``{name: list(accepted)}``.
+    """
+    return {name: _Filter(_column(catalog, name), wanted).plain() for name, wanted in filters.items()}
+
+
 def unmet_filters(catalog: Catalog, filters: Mapping[str, Any]) -> str:
     """A sentence about filters that no item meets: which one it is, and what the column has instead."""
     for name, wanted in filters.items():
@@ -91,6 +103,15 @@ class _Filter:
         self.kind = column.dtype
         self.entry: pl.DataType = self.kind.inner if isinstance(self.kind, pl.List) else self.kind  # type: ignore[assignment]
         self.ordered = self.entry in (WHOLE, NUMBER, DATE, MOMENT)
+
+    def plain(self) -> tuple[Accepted, ...]:
+        """What is accepted, in JSON's values; without an order of its own, in that of their words."""
+        self.matches()  # raises for what cannot match
+        accepted = [
+            (_plain(value[0]), _plain(value[1])) if self._is_range(value) else _plain(value)
+            for value in self._accepted()
+        ]
+        return tuple(sorted(accepted, key=repr))
 
     def matches(self) -> NDArray[np.bool_]:
         """bool [items]."""
@@ -187,6 +208,19 @@ class _Filter:
             f"filter {self.column.name}={_shown(value)} cannot match: the column holds {WORDS[self.kind]}; "
             f"write {_EXAMPLES[self.kind]}."
         )
+
+
+def _plain(value: Any) -> Scalar:
+    if isinstance(value, np.datetime64):
+        value = value.item()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes | UUID):
+        return as_id(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    plain: Scalar = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and math.isinf(plain) else plain
 
 
 def _shown(value: Any) -> str:

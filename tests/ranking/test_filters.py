@@ -1,7 +1,9 @@
 """Filters: values, collections, ranges, dates; what cannot match because of its type is an error."""
 
 import datetime as dt
+import json
 import time
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from recllm.data.catalog import Catalog
 from recllm.errors import ConfigError, DataError, RecllmError
-from recllm.ranking.filters import matching_items, unmet_filters
+from recllm.ranking.filters import matching_items, plain_filters, unmet_filters
 
 CATALOG = Catalog.from_frame(
     pl.DataFrame(
@@ -110,6 +112,13 @@ def test_what_a_filter_keeps(column: str, wanted: Any, items: str) -> None:
     assert found({column: wanted}) == items
 
 
+def test_plain_filters_are_the_same_in_any_order() -> None:
+    filters = {"year": {2001, 1999}, "price": (None, Decimal("1.5")), "out": DAY, "categories": "War"}
+    plain = {"year": (1999, 2001), "price": ((None, 1.5),), "out": ("2024-01-31",), "categories": ("War",)}
+    assert plain_filters(CATALOG, filters) == plain
+    assert found({name: list(accepted) for name, accepted in plain.items()}) == found(filters)
+
+
 def test_several_filters_are_met_together() -> None:
     assert found({"year": 2001, "price": (None, 1)}) == "b"
     assert found({}) == "abcd"
@@ -185,8 +194,10 @@ def test_any_filter_is_applied_or_refused_in_words(column: str, wanted: Any) -> 
         mask = matching_items(CATALOG, {column: wanted})
     except RecllmError as error:
         assert f"filter {column}" in str(error)  # noqa: PT017
-    else:
-        assert len(mask) == len(CATALOG)
+        return
+    plain = json.loads(json.dumps(plain_filters(CATALOG, {column: wanted}), allow_nan=False))[column]
+    again = {column: [tuple(value) if isinstance(value, list) else value for value in plain]}
+    assert matching_items(CATALOG, again).tolist() == mask.tolist()
 
 
 @pytest.mark.parametrize(
