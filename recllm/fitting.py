@@ -205,6 +205,7 @@ class Fitter:
             head,
             self.config.retrieval,
             text_encoder.adapter,
+            text_encoder.backbone.digest(),
         )
         self._rank_and_adapt(model)
         return model
@@ -446,4 +447,7 @@ def untrained_model(config: RecommenderConfig, catalog: Catalog) -> Model:
         head.weights.bias.copy_(torch.tensor([float(name == "text") for name in channels.names]))
     for part in (encoder, items, head):
         part.requires_grad_(False)
-    return Model(catalog, feedback, text, whitening, encoder, items, None, channels, head, config.retrieval)
+    digest = text_encoder.backbone.digest()
+    return Model(
+        catalog, feedback, text, whitening, encoder, items, None, channels, head, config.retrieval, backbone=digest
+    )

@@ -1,6 +1,5 @@
 """The fitted model: every part that serving needs, how they score together, and how they are kept on disk."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
@@ -13,6 +12,7 @@ from torch import Tensor
 from recllm.adaptation.lora import UserLora
 from recllm.adaptation.meta import MetaLearner, encode_adapted
 from recllm.adaptation.support import Base, through_adapters
+from recllm.arrays import SavedArrays
 from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
@@ -46,6 +46,7 @@ class Model:
         head: Weighs the channels.
         retrieval: How many candidates each channel brings.
         text_adapter: What fine-tuning taught the text encoder; None for the frozen one.
+        backbone: Digest of the text encoder's weights, with which new texts have to be read as well.
     """
 
     catalog: Catalog
@@ -59,6 +60,7 @@ class Model:
     head: RankingHead
     retrieval: RetrievalConfig
     text_adapter: TextAdapter | None = None
+    backbone: str | None = None
 
     def __post_init__(self) -> None:
         # Once and for all: the mode of a module is shared, so nobody may change it while another thread is served.
@@ -169,9 +171,15 @@ class Model:
         return saved if self.learner is None else saved | {"adaptation": _arrays(self.learner)}
 
 
-def load_state(module: torch.nn.Module, saved: Mapping[str, np.ndarray]) -> None:
-    """Put saved arrays into a module of the same shape."""
-    module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in saved.items()})
+def load_state(module: torch.nn.Module, saved: SavedArrays) -> None:
+    """Put saved arrays into a module of the same shape.
+
+    Raises:
+        ArtifactError: They are not all that the module has, or something else.
+    """
+    state = {name: saved.like(name, tensor.numpy()) for name, tensor in module.state_dict().items()}
+    saved.all_taken()
+    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
 
 
 def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from recllm.adaptation.adapters import Adapters, Kept
+from recllm.artifact import check_table, check_target
+from recllm.card import adapter_card
 from recllm.data.catalog import Catalog
 from recllm.data.doors import (
     known_among,
@@ -40,7 +42,7 @@ from recllm.prompting.llm import Generator, open_generator
 from recllm.proof import Verification
 from recllm.ranking.wishes import Wish
 from recllm.results import Explanation, Explanations, Preview, Recommendation, Recommendations
-from recllm.storage import adapter_card, load_recommender, save_recommender
+from recllm.storage import load_recommender, save_recommender
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]
 
@@ -97,6 +99,9 @@ class Recommender:
         """
         options = options or TrainOptions()
         items = read_catalog(catalog)
+        check_table("the catalog", items.frame)  # whatever could make `save` fail is found out before training
+        if options.checkpoint is not None:
+            check_target(Path(options.checkpoint))
         known = read_events(events).known_items(items)
         fitter = Fitter(self.config, items, known, options)
         model = fitter.run()
@@ -382,7 +387,7 @@ class Recommender:
             )
         state = self._fitted()
         model = state.model
-        vector = model.whitening(TextEncoder(self.config.text, model.text_adapter).encode([text]))
+        vector = model.whitening(TextEncoder(state.config.text, model.text_adapter, model.backbone).encode([text]))
         return state.nearest([text], (torch.from_numpy(vector) @ model.channels.text.T).numpy(), n)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
@@ -401,7 +406,7 @@ class Recommender:
             tell(grown.report.notes)
             fresh = len(grown) - len(model.catalog)
             if fresh:
-                encoder = TextEncoder(self.config.text, model.text_adapter)
+                encoder = TextEncoder(state.config.text, model.text_adapter, model.backbone)
                 texts = describe_items(grown, encoder.prompt)[-fresh:]
                 self._state = replace(state, model=model.with_items(grown, encoder.encode(texts)))
         return self
@@ -445,27 +450,26 @@ class Recommender:
             ArtifactError: The folder holds something else, or the disk refuses.
         """
         state = self._fitted()
-        save_recommender(
-            folder,
-            self.config,
-            state.model,
-            state.memory.log,
-            state.trained,
-            state.report,
-            state.seed,
-            state.fingerprint,
-        )
+        save_recommender(folder, state)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Recommender":
+    def load(cls, folder: str | Path, *, backbone: str | Path | None = None) -> "Recommender":
         """Read what `save` wrote.
+
+        Args:
+            folder: Where it was saved.
+            backbone: Where the text encoder's backbone is now, if not where it was. It is needed for new texts only,
+                and has to have the weights that the recommender was fitted with.
 
         Raises:
             ArtifactError: A file is missing, damaged or not what it should be.
         """
-        config, model, events, trained, report, seed = load_recommender(folder)
-        recommender = cls(config)
-        recommender._state = Fitted(config, model, Memory.of(events), trained, report, seed)
+        state = load_recommender(folder)
+        if backbone is not None:
+            text = replace(state.config.text, backbone=str(backbone))
+            state = replace(state, config=replace(state.config, text=text))
+        recommender = cls(state.config)
+        recommender._state = state
         return recommender
 
     def export_text_adapter(self, folder: str | Path) -> None:

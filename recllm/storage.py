@@ -1,6 +1,11 @@
-"""A recommender as a folder: safetensors for arrays, JSON for the rest, and a card for people."""
+"""A recommender as a folder: safetensors for arrays, Arrow for catalog and events, JSON for the rest, and a card.
 
-from dataclasses import asdict
+What is loaded is checked once, part by part, before it is used: a model that was loaded answers.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,183 +15,144 @@ import torch
 
 from recllm.adaptation.meta import MetaLearner
 from recllm.adaptation.support import Contrast
+from recllm.arrays import SavedArrays
 from recllm.artifact import Artifact, load_artifact, save_artifact
+from recllm.card import card
 from recllm.config import from_mapping, to_mapping
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport
 from recllm.data.feedback import Feedback
+from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
-from recllm.data.trained import TrainedOn
+from recllm.data.memory import Memory
+from recllm.data.trained import HASH_BYTES, TrainedOn
 from recllm.encoders.finetuning.adapter import TextAdapter
-from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.history import ItemEncoder
+from recllm.encoders.saved import block_settings, load_history_encoder
 from recllm.encoders.text import Whitening
-from recllm.errors import ArtifactError, ConfigError
+from recllm.errors import ArtifactError
+from recllm.fitted import Fitted
 from recllm.fitting import FitReport, RecommenderConfig
 from recllm.model import Model, load_state
 from recllm.ranking.head import RankingHead
-from recllm.retrieval.channels import Channels
+from recllm.retrieval.channels import LATEST, Channels
 
 KIND = "recommender"
-EVENT_COLUMNS = ("timestamp", "rating", "event", "weight")
+EVENT_COLUMNS = {"timestamp": pl.Float64, "rating": pl.Float32, "event": pl.String, "weight": pl.Float32}
+
+LARGEST_WHITENING = 1e7
+"""Of the whitening matrix: the inverse of the smallest spread it knows."""
 
 
-def save_recommender(
-    folder: str | Path,
-    config: RecommenderConfig,
-    model: Model,
-    events: Interactions,
-    trained: TrainedOn,
-    report: FitReport,
-    seed: int,
-    fingerprint: str,
-) -> None:
+def save_recommender(folder: str | Path, state: Fitted) -> None:
     """Write everything; see `Recommender.save`."""
-    frame = model.catalog.frame
-    columns = [name for name in EVENT_COLUMNS if name in events.frame.columns]
+    model, events = state.model, state.memory.log
     documents = {
-        "config": to_mapping(config),
+        "config": to_mapping(state.config),
         "feedback": asdict(model.feedback),
-        "blocks": model.encoder.blocks.config.to_dict(),
-        "catalog": {"schema": {n: str(t) for n, t in frame.schema.items()}, "columns": frame.to_dict(as_series=False)},
-        "events": {
-            "user_ids": list(events.user_ids),
-            "timed": events.timed,
-            "event_names": _event_names(events),
-            "columns": columns,
+        "blocks": block_settings(model.encoder),
+        "events": {"timed": events.timed},
+        "report": _plain(asdict(state.report)),
+        "run": {
+            "seed": state.seed,
+            "fingerprint": state.fingerprint,
+            "trained_until": state.trained.until,
+            "backbone": model.backbone,
         },
-        "report": asdict(report),
-        "run": {"seed": seed, "fingerprint": fingerprint, "trained_until": trained.until},
     }
     if model.text_adapter is not None:
         documents["text_adapter"] = dict(model.text_adapter.config)
-    tensors = model.tensors() | {"events": _event_arrays(events, model.catalog), "trained": {"users": trained.users}}
-    save_artifact(folder, tensors=tensors, documents=documents, card=card(config, model, report), kind=KIND)
+    save_artifact(
+        folder,
+        tensors=model.tensors() | {"trained": {"users": state.trained.users}},
+        tables={
+            "catalog": model.catalog.frame,
+            "users": pl.DataFrame({"user_id": pl.Series(events.user_ids, dtype=pl.String)}),
+            "events": _event_table(events, model.catalog),
+        },
+        documents=documents,
+        card=card(state.config, model, state.report),
+        kind=KIND,
+    )
 
 
-def load_recommender(folder: str | Path) -> tuple[RecommenderConfig, Model, Interactions, TrainedOn, FitReport, int]:
+def load_recommender(folder: str | Path) -> Fitted:
     """Read what `save_recommender` wrote; the backbone itself is not needed for anything but new texts."""
     artifact = load_artifact(folder, KIND)
     try:
-        documents = artifact.documents
-        config = from_mapping(RecommenderConfig, documents["config"])
-        feedback = from_mapping(Feedback, documents["feedback"], "feedback")
-        catalog = _catalog(documents["catalog"])
-        model = _model(artifact, config, feedback, catalog)
-        events = _events(documents["events"], artifact.tensors["events"], catalog)
-        report, run = FitReport(**documents["report"]), documents["run"]
-        trained = TrainedOn(artifact.tensors["trained"]["users"], float(run["trained_until"]))
-        return config, model, events, trained, report, int(run["seed"])
-    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, pl.exceptions.PolarsError) as error:
+        state = _state(artifact)
+        if state.fingerprint != artifact.documents["run"]["fingerprint"]:
+            raise ArtifactError("its parts are not those of one model")
+        _ask(state.model)
+        return state
+    except Exception as error:  # whatever is raised on the way, what was saved is to blame
         raise ArtifactError(
             f"{folder} does not hold a recommender this version can read: {error}; fit it again."
         ) from error
 
 
-def card(config: RecommenderConfig, model: Model, report: FitReport) -> str:
-    """What this model is, from what it was made, and how good it was on users held out of training."""
-    counts = "\n".join(f"- {name}: {value:,}" for name, value in report.counts.items())
-    figures = "\n".join(f"| {name} | {value:.4f} |" for name, value in report.figures.items())
-    seconds = "\n".join(f"- {name}: {value:.0f} s" for name, value in report.seconds.items())
-    stopped = "\n".join(f"- {name}: {reason}" for name, reason in report.stopped.items())
-    curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
-    return f"""# A recllm recommender
-
-Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.backbone}`, prompt
-`{config.text.prompt}`), histories by the first {config.history.depth} block(s) of the same transformer,
-{_adaptation(model)}.
-
-Users' adapters are functions of their own events. The shared weights were shaped by all
-{report.counts.get("users", 0):,} training users; forgetting a user deletes their events here and not their part in
-those weights.
-
-## Made from
-{counts}
-
-## NDCG@10 on users held out of training, mean over 1, 3, 5, 10 and 20 known events
-| part | NDCG@10 |
-|---|---|
-{figures}
-
-## Time
-{seconds}
-
-{stopped}
-
-## Curves
-{curves}
-"""
-
-
-def _adaptation(model: Model) -> str:
-    if model.learner is None:
-        return "no adaptation"
-    if not model.learner.open:
-        return "users' adapters left alone, since they did not help users held out of training"
-    return "users by LoRA adapters of their own"
-
-
-def adapter_card(config: RecommenderConfig, report: FitReport) -> str:
-    """What a text adapter is, for the folder it is exported to."""
-    backbone = config.text.backbone
-    return f"""---
-library_name: peft
-tags: [sentence-transformers, lora, recommendation]
----
-# A text adapter
-
-LoRA on the last {config.finetuning.blocks} block(s) of the sentence encoder `{backbone}`, fine-tuned by recllm on
-{report.counts.get("items", 0):,} items and the events of {report.counts.get("base users", 0):,} users: texts of items
-that the same people like are near each other.
-
-{report.stopped.get("fine-tuning", "")}
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("{backbone}")  # `minilm` is sentence-transformers/all-MiniLM-L6-v2
-model.load_adapter("path/to/this/folder")
-model.max_seq_length = {config.text.max_tokens}
-```
-
-Items are put into words by the prompt `{config.text.prompt}`. The adapter was trained to be used with whitening, whose
-statistics are in the recommender. It comes from {report.counts.get("events", 0):,} events and holds no user's own data.
-The backbone's licence applies.
-"""
-
-
-def _curve(name: str, points: list[tuple[int, float | None, float]]) -> str:
-    lines = "\n".join(
-        f"| {step} | {'–' if loss is None else f'{loss:.4f}'} | {value:.4f} |" for step, loss, value in points
+def _state(artifact: Artifact) -> Fitted:
+    documents, run = artifact.documents, artifact.documents["run"]
+    config = from_mapping(RecommenderConfig, documents["config"])
+    feedback = from_mapping(Feedback, documents["feedback"], "feedback")
+    catalog = _catalog(artifact.tables["catalog"])
+    hashes = SavedArrays("trained", artifact.tensors["trained"])
+    users = hashes.integers("users", None, HASH_BYTES, least=0, below=256, dtype=np.uint8)
+    if type(run["seed"]) is not int or not 0 <= run["trained_until"] <= LATEST:
+        raise ArtifactError("the run has no seed, or no end")
+    return Fitted(
+        config,
+        _model(artifact, config, feedback, catalog),
+        Memory.of(_events(artifact, catalog)),
+        TrainedOn(users, float(run["trained_until"])),
+        _report(documents["report"]),
+        run["seed"],
     )
-    return f"{name}\n\n| step | training loss | validation NDCG@10 |\n|---|---|---|\n{lines}"
+
+
+def _ask(model: Model) -> None:
+    """The first two questions, of nobody and of somebody: weights that are finite can still multiply to what is not."""
+    items = np.arange(min(3, len(model.catalog)))
+    histories = Histories(
+        ("nobody", "somebody"),
+        np.array([0, 0, len(items)]),
+        items,
+        np.full(len(items), model.channels.trend.end),
+        np.ones(len(items), dtype=np.int8),
+        np.zeros(len(items), dtype=np.int64),
+    )
+    for lora in (None, model.adapt(histories) or None):
+        if not bool(torch.isfinite(model.scores(histories, lora)).all()):
+            raise ArtifactError("its scores are no numbers")
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
 
 
 def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, catalog: Catalog) -> Model:
-    from transformers import AutoConfig, AutoModel
-
-    from recllm.encoders.backbone import without_unused_parts
-
-    saved = artifact.tensors
-    settings = dict(artifact.documents["blocks"])
-    shape = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    encoder = HistoryEncoder(without_unused_parts(AutoModel.from_config(shape)), feedback.n_tokens, config.history)
-    load_state(encoder, saved["encoder"])
-    whitening = Whitening(saved["text"]["mean"], saved["text"]["matrix"])
-    white = torch.from_numpy(whitening(saved["text"]["vectors"]))
-    items = ItemEncoder(white, torch.from_numpy(saved["items"]["warm"]), encoder.width, config.history.delta_bound)
-    load_state(items, {name: array for name, array in saved["items"].items() if name != "warm"})
+    saved = {name: SavedArrays(name, arrays) for name, arrays in artifact.tensors.items()}
+    encoder = load_history_encoder(artifact.documents["blocks"], saved["encoder"], feedback.n_tokens, config.history)
+    vectors, whitening = _text(saved["text"], len(catalog))
+    white = torch.from_numpy(whitening(vectors))
+    if not bool(torch.isfinite(white).all()):
+        raise ArtifactError("its whitening leaves no numbers")
+    items = _items(saved["items"], white, encoder.width, config.history.delta_bound)
     text_adapter = None
     if "text_adapter" in saved:
-        text_adapter = TextAdapter(artifact.documents["text_adapter"], saved["text_adapter"])
-    channels = Channels.from_tensors(saved["channels"], white)
+        text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
+    channels = Channels.from_tensors(artifact.tensors["channels"], white)
+    saved["head"].floats("hidden.weight", config.ranking.hidden, len(channels.names) + 2)  # before it is built
     head = RankingHead(len(channels.names), config.ranking)
     load_state(head, saved["head"])
+    backbone = artifact.documents["run"]["backbone"]
+    if backbone is not None and not isinstance(backbone, str):
+        raise ArtifactError("the digest of the backbone is none")
     for part in (encoder, items, head):
         part.requires_grad_(False)
     model = Model(
         catalog,
         feedback,
-        saved["text"]["vectors"],
+        vectors,
         whitening,
         encoder,
         items,
@@ -195,67 +161,135 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         head,
         config.retrieval,
         text_adapter,
+        backbone,
     )
     if "adaptation" in saved:
-        assert config.adaptation is not None
-        arrays = saved["adaptation"]
-        contrast = Contrast(*(torch.from_numpy(arrays[name].copy()) for name in ("contrast_rows", "contrast_raised")))
-        model.learner = MetaLearner(model.base, config.adaptation, contrast, seed=0)
-        load_state(model.learner, arrays)
-        model.learner.requires_grad_(False)
+        model.learner = _learner(saved["adaptation"], model, config)
     return model
 
 
-def _catalog(saved: dict[str, Any]) -> Catalog:
-    types: dict[str, pl.DataType] = {
-        "String": pl.String(),
-        "Int64": pl.Int64(),
-        "Float64": pl.Float64(),
-        "Boolean": pl.Boolean(),
-        "List(String)": pl.List(pl.String),
-    }
-    frame = pl.DataFrame(
-        [pl.Series(name, saved["columns"][name], dtype=types[kind]) for name, kind in saved["schema"].items()]
+def _text(saved: SavedArrays, items: int) -> tuple[np.ndarray, Whitening]:
+    vectors = saved.floats("vectors", items, None)
+    dim = vectors.shape[1]
+    matrix = saved.floats("matrix", dim, dim, least=-LARGEST_WHITENING, most=LARGEST_WHITENING)
+    whitening = Whitening(saved.floats("mean", dim), matrix)
+    saved.all_taken()
+    return vectors, whitening
+
+
+def _items(saved: SavedArrays, white: torch.Tensor, width: int, bound: float) -> ItemEncoder:
+    saved.floats("delta", len(white), width)  # before it is built
+    saved.floats("project.weight", width, white.shape[1])
+    warm = torch.from_numpy(saved.booleans("warm", len(white)))
+    items = ItemEncoder(white, warm, width, bound)
+    load_state(items, saved)
+    return items
+
+
+def _learner(saved: SavedArrays, model: Model, config: RecommenderConfig) -> MetaLearner:
+    settings = config.adaptation
+    if settings is None:
+        raise ArtifactError("it has a meta-learned start, and settings without adaptation")
+    # Before it is built: only what there are numbers for.
+    steps = saved.shape("step_sizes.0")
+    if not steps or settings.inner_steps != steps[0]:
+        raise ArtifactError(f"adaptation.inner_steps is {settings.inner_steps}, and there are steps for {steps}")
+    if "history" in settings.places and settings.lora_rank not in saved.shape("start_matrices.0"):
+        raise ArtifactError(f"adaptation.lora_rank is {settings.lora_rank}, and the start is of another rank")
+    rows = saved.integers("contrast_rows", None, least=0, below=len(model.catalog))
+    contrast = Contrast(
+        torch.from_numpy(rows.copy()), torch.from_numpy(saved.floats("contrast_raised", len(rows)).copy())
     )
+    learner = MetaLearner(model.base, settings, contrast, seed=0)
+    load_state(learner, saved)
+    return learner.requires_grad_(False)
+
+
+# --- catalog and events ------------------------------------------------------------------------------------------
+
+
+def _catalog(frame: pl.DataFrame) -> Catalog:
+    wanted = {"item_id": pl.String, "title": pl.String, "text": pl.String, "categories": pl.List(pl.String)}
+    _check_columns("the catalog", frame.select(name for name in wanted if name in frame.columns), wanted)
+    _check_ids("the catalog", frame["item_id"])
     return Catalog(frame, CleaningReport("saved catalog", frame.height, frame.height))
 
 
-def _event_names(events: Interactions) -> list[str]:
-    if "event" not in events.frame.columns:
-        return []
-    return sorted(set(events.frame["event"].drop_nulls().to_list()))
-
-
-def _event_arrays(events: Interactions, catalog: Catalog) -> dict[str, np.ndarray]:
-    """Events as numbers: users by their place, items by catalog row, event names by their place."""
-    frame = events.frame
-    arrays = {"user": events.user_rows.astype(np.int32), "item": events.item_rows(catalog).astype(np.int32)}
-    for name in EVENT_COLUMNS:
-        if name not in frame.columns:
-            continue
-        if name == "event":
-            places = {event: place for place, event in enumerate(_event_names(events))}
-            arrays[name] = np.array([places.get(event, -1) for event in frame[name].to_list()], dtype=np.int32)
-        elif name == "timestamp":
-            arrays[name] = frame[name].to_numpy()
-        else:
-            arrays[name] = frame[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
-    return arrays
-
-
-def _events(saved: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Catalog) -> Interactions:
-    users, items = np.array(saved["user_ids"], dtype=object), np.array(catalog.item_ids, dtype=object)
-    columns = {
-        "user_id": pl.Series(users[arrays["user"]].tolist(), dtype=pl.String),
-        "item_id": pl.Series(items[arrays["item"]].tolist(), dtype=pl.String),
-        "timestamp": pl.Series(arrays["timestamp"], dtype=pl.Float64),
+def _event_table(events: Interactions, catalog: Catalog) -> pl.DataFrame:
+    """Events by the places of their users and items; the columns that models are made of."""
+    places = {
+        "user": pl.Series(events.user_rows, dtype=pl.Int32),
+        "item": pl.Series(events.item_rows(catalog), dtype=pl.Int32),
     }
-    for name in saved["columns"]:
-        if name == "event":
-            names = [*saved["event_names"], None]
-            columns[name] = pl.Series([names[place] for place in arrays[name].tolist()], dtype=pl.String)
-        elif name != "timestamp":
-            columns[name] = pl.Series(arrays[name], dtype=pl.Float32).fill_nan(None)
-    frame = pl.DataFrame(columns)
+    kept = {name: events.frame[name].cast(kind) for name, kind in EVENT_COLUMNS.items() if name in events.frame.columns}
+    return pl.DataFrame(places | kept)
+
+
+def _events(artifact: Artifact, catalog: Catalog) -> Interactions:
+    table, users = artifact.tables["events"], artifact.tables["users"]
+    _check_columns("the users", users, {"user_id": pl.String})
+    _check_ids("the users", users["user_id"])
+    optional = {name: kind for name, kind in EVENT_COLUMNS.items() if name in table.columns}
+    _check_columns("the events", table, {"user": pl.Int32, "item": pl.Int32, "timestamp": pl.Float64} | optional)
+    for name, below in (("user", users.height), ("item", len(catalog)), ("timestamp", LATEST)):
+        if table[name].null_count() or not (table[name].is_between(0, below, closed="left")).all():
+            raise ArtifactError(f"the events have {name}s that are not from 0 to {below:g}")
+    for name in {"rating", "weight"} & set(optional):
+        if not (table[name].is_finite().fill_null(True)).all():
+            raise ArtifactError(f"the events have {name}s that are no numbers")
+    ids = [users["user_id"].gather(table["user"]).alias("user_id"), catalog.frame["item_id"].gather(table["item"])]
+    frame = pl.DataFrame([*ids, *(table[name] for name in optional)])
     report = CleaningReport("saved events", frame.height, frame.height)
-    return Interactions(frame, report, saved["user_ids"], saved["timed"])
+    timed = artifact.documents["events"]["timed"]
+    if not isinstance(timed, bool):
+        raise ArtifactError("the events do not say whether they have times")
+    return Interactions(frame, report, users["user_id"].to_list(), timed)
+
+
+def _check_columns(what: str, frame: pl.DataFrame, wanted: Mapping[str, Any]) -> None:
+    if dict(frame.schema) != dict(wanted):
+        raise ArtifactError(f"{what} have the columns {dict(frame.schema)} instead of {dict(wanted)}")
+    if any(frame[name].null_count() for name in wanted if name not in EVENT_COLUMNS):
+        raise ArtifactError(f"{what} have cells without a value")
+
+
+def _check_ids(what: str, ids: pl.Series) -> None:
+    if ids.n_unique() != len(ids) or (ids == "").any():
+        raise ArtifactError(f"{what} have ids that are empty or the same")
+
+
+# --- the report --------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    """What fitting has noted, as JSON: what could not be measured is null there, and no reason to lose a fit."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _report(saved: Mapping[str, Any]) -> FitReport:
+    """The inverse of `_plain`: a figure that is null is NaN again."""
+
+    def figure(value: Any) -> float:
+        return float("nan") if value is None else 1.0 * value
+
+    known = {field.name for field in fields(FitReport)}
+    if not set(saved) <= known:
+        raise ArtifactError(f"the report holds {min(set(saved) - known)!r}, which does not belong there")
+    found = dict(saved)
+    for name in ("figures", "seconds"):
+        found[name] = {key: figure(value) for key, value in saved[name].items()}
+    found["counts"] = {key: int(value) for key, value in saved["counts"].items()}
+    found["stopped"] = {key: str(value) for key, value in saved["stopped"].items()}
+    found["curves"] = {
+        key: [(int(step), None if loss is None else 1.0 * loss, figure(value)) for step, loss, value in points]
+        for key, points in saved["curves"].items()
+    }
+    return FitReport(**found)

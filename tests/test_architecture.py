@@ -16,7 +16,7 @@ PACKAGE = ROOT / "recllm"
 
 # The rooms, in the order data flows. A module imports only from its own line and the lines above.
 LINES = [
-    ["errors", "config", "options", "resources", "artifact"],
+    ["errors", "config", "options", "resources", "arrays", "folders", "tables", "artifact"],
     ["data"],
     ["prompting"],
     ["encoders"],
@@ -24,7 +24,7 @@ LINES = [
     ["ranking"],
     ["adaptation"],
     ["explain"],
-    ["results", "model", "lists", "proof", "explaining", "fitting", "fitted", "storage", "recommender"],
+    ["results", "model", "lists", "proof", "explaining", "fitting", "fitted", "card", "storage", "recommender"],
     ["evaluate"],
     ["tuning"],
     ["serve"],

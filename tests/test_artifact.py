@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recllm import artifact
+from recllm import artifact, folders
 from recllm.artifact import check_target, fingerprint, load_artifact, save_artifact
 from recllm.errors import ArtifactError
 
@@ -123,10 +123,15 @@ def test_a_folder_in_a_files_place_is_refused(saved, file) -> None:
         load_artifact(saved, "recommender")
 
 
-def test_an_extra_file_is_refused(saved) -> None:
-    (saved / "notes.txt").touch()
-    with pytest.raises(ArtifactError, match=r"notes\.txt"):
-        load_artifact(saved, "recommender")
+@pytest.mark.parametrize(
+    "name", [".DS_Store", ".gitattributes", "._config.json", "Thumbs.db", "desktop.ini", "notes.txt", "odd.safetensors"]
+)
+def test_what_is_not_ours_is_passed_over(saved, name) -> None:
+    (saved / name).write_bytes(b"{ not for us")
+    for folder in (".git", "__pycache__", ".ipynb_checkpoints", "mine"):
+        (saved / folder).mkdir()
+    loaded = load_artifact(saved, "recommender")
+    assert (loaded.documents, loaded.tensors.keys()) == (DOCUMENTS, TENSORS.keys())
 
 
 def test_files_swapped_between_two_models_are_refused(saved, tmp_path) -> None:
@@ -143,11 +148,21 @@ def test_another_kind_is_refused(saved) -> None:
 
 def test_a_later_format_says_which_version_wrote_it(tmp_path, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(artifact, "FORMAT", 2)
+        patch.setattr(artifact, "FORMAT", 99)
         patch.setattr(artifact, "__version__", "9.0")
         save(tmp_path / "model")
-    with pytest.raises(ArtifactError, match=r"format 2 \(recllm 9\.0\)"):
+    with pytest.raises(ArtifactError, match=r"format 99 \(recllm 9\.0\)"):
         load_artifact(tmp_path / "model", "recommender")
+
+
+def test_the_former_format_says_what_to_do(tmp_path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(artifact, "FORMAT", 1)
+        save(tmp_path / "model")
+    with pytest.raises(ArtifactError, match=r"format 1 .* reads format 2; make it again with this version"):
+        load_artifact(tmp_path / "model", "recommender")
+    save(tmp_path / "model")
+    assert load_artifact(tmp_path / "model", "recommender").documents == DOCUMENTS
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b"[" * 100_000, b"\xff", b'{"files": 3}'])
@@ -215,7 +230,7 @@ def test_a_failed_save_changes_nothing(saved, monkeypatch, failing, error) -> No
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(artifact, failing, fail)
+    monkeypatch.setattr(folders, failing, fail)
     with pytest.raises(ArtifactError if isinstance(error, OSError) else KeyboardInterrupt):
         save(saved, card="second")
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
@@ -237,10 +252,15 @@ def test_a_rename_that_fails_halfway_is_undone(saved, monkeypatch) -> None:
     assert os.listdir(saved.parent) == ["model"]
 
 
-def test_a_crash_between_the_renames_says_where_the_former_model_is(saved) -> None:
+def test_after_a_crash_between_the_renames_the_former_model_is_read_and_put_back(saved) -> None:
     saved.rename(saved.with_name(".model.former-0000"))
-    with pytest.raises(ArtifactError, match=r"the former state is in .*former-0000"):
-        load_artifact(saved, "recommender")
+    with pytest.warns(UserWarning, match=r"interrupted; its former state is read, from \.model\.former-0000"):
+        assert load_artifact(saved, "recommender").card == "# A card\n"
+    with pytest.raises(ArtifactError, match="cannot be named"):
+        save(saved, documents={"../up": 1})
+    save(saved, card="second")
+    assert load_artifact(saved, "recommender").card == "second"
+    assert os.listdir(saved.parent) == ["model"]
 
 
 @pytest.mark.parametrize("name", ["", "A", "../up", "a/b", "a.b", "manifest", "1"])

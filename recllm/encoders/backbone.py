@@ -69,7 +69,8 @@ def resolve_backbone(name: str) -> Backbone:
     raise BackboneError(
         f"backbone {name!r} was not found: no folder of that name with a config.json; not on the model hub or in its "
         f"cache ({reason}); not among the embedded models ({', '.join(sorted(embedded)) or 'none installed'}). "
-        "Give the folder of a sentence-transformers model, a hub name, or an embedded one."
+        "Give the folder of a sentence-transformers model, a hub name, or an embedded one (for a saved recommender: "
+        "Recommender.load(folder, backbone=…))."
     )
 
 

@@ -13,7 +13,7 @@ from recllm.artifact import fingerprint
 from recllm.data.catalog import Catalog
 from recllm.encoders.backbone import Backbone, resolve_backbone
 from recllm.encoders.finetuning.adapter import TextAdapter
-from recllm.errors import ConfigError
+from recllm.errors import BackboneError, ConfigError
 from recllm.prompting.items import item_values
 from recllm.prompting.template import Prompt, load_prompt
 from recllm.resources import cache_folder, quiet_loading
@@ -59,11 +59,23 @@ class TextEncoder:
     Args:
         config: Settings.
         adapter: What fine-tuning learned; None for the frozen encoder.
+        digest: Of the weights that the backbone must have; None for any.
+
+    Raises:
+        BackboneError: The backbone was not found, or has other weights.
     """
 
-    def __init__(self, config: TextEncoderConfig, adapter: TextAdapter | None = None) -> None:
+    def __init__(
+        self, config: TextEncoderConfig, adapter: TextAdapter | None = None, digest: str | None = None
+    ) -> None:
         self.config, self.adapter = config, adapter
         self.backbone: Backbone = resolve_backbone(config.backbone)
+        if digest is not None and self.backbone.digest() != digest:
+            raise BackboneError(
+                f"the backbone {config.backbone!r} at {self.backbone.path} has other weights than the one that this "
+                "recommender was fitted with, so new texts would not fit its items; say where that one is, with "
+                "Recommender.load(folder, backbone=…), or fit again."
+            )
         self.prompt: Prompt = load_prompt(config.prompt)
 
     def encode(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
+from recllm.arrays import SavedArrays
 from recllm.data.histories import Histories
-from recllm.errors import ConfigError
+from recllm.errors import ArtifactError, ConfigError
 from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
 from recllm.retrieval.profiles import InSpace, Profile, Shared, Space, Sparse, standardised
@@ -42,6 +43,9 @@ OF_TEXT = ("text", "company")
 
 TREND_BINS = 64
 """Moments at which popularity is remembered; equally many events lie between two."""
+
+MOST_EVENTS, LATEST = 1e12, 1e12
+"""No log has more events, or a later one (unix seconds)."""
 
 
 @final
@@ -298,24 +302,32 @@ class Channels:
 
     @classmethod
     def from_tensors(cls, saved: Mapping[str, np.ndarray], text: Tensor) -> "Channels":
-        """The inverse of `tensors`; the text vectors are kept elsewhere."""
+        """The inverse of `tensors`; the text vectors are kept elsewhere.
+
+        Raises:
+            ArtifactError: Something is missing, too much, of another shape or out of range.
+        """
+        (items, dim), arrays = text.shape, SavedArrays("what the channels remember", saved)
         models = {
-            name: _from_sparse_parts(name, saved, len(text))
+            name: _from_sparse_parts(name, arrays, items)
             for name in ("cooccurrence", "liked", "following")
-            if f"{name}.data" in saved
+            if name == "cooccurrence" or f"{name}.data" in arrays
         }
-        return cls(
+        company = None
+        if "company.sources" in arrays:
+            company = Company(arrays.floats("company.sources", items, dim), arrays.floats("company.of_text", dim, dim))
+        channels = cls(
             text=text,
-            popularity=saved["popularity"],
-            trend=Trend(
-                saved["trend.ends"], saved["trend.counts"], saved["trend.total"], float(saved["trend.half_life"])
-            ),
+            popularity=arrays.floats("popularity", items, least=0, most=MOST_EVENTS),
+            trend=_saved_trend(arrays, items),
             cooccurrence=models["cooccurrence"],
             liked=models.get("liked"),
             following=models.get("following"),
-            company=Company(saved["company.sources"], saved["company.of_text"]) if "company.sources" in saved else None,
-            ridge=float(saved["ridge"]) if "ridge" in saved else None,
+            company=company,
+            ridge=arrays.number("ridge", 1e-6, 1e6) if "ridge" in arrays else None,
         )
+        arrays.all_taken()
+        return channels
 
 
 def ridge_directions(
@@ -375,6 +387,21 @@ def _sparse_parts(name: str, model: Cooccurrence) -> dict[str, np.ndarray]:
     }
 
 
-def _from_sparse_parts(name: str, saved: Mapping[str, Any], items: int) -> Cooccurrence:
-    parts = (saved[f"{name}.data"], saved[f"{name}.indices"], saved[f"{name}.indptr"])
-    return Cooccurrence(sparse.csr_array(parts, shape=(items, items)), float(saved.get(f"{name}.decay", 1.0)))
+def _from_sparse_parts(name: str, saved: SavedArrays, items: int) -> Cooccurrence:
+    """Rows that begin where the last one ends, and columns inside the catalog: compiled code reads there unchecked."""
+    data = saved.floats(f"{name}.data", None)
+    indices = saved.integers(f"{name}.indices", len(data), least=0, below=items, dtype=np.int32)
+    indptr = saved.integers(f"{name}.indptr", items + 1, least=0, below=len(data) + 1)
+    if indptr[0] != 0 or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
+        raise ArtifactError(f"the rows of {name!r} do not follow each other")
+    weights = sparse.csr_array((data, indices, indptr), shape=(items, items))
+    return Cooccurrence(weights, saved.number(f"{name}.decay", 0.0, 1.0))
+
+
+def _saved_trend(saved: SavedArrays, items: int) -> Trend:
+    ends = saved.floats("trend.ends", None, least=0, most=LATEST, dtype=np.float64)
+    if not len(ends) or (np.diff(ends) <= 0).any():
+        raise ArtifactError("the ends of the bins of the trend are not in order")
+    counts = saved.floats("trend.counts", len(ends) + 1, items, least=0, most=MOST_EVENTS)
+    total = saved.floats("trend.total", items, least=0, most=MOST_EVENTS)
+    return Trend(ends, counts, total, saved.number("trend.half_life", 1e-3, LATEST))

@@ -8,8 +8,9 @@ from typing import Any, final
 
 import numpy as np
 
+from recllm.arrays import SavedArrays
 from recllm.artifact import fingerprint
-from recllm.errors import AdapterMismatch
+from recllm.errors import AdapterMismatch, ArtifactError
 
 PREFIX = "base_model.model."
 """What PEFT puts before every name in its files."""
@@ -42,6 +43,26 @@ class TextAdapter:
         state = peft.get_peft_model_state_dict(transformer, adapter_name="default")
         weights = {PREFIX + name: tensor.detach().float().cpu().numpy().copy() for name, tensor in state.items()}
         return cls(known | {"peft_type": "LORA", "inference_mode": True}, weights)
+
+    @classmethod
+    def from_saved(cls, config: Mapping[str, Any], saved: SavedArrays) -> "TextAdapter":
+        """From the settings and weights of a saved one.
+
+        Raises:
+            ArtifactError: They are not what `of` takes from a model: PEFT imports what other settings name.
+        """
+        weights = {name: saved.floats(name, None, None) for name in saved}
+        rank, modules = config["r"], config["target_modules"]
+        known = set(config) == {*SETTINGS, "peft_type", "inference_mode"}
+        lists = isinstance(modules, list) and all(isinstance(name, str) for name in modules)
+        if not known or not lists or (config["bias"], config["peft_type"]) != ("none", "LORA"):
+            raise ArtifactError("the text adapter has settings that are not recllm's")
+        if not weights or type(rank) is not int or not 0 < config["lora_alpha"] <= 1e4:
+            raise ArtifactError("the text adapter has no weights, or no rank")
+        for name, array in weights.items():
+            if not name.startswith(PREFIX) or array.shape[0 if ".lora_A." in name else 1] != rank:
+                raise ArtifactError(f"the text adapter's {name!r} is not of rank {rank}")
+        return cls(config, weights)
 
     def digest(self) -> str:
         """SHA-256 over settings and weights; what a vector made with it depends on."""
