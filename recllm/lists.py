@@ -129,7 +129,11 @@ class Served:
         retrieved = top_candidates(channels, eligible, max(model.retrieval.per_channel, self.request.n))
         if len(wishes):
             retrieved |= eligible & wishes.raised
-        return RankedBatch(channels, retrieved, wishes.apply(model.rank(histories, channels, lora)))
+        scores = wishes.apply(model.rank(histories, channels, lora))
+        # No channel need bring what the head, which weighs them all, scores best: lists are in the order of `score`.
+        best = scores.masked_fill(~eligible, -torch.inf).topk(min(self.request.n, scores.shape[1]), dim=1).values
+        retrieved |= eligible & (scores >= best[:, -1:])
+        return RankedBatch(channels, retrieved, scores)
 
 
 @final
@@ -228,6 +232,6 @@ def _left_out(catalog: Catalog, attributes: Attributes, without: Sequence[Any]) 
         if not having.any():
             warnings.warn(
                 f"without names {one!r}, which is neither an item nor a value of the catalog; it is passed over.",
-                stacklevel=4,
+                stacklevel=5,
             )
     return left_out

@@ -15,7 +15,7 @@ from typing import Any
 
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import as_id, as_ids
-from recllm.data.columns import ITEM_COLUMNS, role_of
+from recllm.data.columns import INTERACTION_COLUMNS, ITEM_COLUMNS, match_columns
 from recllm.data.ids import elements, holds_several, is_frame, kind_of, read_ids
 from recllm.data.interactions import Interactions
 from recllm.data.reading import table_of_frame
@@ -111,13 +111,10 @@ def read_items(items: Any, what: str, *, ordered: bool = False) -> Items:
 
 def _items_of_table(table: Any, what: str) -> Items:
     frame = table_of_frame(table).frame
-    roles = {role_of(name, ITEM_COLUMNS | {"user_id": ("user_id", "user")}): name for name in frame.columns[::-1]}
-    if "item_id" not in roles:
-        raise DataError(f"{what}: a table of items has a column item_id; this one has {', '.join(frame.columns)}.")
-    ids = read_ids(as_ids(frame[roles["item_id"]]), what)
-    if "user_id" not in roles:
-        return ids
-    return _by_user(read_ids(as_ids(frame[roles["user_id"]]), what), ids)
+    names = {"user_id": INTERACTION_COLUMNS["user_id"], "item_id": ITEM_COLUMNS["item_id"]}
+    found = match_columns(frame.columns, names, ["item_id"], None, f"{what}: the table").found
+    ids = read_ids(as_ids(frame[found["item_id"]]), what)
+    return _by_user(read_ids(as_ids(frame[found["user_id"]]), what), ids) if "user_id" in found else ids
 
 
 def _by_user(owners: list[str], ids: list[str], user_ids: Iterable[str] = ()) -> dict[str, list[str]]:

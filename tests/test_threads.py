@@ -1,0 +1,112 @@
+"""One recommender asked from many threads, while others change it, answers as it does to one after the other."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recllm.data.catalog import Catalog
+from recllm.encoders.train import BaseTrainingConfig
+from recllm.errors import AdapterMismatch
+from recllm.recommender import Recommender
+from recllm.testing import ToyShop, toy_shop
+from tests.small import config_for, newcomer
+
+THREADS = 8
+CALLS = 96
+SHORT = BaseTrainingConfig(steps=4, batch_users=16, validate_every=2)
+
+
+@pytest.fixture
+def fitted(tiny: Path, toy: ToyShop, tmp_path_factory: pytest.TempPathFactory) -> Recommender:
+    folder = tmp_path_factory.getbasetemp() / "threads"
+    if not folder.exists():
+        Recommender(config_for(tiny, training=SHORT)).fit(toy.catalog, toy.events).save(folder)
+    return Recommender.load(folder)
+
+
+def users_of(call: int, toy: ToyShop) -> dict[str, list[str]]:
+    items = toy.catalog.item_ids
+    return {
+        f"v{call}-{who}": [items[(call + who * step) % len(items)] for step in range(1, 2 + call % 4)] for who in (1, 3)
+    }
+
+
+def answer(rec: Recommender, call: int, toy: ToyShop) -> Any:
+    users = users_of(call, toy)
+    asked: list[Callable[[], Any]] = [
+        lambda: rec.recommend(users, n=5, explain=call % 8 == 0).to_json(),
+        lambda: rec.score(users, ["i1", "i2", "i30"]).round(4).tolist(),
+        lambda: rec.recommend(list(users), n=5, adapters=rec.adapt(users)).to_json(),
+        lambda: rec.explain(users, ["i5"]).to_json() if call % 8 == 3 else rec.recommend(["u1", "u2"], n=3).to_json(),
+    ]
+    return asked[call % len(asked)]()
+
+
+def test_threads_get_what_one_after_the_other_gets(fitted: Recommender, toy: ToyShop) -> None:
+    alone = [answer(fitted, call, toy) for call in range(CALLS)]
+
+    def changing(call: int) -> Any:
+        fitted.update({f"late{call}": ["i0"]})
+        if call % 3 == 0:
+            fitted.forget(f"late{call}")
+        return answer(fitted, call, toy)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        together = list(pool.map(changing, range(CALLS)))
+    assert together == alone
+    late = {f"late{call}" for call in range(CALLS) if call % 3}
+    assert late <= set(fitted._fitted().memory.user_ids), "no update is lost to another"
+    assert len(fitted._fitted().memory) == len(toy.events.user_ids) + len(late)
+
+
+def test_nothing_is_lost_of_adapters(fitted: Recommender, toy: ToyShop) -> None:
+    mine = fitted.adapt({"mia": newcomer(toy, 0)})
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda call: mine.update(users_of(call, toy)), range(CALLS)))
+    everybody = {user: items for call in range(CALLS) for user, items in users_of(call, toy).items()}
+    assert set(mine.user_ids) == {"mia", *everybody}
+    items = list(toy.catalog.item_ids)
+    scores = fitted.score(list(everybody), items, adapters=mine)
+    np.testing.assert_allclose(scores, fitted.score(everybody, items), atol=1e-4)
+
+
+def test_a_call_ends_with_what_it_began_with(fitted: Recommender, toy: ToyShop) -> None:
+    """The users are read in the midst of the call, and reading them changes the recommender and the adapters."""
+    mine = fitted.adapt({"mia": newcomer(toy, 1)})
+    before = {
+        "plain": fitted.recommend(["u0"], n=60, exclude_seen=False).to_json(),
+        "adapters": fitted.recommend(["mia"], n=5, adapters=mine).to_json(),
+    }
+
+    def in_the_midst(user: str, change: Callable[[], Any]) -> Iterator[str]:
+        change()
+        yield user
+
+    state = fitted._fitted()
+    more = Catalog.from_frame(pl.DataFrame({"item_id": ["n0"], "title": ["garden thing number 1"]}))
+    for change in (
+        lambda: fitted.update({"u0": ["i40"]}),
+        lambda: fitted.add_items(more),
+        lambda: fitted.forget("u0"),
+    ):
+        assert fitted.recommend(in_the_midst("u0", change), n=60, exclude_seen=False).to_json() == before["plain"]
+        assert fitted.recommend("u0", n=60, exclude_seen=False).to_json() != before["plain"]
+        fitted._state = state
+    found = fitted.recommend(in_the_midst("mia", lambda: mine.forget("mia")), n=5, adapters=mine).to_json()
+    assert found == before["adapters"]
+    assert mine.user_ids == ()
+
+
+def test_adapters_are_of_one_model(tiny: Path, fitted: Recommender, toy: ToyShop) -> None:
+    mine = fitted.adapt({"mia": newcomer(toy, 1)})
+    other = Recommender(config_for(tiny, training=SHORT)).fit(toy_shop(users=30).catalog, toy_shop(users=30).events)
+    with pytest.raises(AdapterMismatch, match="adapt the users again"):
+        other.recommend(["mia"], adapters=mine)
+    fitted._state = other._state
+    with pytest.raises(AdapterMismatch, match="fitted again"):
+        mine.update({"mia": ["i1"]})
