@@ -17,9 +17,10 @@ from recllm.explain.overall import Influence, Overall, influences
 from recllm.explain.ranker import Ranking
 from recllm.explain.verify import complaints
 from recllm.explain.wording import word
-from recllm.lists import ListRequest, Served
+from recllm.lists import Served
 from recllm.model import Model
 from recllm.proof import Check, Proof, Verification, differences
+from recllm.request import ListRequest
 from recllm.retrieval.channels import IN_WORDS
 
 

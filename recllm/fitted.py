@@ -20,9 +20,10 @@ from recllm.errors import DataError
 from recllm.explain.gathering import Background
 from recllm.explaining import Reasons
 from recllm.fitting import FitReport, RecommenderConfig
-from recllm.lists import ListRequest, Lists, Served, list_columns
+from recllm.lists import Lists, Served, list_columns
 from recllm.model import Model
 from recllm.ranking.rules import best_items, check_list_options
+from recllm.request import ListRequest
 from recllm.results import Recommendations
 
 

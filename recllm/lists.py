@@ -1,7 +1,7 @@
 """From scores to lists: what was asked for, retrieve, rank, then the rules."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -12,60 +12,14 @@ from torch import Tensor
 
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
-from recllm.data.doors import Items, read_items, truth
+from recllm.data.doors import Items
 from recllm.data.histories import Histories
-from recllm.data.ids import read_ids
-from recllm.errors import ConfigError
 from recllm.model import Model
 from recllm.ranking.filters import matching_items, unmet_filters
-from recllm.ranking.rules import SIMILARITY_POOL, best_items, check_list_options, diversified
-from recllm.ranking.wishes import Wish, Wishes
+from recllm.ranking.rules import SIMILARITY_POOL, best_items, diversified
+from recllm.ranking.wishes import Wishes
+from recllm.request import ListRequest
 from recllm.retrieval.candidates import top_candidates
-
-Candidates = Items | None
-
-
-@final
-@dataclass(frozen=True)
-class ListRequest:
-    """What a list shall be, beside whose it is; see `Recommender.recommend`. As people write it; kept in plain types.
-
-    Raises:
-        ConfigError: `n`, `diversity`, `filters`, `wishes` or a switch is of the wrong kind or out of range.
-        DataError: `candidates` or `without` are no ids.
-    """
-
-    n: int = 10
-    adapt: bool = True
-    candidates: Any = None
-    exclude_seen: bool = True
-    filters: Mapping[str, Any] | None = None
-    diversity: float = 0.0
-    without: Any = None
-    wishes: Any = None
-
-    def __post_init__(self) -> None:
-        n, diversity = check_list_options(self.n, self.diversity)
-        if self.filters is not None and not isinstance(self.filters, Mapping):
-            raise ConfigError(f"filters are {{column: wanted value}}; got {self.filters!r}.")
-        plain = {
-            "n": n,
-            "diversity": diversity,
-            "adapt": truth(self.adapt, "adapt"),
-            "exclude_seen": truth(self.exclude_seen, "exclude_seen"),
-            "candidates": None if self.candidates is None else read_items(self.candidates, "candidates"),
-            "without": None if self.without is None else tuple(read_ids(self.without, "without")),
-            "wishes": _wishes(self.wishes),
-        }
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
-
-
-def _wishes(given: Any) -> tuple[Wish | str, ...] | None:
-    wishes = (given,) if isinstance(given, str | Wish) else given
-    if wishes is not None and (isinstance(wishes, Mapping) or not isinstance(wishes, Iterable)):
-        raise ConfigError(f"wishes are texts, such as ['more of Garden']; got {given!r}.")
-    return None if wishes is None else tuple(wishes)
 
 
 @final
@@ -203,7 +157,7 @@ def list_columns(
     }
 
 
-def eligible_items(catalog: Catalog, histories: Histories, allowed: np.ndarray, candidates: Candidates) -> np.ndarray:
+def eligible_items(catalog: Catalog, histories: Histories, allowed: np.ndarray, candidates: Items | None) -> np.ndarray:
     """bool [users, items]: allowed, and among the candidates where there are any."""
     eligible = np.tile(allowed, (len(histories), 1))
     if candidates is None:

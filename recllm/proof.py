@@ -12,8 +12,8 @@ from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.errors import ConfigError, DataError
-from recllm.lists import ListRequest
 from recllm.ranking.filters import Accepted, plain_filters
+from recllm.request import ListRequest
 
 FORMAT = "recllm-proof-1"
 RELATIVE, ABSOLUTE = 1e-3, 1e-4

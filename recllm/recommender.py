@@ -35,12 +35,12 @@ from recllm.explain.wording import reason_domains
 from recllm.explaining import check_explanation
 from recllm.fitted import Fitted, tell
 from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
-from recllm.lists import ListRequest
 from recllm.model import Model
 from recllm.options import TrainOptions
 from recllm.prompting.llm import Generator, open_generator
 from recllm.proof import Verification
 from recllm.ranking.wishes import Wish
+from recllm.request import ListRequest
 from recllm.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 from recllm.storage import load_recommender, save_recommender
 
@@ -102,7 +102,13 @@ class Recommender:
         check_table("the catalog", items.frame)  # whatever could make `save` fail is found out before training
         if options.checkpoint is not None:
             check_target(Path(options.checkpoint))
-        known = read_events(events).known_items(items)
+        log = read_events(events)
+        known = log.known_items(items)
+        if len(log) and not len(known):
+            raise DataError(
+                f"none of the {len(log):,} events is about one of the {len(items):,} items of the catalog "
+                f"({known.report.notes[-1]}); write the same item ids in both, or use from_catalog."
+            )
         fitter = Fitter(self.config, items, known, options)
         model = fitter.run()
         state = Fitted(self.config, model, Memory.of(known), TrainedOn.of(known), fitter.report, options.seed)

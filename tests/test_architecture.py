@@ -24,7 +24,7 @@ LINES = [
     ["ranking"],
     ["adaptation"],
     ["explain"],
-    ["results", "model", "lists", "proof", "explaining", "fitting", "fitted", "card", "storage", "recommender"],
+    ["results", "model", "request", "lists", "proof", "explaining", "fitting", "fitted", "card", "storage", "recommender"],
     ["evaluate"],
     ["tuning"],
     ["serve"],

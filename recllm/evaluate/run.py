@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recllm import __version__
-from recllm.data.catalog import Catalog
-from recllm.data.interactions import Interactions
+from recllm.data.doors import read_catalog, read_events, read_user_ids
 from recllm.errors import ConfigError
 from recllm.evaluate import square as squares
 from recllm.evaluate.cells import Cells
@@ -26,8 +25,8 @@ OURS = "recllm"
 
 def evaluate(
     config_or_scorer: Method | Mapping[str, Method] | None,
-    catalog: Catalog,
-    events: Interactions,
+    catalog: Any,
+    events: Any,
     *,
     protocol: str = "users",
     shots: Sequence[int] = SHOTS,
@@ -35,7 +34,7 @@ def evaluate(
     seeds: Sequence[int] = (0,),
     baselines: Sequence[str] | Literal["all"] | None = "all",
     square: bool = False,
-    test_users: Sequence[str] | None = None,
+    test_users: Any = None,
     cut: float = 0.8,
     sparsity: Sequence[float] = (1.0,),
     rankings: str | Path | None = None,
@@ -51,8 +50,8 @@ def evaluate(
         config_or_scorer: A `RecommenderConfig`, which is fitted on every split; a fitted `Recommender`; anything with
             `score(users, item_ids)`, which is fitted if it has `fit(catalog, events)`; or several by name. None: only
             baselines and rankings.
-        catalog: All items.
-        events: The whole log.
+        catalog: All items: a `Catalog`, a data frame, or a file.
+        events: The whole log: `Interactions`, a data frame, a mapping, or a file.
         protocol: `users`, `time`, `early`, `prequential`, `basket` or `cold`; see `recllm.evaluate.protocol`.
         shots: How many events are known of a user; the query is the same for all.
         folds: Disjoint groups of test users.
@@ -60,7 +59,7 @@ def evaluate(
         baselines: Names, `"all"`, or None; each is tuned on validation users.
         square: Also measure what meta-training and the inner loop add (needs a config with adaptation); where training
             events are left out (`sparsity`), only the whole, D.
-        test_users: Exactly these are asked, instead of a group.
+        test_users: Exactly these are asked, instead of a group; ids in any form.
         cut: Protocol `time`: the share of events before the cut.
         sparsity: Shares of the training events to learn from, such as `(0.1, 0.3, 1.0)`; one measurement each.
         rankings: A folder of lists that other programs made for the saved split.
@@ -78,6 +77,8 @@ def evaluate(
         DataError: Too few users or events, or a scorer misbehaves; the scorer is named.
         LeakageError: A fitted recommender was trained on users that would be asked.
     """
+    catalog, events = read_catalog(catalog), read_events(events)
+    test_users = None if test_users is None else read_user_ids(test_users)
     methods = _named(config_or_scorer)
     names = _baseline_names(baselines)
     if square:
@@ -101,7 +102,7 @@ def evaluate(
     cutting = {"protocol": protocol, "shots": shots, "folds": folds, "test_users": test_users, "cut": cut}
     for seed in seeds:
         for share in sorted(set(sparsity)):
-            for split in make_splits(catalog, events, seed=seed, share=share, **cutting):  # type: ignore[arg-type]
+            for split in make_splits(catalog, events, seed=seed, share=share, **cutting):
                 split.audit()
                 if save_splits is not None:
                     split.save(Path(save_splits) / _place(split, share, len(seeds), folds, sparsity))

@@ -23,7 +23,8 @@ import recllm
 from recllm.data.histories import make_histories
 from recllm.explain.contributions import contributions
 from recllm.explaining import ServedRanking
-from recllm.lists import ListRequest, Served
+from recllm.lists import Served
+from recllm.request import ListRequest
 
 HISTORY, N, EXPLAINED = 20, 10, 5
 

@@ -161,7 +161,7 @@ def test_one_iterator_for_several_users_is_read_once() -> None:
 
 
 def test_a_set_has_no_order() -> None:
-    """Of users and items in the order of their ids; as a history it is one moment; nothing that is answered in order."""
+    """It is read in the order of its ids; as a history it is one moment; where order matters, it is refused."""
     assert read_users({"b", "a"}) == ["a", "b"]
     events = Interactions.from_mapping({"m": {"y", "x", "z"}})
     assert events.frame.select("item_id", "timestamp").rows() == [("x", 0), ("y", 0), ("z", 0)]
