@@ -137,7 +137,7 @@ class Lists:
         if not empty:
             return ()
         more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
-        return (f"no item is left for {empty[0]!r}{more}: {self._served.why_empty(empty[0])}.",)
+        return (f"no item is left for {empty[0]!r}{more}: {self._served.why_empty(empty[0]).rstrip('.')}.",)
 
     def columns(self, catalog: Catalog) -> dict[str, Any]:
         """As `Recommendations` wants them."""

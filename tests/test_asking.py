@@ -142,7 +142,7 @@ def test_a_history_of_unknown_items_is_told(rec: Recommender) -> None:
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        ({"filters": {"title": "no such thing"}}, "no item of the catalog meets the filters"),
+        ({"filters": {"title": "no such thing"}}, "no item has title='no such thing'"),
         ({"candidates": ["zz", "yy"]}, "none of the 2 candidates is in the catalog"),
         ({"candidates": {"y": ["i3"]}}, "candidates are given by user, and not for this one"),
         ({"candidates": ["i1"]}, "what the user has already"),
