@@ -1,8 +1,10 @@
 """Configuration: frozen dataclasses that are written to and read from TOML, strictly.
 
-A config class is a plain frozen dataclass beside the class that uses it. Fields may be `bool`, `int`, `float`, `str`,
-`Literal[…]`, `tuple[…]`, `Mapping[str, …]`, another such dataclass, and unions of these with or without `None`.
-Values are checked in `__post_init__` by raising `ConfigError`; this module adds where the value stands.
+A config class is a frozen dataclass beside the class that uses it. Fields may be `bool`, `int`, `float`, `str`,
+`Literal[…]`, `tuple[…]`, `Mapping[str, …]`, another such dataclass, and unions of these with or without `None`; what
+values they may take stands in the annotation, too: `Annotated[float, Within("[0, 1)")]`. `checked` holds a class to its
+annotations however it is built, from Python or from a file. What several fields have to agree on is checked in
+`__post_init__` by raising `ConfigError`; this module adds where the value stands.
 
 An unknown key, a missing one or a value of the wrong type is an error that names the place and what was wanted.
 TOML has no null: a field that may be `None` but is something else by default says so with the string `"none"`
@@ -18,15 +20,67 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union, final
 
 from recllm.errors import ConfigError
 
-__all__ = ["check_types", "from_mapping", "read_toml", "to_mapping", "write_toml"]
+__all__ = [
+    "Count",
+    "Filled",
+    "NotNegative",
+    "Number",
+    "Positive",
+    "Within",
+    "Word",
+    "check_types",
+    "checked",
+    "from_mapping",
+    "read_toml",
+    "to_mapping",
+    "write_toml",
+]
 
 T = TypeVar("T")
 
 NONE = "none"
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """The numbers a field may hold, as an interval: "[0, 1)" is 0 and more, but below 1. NaN lies in none."""
+
+    interval: str
+
+    def __contains__(self, value: float) -> bool:
+        low, high = (float(end.replace("∞", "inf")) for end in self.interval[1:-1].split(","))
+        above = value >= low if self.interval[0] == "[" else value > low
+        return above and (value <= high if self.interval[-1] == "]" else value < high)
+
+    def __str__(self) -> str:
+        low, high = (end.strip() for end in self.interval[1:-1].split(","))
+        if high != "∞":
+            return f"in {self.interval}"
+        return "that is finite" if low == "-∞" else f"{'of at least' if self.interval[0] == '[' else 'above'} {low}"
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Filled:
+    """For texts and lists: at least one character that is no space, or one value."""
+
+    def __contains__(self, value: str | tuple[Any, ...]) -> bool:
+        return bool(value.strip() if isinstance(value, str) else value)
+
+    def __str__(self) -> str:
+        return "that is not empty"
+
+
+Count = Annotated[int, Within("[1, ∞)")]
+Number = Annotated[float, Within("(-∞, ∞)")]
+Positive = Annotated[float, Within("(0, ∞)")]
+NotNegative = Annotated[float, Within("[0, ∞)")]
+Word = Annotated[str, Filled()]
 
 
 def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "config") -> T:
@@ -49,7 +103,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "config"
     missing = [name for name, field in fields.items() if name not in mapping and _default(field) is dataclasses.MISSING]
     if missing:
         raise ConfigError(f"{where}: missing {', '.join(map(repr, missing))}; add it, there is no default")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     values = {name: _read(hints[name], value, f"{where}.{name}") for name, value in mapping.items()}
     try:
         return cls(**values)
@@ -66,17 +120,39 @@ def to_mapping(config: Any) -> dict[str, Any]:
     }
 
 
+def checked(cls: type[T]) -> type[T]:
+    """Hold a config class to its annotations; to be written below `@dataclass`.
+
+    What a file may say, Python may say: a list becomes a tuple, a table another config. A `__post_init__` of the class
+    finds values that are of their types.
+    """
+    own: Any = getattr(cls, "__post_init__", None)
+
+    def __post_init__(self: Any) -> None:
+        check_types(self)
+        if own is not None:
+            own(self)
+
+    setattr(cls, "__post_init__", __post_init__)  # noqa: B010  (mypy knows no such method of T)
+    return cls
+
+
 def check_types(config: Any) -> None:
-    """Check the types of a config's fields, for `__post_init__`: what Python does not do on its own.
+    """Check a config's fields against their annotations, and bring them into their types.
 
     Raises:
-        ConfigError: If a value is not of its field's type.
+        ConfigError: If a value does not fit its field.
     """
-    hints = typing.get_type_hints(type(config))
+    hints = _hints(type(config))
     for field in dataclasses.fields(config):
-        where = f"{type(config).__name__}.{field.name}"
         value = getattr(config, field.name)
-        _read(hints[field.name], _plain(value, where), where)
+        fitting = _read(hints[field.name], value, f"{type(config).__name__}.{field.name}")
+        if fitting is not value:
+            object.__setattr__(config, field.name, fitting)  # the class is frozen
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)
 
 
 def read_toml(cls: type[T], path: str | Path) -> T:
@@ -117,7 +193,11 @@ def write_toml(config: Any, path: str | Path) -> None:
 
 def _read(hint: Any, value: Any, where: str) -> Any:
     """`value` as an instance of `hint`, or a ConfigError that names `where`."""
+    if type(value).__module__ == "numpy":
+        value = value.tolist()  # a number of NumPy is a number
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _read_annotated(hint, arguments, value, where)
     if origin in (Union, types.UnionType):
         return _read_union(arguments, value, where)
     if origin is Literal:
@@ -162,6 +242,13 @@ def _read_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
     raise ConfigError(f"{where}: wanted {' or '.join(_wanted(option) for option in options)}; got {_shown(value)}")
 
 
+def _read_annotated(hint: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    found = _read(arguments[0], value, where)
+    if all(found in limit for limit in arguments[1:]):
+        return found
+    raise ConfigError(f"{where}: wanted {_wanted(hint)}; got {_shown(value)}")
+
+
 def _read_tuple(hint: Any, arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise ConfigError(f"{where}: wanted {_wanted(hint)}; got {_shown(value)}")
@@ -187,6 +274,9 @@ def _wanted(hint: Any) -> str:
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): repr(NONE)}
     if hint in names:
         return names[hint]
+    if typing.get_origin(hint) is Annotated:
+        inner, *limits = typing.get_args(hint)
+        return " ".join([_wanted(inner), *map(str, limits)])
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
     if typing.get_origin(hint) is tuple:

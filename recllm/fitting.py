@@ -11,7 +11,7 @@ import torch
 
 from recllm.adaptation.meta import AdaptationConfig, MetaLearner, contrast_of
 from recllm.adaptation.train import MetaTrainer
-from recllm.config import read_toml, write_toml
+from recllm.config import Number, checked, read_toml, write_toml
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
@@ -23,8 +23,9 @@ from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, encode_users, evaluating
 from recllm.encoders.validation import few_shot_ndcg, mean_ndcg
 from recllm.encoders.windows import Predictions, WindowSampler
-from recllm.errors import DataError
+from recllm.errors import ConfigError, DataError
 from recllm.explain.policy import ExplanationConfig
+from recllm.explain.wording import reason_domains
 from recllm.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
@@ -58,6 +59,7 @@ NOTHING_KNOWN = 0.1
 
 @final
 @dataclass(frozen=True)
+@checked
 class RecommenderConfig:
     """Everything that shapes a recommender, and is saved with it.
 
@@ -83,9 +85,13 @@ class RecommenderConfig:
     ranking: RankingConfig = field(default_factory=RankingConfig)
     finetune: Literal["none", "lora"] = "none"
     finetuning: FinetuneConfig = field(default_factory=FinetuneConfig)
-    liked_from: float | None = None
+    liked_from: Number | None = None
     domain: str = "neutral"
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
+
+    def __post_init__(self) -> None:
+        if self.domain not in reason_domains():
+            raise ConfigError(f"domain {self.domain!r} is unknown; choose one of {', '.join(reason_domains())}.")
 
     @classmethod
     def read(cls, path: str | Path) -> "RecommenderConfig":

@@ -27,7 +27,12 @@ settings.load_profile("recllm")
 
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Check with beartype where it can: it refuses `Self` and protocols, which say nothing of shapes."""
+    """Check with beartype where it can: it refuses `Self` and protocols, which say nothing of shapes.
+
+    Configs and wishes check their own values and bring them into their types; what they refuse, they refuse in words.
+    """
+    if function.__qualname__.endswith(("Config.__init__", "Wish.__init__")):
+        return function
     try:
         return beartype(function)
     except BeartypeDecorHintException:

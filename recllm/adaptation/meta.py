@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from recllm.adaptation.inner_loop import adapt, closed_form, support_loss
 from recllm.adaptation.lora import for_each_user, starting_lora
 from recllm.adaptation.methods import METHODS, method_of
 from recllm.adaptation.support import HEAD, Base, Contrast, Support, logits
+from recllm.config import Count, Filled, NotNegative, Positive, Within, checked
 from recllm.data.histories import Histories
 from recllm.encoders.history import HistoryEncoder
 from recllm.encoders.train import encode_users
@@ -21,6 +22,7 @@ from recllm.errors import ConfigError
 
 @final
 @dataclass(frozen=True)
+@checked
 class AdaptationConfig:
     """How a user's own adapter is learned.
 
@@ -41,26 +43,21 @@ class AdaptationConfig:
     """
 
     method: str = "step-sizes"
-    places: tuple[Literal["head", "history"], ...] = ("head",)
-    lora_rank: int = 4
-    inner_steps: int = 1
-    inner_learning_rate: float = 0.0
-    contrast_items: int = 256
-    epochs: int = 30
-    tasks: int = 2000
-    folds: int = 5
-    batch_users: int = 64
-    learning_rate: float = 0.01
-    patience: int = 6
+    places: Annotated[tuple[Literal["head", "history"], ...], Filled()] = ("head",)
+    lora_rank: Count = 4
+    inner_steps: Count = 1
+    inner_learning_rate: NotNegative = 0.0
+    contrast_items: Count = 256
+    epochs: Annotated[int, Within("[0, ∞)")] = 30
+    tasks: Count = 2000
+    folds: Count = 5
+    batch_users: Count = 64
+    learning_rate: Positive = 0.01
+    patience: Count = 6
 
     def __post_init__(self) -> None:
-        for name in ("lora_rank", "inner_steps", "contrast_items", "tasks", "folds", "batch_users", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"adaptation.{name} must be at least 1; got {getattr(self, name)}.")
-        if self.inner_learning_rate < 0 or self.epochs < 0:
-            raise ConfigError("adaptation.inner_learning_rate and epochs must be at least 0.")
         method = method_of(self.method)
-        if not self.places or len(set(self.places)) < len(self.places):
+        if len(set(self.places)) < len(self.places):
             raise ConfigError('adaptation.places names "head", "history" or both, each once.')
         if method.head_only and self.places != ("head",):
             raise ConfigError(

@@ -1,13 +1,14 @@
 """Events to a user vector: the first blocks of the pretrained transformer, reading item vectors instead of words."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from recllm.config import Count, NotNegative, Within, checked
 from recllm.data.histories import Histories
 from recllm.encoders.backbone import Backbone, load_blocks
 from recllm.encoders.lora import UserLora, bringing, make_ready
@@ -22,6 +23,7 @@ ATTENTION_INPUTS = ("query", "value", "q_proj", "v_proj")
 
 @final
 @dataclass(frozen=True)
+@checked
 class HistoryEncoderConfig:
     """The transformer over a user's events.
 
@@ -40,24 +42,16 @@ class HistoryEncoderConfig:
         delta_dropout: Share of items whose delta is hidden in a training step, so that text alone works for new items.
     """
 
-    depth: int = 1
-    max_events: int = 32
+    depth: Count = 1
+    max_events: Count = 32
     blocks: Literal["pretrained", "full", "scratch"] = "pretrained"
-    width: int = 128
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    dropout: float = 0.1
-    event_dropout: float = 0.2
-    delta_bound: float = 0.25
-    delta_dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        if self.depth < 1 or self.max_events < 1 or self.lora_rank < 1 or self.width < 8:
-            raise ConfigError("history.depth, max_events and lora_rank must be at least 1, and width at least 8.")
-        if self.delta_bound < 0 or not 0 <= self.delta_dropout < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError("history.delta_bound must be ≥ 0; delta_dropout and dropout lie in [0, 1).")
-        if not 0 <= self.event_dropout <= 0.5:
-            raise ConfigError(f"history.event_dropout lies in [0, 0.5]; got {self.event_dropout}.")
+    width: Annotated[int, Within("[8, ∞)")] = 128
+    lora_rank: Count = 16
+    lora_alpha: Count = 32
+    dropout: Annotated[float, Within("[0, 1)")] = 0.1
+    event_dropout: Annotated[float, Within("[0, 0.5]")] = 0.2
+    delta_bound: NotNegative = 0.25
+    delta_dropout: Annotated[float, Within("[0, 1)")] = 0.2
 
     @classmethod
     def from_depth(cls, depth: int) -> "HistoryEncoderConfig":

@@ -5,15 +5,16 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import numpy as np
 
 from recllm.artifact import fingerprint
+from recllm.config import Count, Within, Word, checked
 from recllm.data.catalog import Catalog
 from recllm.encoders.backbone import Backbone, resolve_backbone
 from recllm.encoders.finetuning.adapter import TextAdapter
-from recllm.errors import BackboneError, ConfigError
+from recllm.errors import BackboneError
 from recllm.prompting.items import item_values
 from recllm.prompting.template import Prompt, load_prompt
 from recllm.resources import cache_folder, quiet_loading
@@ -21,6 +22,7 @@ from recllm.resources import cache_folder, quiet_loading
 
 @final
 @dataclass(frozen=True)
+@checked
 class TextEncoderConfig:
     """How item text becomes a vector.
 
@@ -32,17 +34,11 @@ class TextEncoderConfig:
         shrinkage: Weight of the identity in the whitening's covariance, in [0, 1]; more for small catalogs.
     """
 
-    backbone: str = "minilm"
-    prompt: str = "item.neutral"
-    max_tokens: int = 128
-    batch_size: int = 32
-    shrinkage: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 8 or self.batch_size < 1:
-            raise ConfigError("text.max_tokens must be at least 8 and text.batch_size at least 1.")
-        if not 0.0 <= self.shrinkage <= 1.0:
-            raise ConfigError(f"text.shrinkage is a share and lies in [0, 1]; got {self.shrinkage}.")
+    backbone: Word = "minilm"
+    prompt: Word = "item.neutral"
+    max_tokens: Annotated[int, Within("[8, ∞)")] = 128
+    batch_size: Count = 32
+    shrinkage: Annotated[float, Within("[0, 1]")] = 0.1
 
 
 def describe_items(catalog: Catalog, prompt: Prompt) -> list[str]:

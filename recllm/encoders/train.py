@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recllm.artifact import fingerprint
+from recllm.config import Count, NotNegative, Positive, checked
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
 from recllm.encoders.checkpoint import Checkpoint, optimiser_arrays, restore_optimiser
@@ -21,12 +22,12 @@ from recllm.encoders.lora import UserLora
 from recllm.encoders.schedule import Average, Schedule
 from recllm.encoders.validation import mean_ndcg
 from recllm.encoders.windows import Predictions, WindowSampler
-from recllm.errors import ConfigError
 from recllm.options import TrainOptions
 
 
 @final
 @dataclass(frozen=True)
+@checked
 class BaseTrainingConfig:
     """Base training.
 
@@ -44,23 +45,17 @@ class BaseTrainingConfig:
         patience: Looks without improvement before the rate is brought down from the best state, and training ends.
     """
 
-    steps: int = 2000
-    epochs: int = 40
-    batch_users: int = 64
-    positions: int = 12
-    horizon: int = 10
-    softmax_items: int = 6000
-    learning_rate: float = 1e-3
-    delta_learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    validate_every: int = 50
-    patience: int = 4
-
-    def __post_init__(self) -> None:
-        for field_ in fields(self):
-            value = getattr(self, field_.name)
-            if field_.type is int and value < 1:
-                raise ConfigError(f"training.{field_.name} must be at least 1; got {value}.")
+    steps: Count = 2000
+    epochs: Count = 40
+    batch_users: Count = 64
+    positions: Count = 12
+    horizon: Count = 10
+    softmax_items: Count = 6000
+    learning_rate: Positive = 1e-3
+    delta_learning_rate: Positive = 3e-3
+    weight_decay: NotNegative = 0.01
+    validate_every: Count = 50
+    patience: Count = 4
 
 
 @final

@@ -6,6 +6,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from recllm.config import Word, checked
 from recllm.data.attributes import Attributes
 
 SENSITIVE = (
@@ -45,6 +46,7 @@ SENSITIVE = (
 
 @final
 @dataclass(frozen=True)
+@checked
 class ExplanationConfig:
     """What reasons may name.
 
@@ -53,8 +55,8 @@ class ExplanationConfig:
         sensitive: The same, for topics that embarrass in most places; replace it by your own list.
     """
 
-    never_cite: tuple[str, ...] = ()
-    sensitive: tuple[str, ...] = SENSITIVE
+    never_cite: tuple[Word, ...] = ()
+    sensitive: tuple[Word, ...] = SENSITIVE
 
     def forbids(self, value: str) -> bool:
         """Whether a value of a column may not be named."""

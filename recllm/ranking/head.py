@@ -1,14 +1,14 @@
 """The ranking head: a small network over the channels' scores that learns whom to believe, and when."""
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Annotated, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from recllm.errors import ConfigError
+from recllm.config import Count, NotNegative, Positive, Within, checked
 
 UNITS = 16
 """Hidden units whose values for all items are held at once."""
@@ -16,6 +16,7 @@ UNITS = 16
 
 @final
 @dataclass(frozen=True)
+@checked
 class RankingConfig:
     """The head and how it is fitted.
 
@@ -33,22 +34,16 @@ class RankingConfig:
         reserved: Share of training users kept from every other part, for the head.
     """
 
-    hidden: int = 80
-    folds: int = 5
-    listed: int = 200
-    rounds: int = 6
-    tasks: int = 1500
-    epochs: int = 20
-    learning_rate: float = 4e-3
-    weight_decay: float = 0.01
-    masked_items: float = 0.15
-    reserved: float = 0.1
-
-    def __post_init__(self) -> None:
-        if min(self.hidden, self.folds, self.rounds, self.epochs) < 1 or self.tasks < 0:
-            raise ConfigError("ranking.hidden, folds, rounds and epochs must be at least 1, ranking.tasks at least 0.")
-        if not 0 < self.reserved < 0.5 or not 0 <= self.masked_items < 1:
-            raise ConfigError("ranking.reserved lies in (0, 0.5) and ranking.masked_items in [0, 1).")
+    hidden: Count = 80
+    folds: Count = 5
+    listed: Count = 200
+    rounds: Count = 6
+    tasks: Annotated[int, Within("[0, ∞)")] = 1500
+    epochs: Count = 20
+    learning_rate: Positive = 4e-3
+    weight_decay: NotNegative = 0.01
+    masked_items: Annotated[float, Within("[0, 1)")] = 0.15
+    reserved: Annotated[float, Within("(0, 0.5)")] = 0.1
 
 
 @final

@@ -1,9 +1,9 @@
 """What a user asks for in words: "more of Garden", "less of Toys", "never of Candles", as terms of the ranking."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, final
+from typing import Annotated, Any, Literal, Self, final
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recllm.config import Within, Word, check_types
 from recllm.data.attributes import Attributes
-from recllm.errors import DataError
+from recllm.errors import ConfigError, DataError
 
 STEP = 1 / 3
 """What "more" adds and "less" takes: this part of the way from the user's average item to their best. On MovieLens a
@@ -35,12 +36,14 @@ class Wish:
     """
 
     direction: Literal["more", "less", "never"]
-    of: str
-    strength: float = 1.0
+    of: Word
+    strength: Annotated[float, Within("(0, 100)")] = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.strength < 100:
-            raise DataError(f"the strength of a wish lies between 0 and 100; got {self.strength}.")
+        try:
+            check_types(self)
+        except ConfigError as error:
+            raise DataError(f"{error}; a wish is for example Wish('more', 'Garden', 2).") from None
 
     @classmethod
     def parse(cls, text: Any) -> Self:
@@ -74,15 +77,21 @@ class Wishes:
     meant: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, wishes: Sequence[Wish | str] | None, attributes: Attributes) -> "Wishes":
+    def of(cls, wishes: Any, attributes: Attributes) -> "Wishes":
         """Look up what is meant.
+
+        Args:
+            wishes: A list of `Wish` or of their texts, or None.
+            attributes: Of the catalog.
 
         Raises:
             DataError: A wish has no known form, or no item is meant.
         """
-        if isinstance(wishes, str):
-            raise DataError(f"wishes are a list of texts; write [{wishes!r}].")
-        parsed = tuple(wish if isinstance(wish, Wish) else Wish.parse(wish) for wish in wishes or ())
+        if isinstance(wishes, str | Wish | Mapping) or not isinstance(wishes, Iterable | None):
+            raise DataError(f"wishes are a list of texts; write [{str(wishes)!r}].")
+        parsed = tuple(
+            wish if isinstance(wish, Wish) else Wish.parse(wish) for wish in (() if wishes is None else wishes)
+        )
         meant = [items_meant(wish.of, attributes) for wish in parsed]
         return cls(parsed, np.array(meant, dtype=bool).reshape(len(parsed), len(attributes.catalog)))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import final
+from typing import Annotated, final
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from scipy import sparse
 from torch import Tensor
 
 from recllm.arrays import SavedArrays
+from recllm.config import Count, Filled, Positive, checked
 from recllm.data.histories import Histories
-from recllm.errors import ArtifactError, ConfigError
+from recllm.errors import ArtifactError
 from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
 from recllm.retrieval.profiles import InSpace, Profile, Shared, Space, Sparse, standardised
@@ -50,6 +51,7 @@ MOST_EVENTS, LATEST = 1e12, 1e12
 
 @final
 @dataclass(frozen=True)
+@checked
 class RetrievalConfig:
     """How candidates are found.
 
@@ -61,21 +63,11 @@ class RetrievalConfig:
         half_lives: Shares of the log after which an event counts half in what is popular at a moment; to choose from.
     """
 
-    per_channel: int = 200
-    neighbours: int = 256
-    regularisation: tuple[float, ...] = (50.0, 200.0, 800.0)
-    shrinkage: float = 10.0
-    half_lives: tuple[float, ...] = (0.05, 0.1)
-
-    def __post_init__(self) -> None:
-        if self.per_channel < 1 or self.neighbours < 1:
-            raise ConfigError("retrieval.per_channel and retrieval.neighbours must be at least 1.")
-        if not self.regularisation or min(self.regularisation) <= 0:
-            raise ConfigError("retrieval.regularisation needs at least one value above 0.")
-        if self.shrinkage <= 0:
-            raise ConfigError(f"retrieval.shrinkage must be above 0; got {self.shrinkage}.")
-        if not self.half_lives or min(self.half_lives) <= 0:
-            raise ConfigError("retrieval.half_lives needs at least one value above 0.")
+    per_channel: Count = 200
+    neighbours: Count = 256
+    regularisation: Annotated[tuple[Positive, ...], Filled()] = (50.0, 200.0, 800.0)
+    shrinkage: Positive = 10.0
+    half_lives: Annotated[tuple[Positive, ...], Filled()] = (0.05, 0.1)
 
 
 @final

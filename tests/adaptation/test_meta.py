@@ -125,7 +125,7 @@ def test_a_closed_learner_changes_nobody(world: World) -> None:
         ({"places": ()}, "places"),
         ({"method": "anil", "places": ("head", "history"), "inner_learning_rate": 0.1}, "head only"),
         ({"method": "fomaml"}, "inner_learning_rate above 0"),
-        ({"inner_steps": 0}, "inner_steps must be at least 1"),
+        ({"inner_steps": 0}, "inner_steps: wanted a whole number of at least 1"),
     ],
 )
 def test_config_errors(wrong: dict, message: str) -> None:

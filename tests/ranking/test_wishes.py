@@ -75,3 +75,40 @@ def test_a_wish_about_nothing_is_refused() -> None:
         Wishes.of(["more of Cars"], ATTRIBUTES)
     with pytest.raises(DataError, match="wishes are a list"):
         Wishes.of("more of Plants", ATTRIBUTES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("love", "Garden"),
+        ("More", "Garden"),
+        (None, "Garden"),
+        ("more", ""),
+        ("more", "  "),
+        ("more", None),
+        ("more", ["Garden"]),
+        ("more", "Garden", 0),
+        ("more", "Garden", -1.0),
+        ("more", "Garden", 100),
+        ("more", "Garden", float("nan")),
+        ("more", "Garden", float("inf")),
+        ("more", "Garden", "2"),
+        ("more", "Garden", True),
+    ],
+)
+def test_a_wish_that_cannot_be_is_refused(wrong) -> None:
+    with pytest.raises(DataError, match=r"^Wish\.(direction|of|strength): wanted .*; got .*a wish is for example"):
+        Wish(*wrong)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert Wish("more", "Garden", np.float32(2)) == Wish("more", "Garden", 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["more of Plants", Wish("more", "Plants"), {"more": "Plants"}, 3, [3], [None], [("more", "Plants")], 0, True],
+)
+def test_wishes_that_are_no_list_of_wishes_are_refused(wrong) -> None:
+    with pytest.raises(DataError, match="wish"):
+        Wishes.of(wrong, ATTRIBUTES)

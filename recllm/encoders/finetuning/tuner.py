@@ -9,13 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import nn
 
+from recllm.config import Count, Positive, Within, checked
 from recllm.data.catalog import Catalog
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
@@ -26,7 +27,7 @@ from recllm.encoders.finetuning.pairs import Material
 from recllm.encoders.finetuning.training import Whitened, agreed, is_first_process, train_on_pairs, training_arguments
 from recllm.encoders.text import TextEncoder, Whitening, describe_items
 from recllm.encoders.train import evaluating
-from recllm.errors import BackboneError, ConfigError
+from recllm.errors import BackboneError
 from recllm.options import TrainOptions
 
 ACTIVATIONS_SHARE = 0.5
@@ -40,6 +41,7 @@ STRENGTHS = (0.25, 0.5, 1.0)
 
 @final
 @dataclass(frozen=True)
+@checked
 class FinetuneConfig:
     """Fine-tuning on catalog text.
 
@@ -61,28 +63,21 @@ class FinetuneConfig:
         cached_mb: Memory for activations, in MB.
     """
 
-    blocks: int = 1
-    lora_rank: int = 16
-    lora_alpha: float = 32.0
-    items: int = 5000
-    pairs: int = 15000
-    epochs: int = 10
-    neighbours: int = 8
-    titles: float = 0.1
-    batch_pairs: int = 128
-    tokens: int = 48
-    learning_rate: float = 2e-3
-    scale: float = 7.0
-    held_out: float = 0.15
-    looks: int = 2
-    cached_mb: int = 1000
-
-    def __post_init__(self) -> None:
-        counts = (self.blocks, self.lora_rank, self.items, self.epochs, self.neighbours, self.looks, self.cached_mb)
-        if min(counts) < 1 or min(self.batch_pairs, self.pairs) < 2 or self.tokens < 4:
-            raise ConfigError("finetuning: counts must be at least 1, pairs at least 2 and tokens at least 4.")
-        if not 0.0 < self.held_out < 1.0 or not 0.0 <= self.titles < 1.0:
-            raise ConfigError("finetuning.held_out and finetuning.titles are shares and lie in (0, 1) and [0, 1).")
+    blocks: Count = 1
+    lora_rank: Count = 16
+    lora_alpha: Positive = 32.0
+    items: Count = 5000
+    pairs: Annotated[int, Within("[2, ∞)")] = 15000
+    epochs: Count = 10
+    neighbours: Count = 8
+    titles: Annotated[float, Within("[0, 1)")] = 0.1
+    batch_pairs: Annotated[int, Within("[2, ∞)")] = 128
+    tokens: Annotated[int, Within("[4, ∞)")] = 48
+    learning_rate: Positive = 2e-3
+    scale: Positive = 7.0
+    held_out: Annotated[float, Within("(0, 1)")] = 0.15
+    looks: Count = 2
+    cached_mb: Count = 1000
 
 
 @final
