@@ -1,14 +1,16 @@
-"""What the recommender returns: lists with reasons, as rows, data frames, JSON or a notebook table."""
+"""What the recommender returns: lists with reasons, as rows, data frames, JSON, csv, HTML or a notebook table."""
 
-import html
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from recllm.data.cleaning import as_id
 from recllm.errors import DataError
+from recllm.export import csv_text, escape, html_page, written
 from recllm.prompting.syntax import clean_text
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _SHOWN_USERS = 5
 _SHOWN_ROWS = 60
 _REASONS = ("explanation", "reason_code", "evidence")
+_TEXTS = ("user_id", "item_id", "title", "explanation", "reason_code")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ Row = TypeVar("Row", bound="Recommendation | Explanation | Change")
 
 
 class _Table(Generic[Row]):
-    """Rows kept as columns of equal length. `title` and `proof` are shown or in JSON, but in no data frame."""
+    """Rows kept as columns of equal length. `proof` is in JSON, but in no data frame."""
 
     _row: type[Row]
     notes: tuple[str, ...] = ()
@@ -76,16 +79,13 @@ class _Table(Generic[Row]):
 
     def __init__(
         self,
-        columns: Mapping[str, Sequence[Any]],
-        title: Sequence[str] | None,
+        columns: Mapping[str, Sequence[Any] | None],
         user_ids: Sequence[str] | None,
         proof: Sequence[dict[str, Any]] | None = None,
     ) -> None:
-        self._columns = {name: list(column) for name, column in columns.items()}
-        self._titles = None if title is None else list(title)
+        self._columns = {name: list(column) for name, column in columns.items() if column is not None}
         self._proofs = None if proof is None else list(proof)
         lengths = {name: len(column) for name, column in self._columns.items()}
-        lengths |= {} if self._titles is None else {"title": len(self._titles)}
         lengths |= {} if self._proofs is None else {"proof": len(self._proofs)}
         if len(set(lengths.values())) > 1:
             raise DataError(f"the columns of a result have different lengths: {lengths}; give one value per row")
@@ -98,18 +98,32 @@ class _Table(Generic[Row]):
         """All users asked for, in that order, also those without a row."""
         return tuple(self._places)
 
-    def for_user(self, user_id: str) -> Self:
-        """The rows of one user. Raises DataError for a user that was not asked for."""
-        if user_id not in self._places:
-            raise DataError(f"the result has no user {user_id!r}; it has {len(self._places)} others, see user_ids")
+    def for_user(self, user_id: Any) -> Self:
+        """The rows of one user, whose id may be a text or a number; also as `result[user_id]`.
+
+        Raises:
+            DataError: The user was not asked for.
+        """
+        if isinstance(user_id, slice | list | tuple):
+            raise DataError(f"a result is asked for one user's id; got {user_id!r}; list(result) has the rows.")
+        user = as_id(user_id)
+        if user not in self._places:
+            some = ", ".join(map(repr, islice(self._places, 3))) or "nobody"
+            raise DataError(f"the result has no user {user!r}; it has {some}, {len(self._places)} in all, see user_ids")
         chosen = object.__new__(type(self))
-        places = self._places[user_id]
+        places = self._places[user]
         chosen._columns = {name: [column[i] for i in places] for name, column in self._columns.items()}
-        chosen._titles = None if self._titles is None else [self._titles[i] for i in places]
         chosen._proofs = None if self._proofs is None else [self._proofs[i] for i in places]
-        chosen._places = {user_id: list(range(len(places)))}
+        chosen._places = {user: list(range(len(places)))}
         chosen.notes = self.notes
         return chosen
+
+    def __getitem__(self, user_id: Any) -> Self:
+        return self.for_user(user_id)
+
+    def __contains__(self, one: object) -> bool:
+        """Whether it is one of the rows, or the id of a user asked for."""
+        return any(row == one for row in self) if isinstance(one, self._row) else as_id(one) in self._places
 
     def __len__(self) -> int:
         return len(self._columns["user_id"])
@@ -118,28 +132,54 @@ class _Table(Generic[Row]):
         return (self._row(**row) for row in self.to_dicts())
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One dictionary per row: the columns of `to_pandas`, and title and proof if they are known."""
-        more = {"title": self._titles, "proof": self._proofs}
-        columns = {**self._columns, **{name: column for name, column in more.items() if column is not None}}
+        """One dictionary per row: the columns of `to_pandas`, and the proof if there is one."""
+        columns = self._columns if self._proofs is None else {**self._columns, "proof": self._proofs}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def to_json(self, indent: int | None = None) -> str:
-        """A JSON list of `to_dicts`; a score that is not finite becomes null."""
+    def to_json(self, path: str | PathLike[str] | None = None, *, indent: int | None = None) -> str:
+        """A JSON list of `to_dicts`, also written to `path` if there is one; a score that is not finite becomes null.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
         rows = self.to_dicts()
         for row in rows:
             if not math.isfinite(row.get("score", 0.0)):
                 row["score"] = None
-        return json.dumps(rows, ensure_ascii=False, allow_nan=False, indent=indent)
+        return written(path, json.dumps(rows, ensure_ascii=False, allow_nan=False, indent=indent))
+
+    def to_csv(self, path: str | PathLike[str] | None = None) -> str:
+        """The columns of `to_polars` as csv, also written to `path` if there is one.
+
+        A spreadsheet can open it safely: a text that it would run as a formula has an apostrophe in front of it.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
+        import polars
+
+        score = polars.col(polars.Float32)  # as short as a float32 can be written, not as long as a float64
+        frame = self.to_polars().with_columns(polars.when(score.is_finite()).then(score.cast(polars.String)))
+        return written(path, csv_text(frame.columns, frame.iter_rows()))
+
+    def to_html(self, path: str | PathLike[str] | None = None) -> str:
+        """A page with all rows, also written to `path` if there is one; it needs nothing else, and runs nothing.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
+        names = [name for name in self._columns if name != "evidence"]
+        rows = zip(*(self._columns[name] for name in names), strict=True)
+        return written(path, html_page(type(self).__name__, names, rows, self.notes))
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """A pandas frame, one line per row, without the title; `evidence` holds dictionaries."""
+        """A pandas frame, one line per row; `evidence` holds dictionaries."""
         import pandas
 
         frame = pandas.DataFrame(self._columns, columns=list(self._columns))
         kinds = {"rank": "int64", "score": "float32", "rank_before": "Int64", "rank_after": "Int64"}
         types = {name: kind for name, kind in kinds.items() if name in frame}
-        texts = {name: "str" for name in ("user_id", "item_id", "explanation", "reason_code") if name in frame}
-        return frame.astype({**types, **texts})
+        return frame.astype({**types, **{name: "str" for name in _TEXTS if name in frame}})
 
     def to_polars(self) -> "polars.DataFrame":
         """A polars frame; `evidence` is JSON text, because its fields differ between rows."""
@@ -163,16 +203,16 @@ class _Table(Generic[Row]):
         for user, cells in self._shown():
             lines.append(f"user {clean_text(user)}")
             lines += ["  " + "  ".join(cell for cell in row if cell) for row in cells] or ["  (none)"]
-        return "\n".join(lines + self._rest())
+        return "\n".join([*lines, *self._rest(), *map(clean_text, self.notes)])
 
     def _repr_html_(self) -> str:
         parts: list[str] = ["<table>"]
         for user, cells in self._shown():
-            parts.append(f'<tr><th colspan="4" style="text-align:left">user {_escape(user)}</th></tr>')
+            parts.append(f'<tr><th colspan="4" style="text-align:left">user {escape(user)}</th></tr>')
             for row in cells:
-                parts.append("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>")
+                parts.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
         parts.append("</table>")
-        parts += [f"<p>{_escape(line)}</p>" for line in self._rest()]
+        parts += [f"<p>{escape(line)}</p>" for line in (*self._rest(), *self.notes)]
         return "".join(parts)
 
     def _shown(self) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
@@ -188,7 +228,7 @@ class _Table(Generic[Row]):
 
     def _name(self, place: int) -> str:
         item = str(self._columns["item_id"][place])
-        title = self._titles[place] if self._titles is not None else ""
+        title = self._columns["title"][place] if "title" in self._columns else ""
         return f"{title} [{item}]" if title and title != item else item
 
     def _cells(self, place: int) -> tuple[str, ...]:
@@ -196,7 +236,11 @@ class _Table(Generic[Row]):
 
 
 class Recommendations(_Table[Recommendation]):
-    """Ranked lists. Iterate over it for `Recommendation` rows, or take `to_pandas`, `to_polars`, `to_json`."""
+    """Ranked lists.
+
+    Iterate over it for `Recommendation` rows, take one user's with `result["mia"]`, or all of them with `to_pandas`,
+    `to_polars`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
+    """
 
     _row = Recommendation
 
@@ -231,17 +275,18 @@ class Recommendations(_Table[Recommendation]):
             notes: What the lists leave out, in sentences.
         """
         self.notes = tuple(notes)
-        columns: dict[str, Sequence[Any]] = {
+        columns: dict[str, Sequence[Any] | None] = {
             "user_id": user_id,
             "item_id": item_id,
             "rank": [int(value) for value in rank],
             "score": [float(value) for value in score],
+            "title": title,
         }
         reasons = dict(zip(_REASONS, (explanation, reason_code, evidence), strict=True))
         given = {name: column for name, column in reasons.items() if column is not None}
         if given and len(given) < len(_REASONS):
             raise DataError(f"the reasons of a result came with {', '.join(given)} only; give {', '.join(_REASONS)}")
-        super().__init__({**columns, **given}, title, user_ids, proof)
+        super().__init__({**columns, **given}, user_ids, proof)
 
     def _cells(self, place: int) -> tuple[str, ...]:
         reason = str(self._columns["explanation"][place]) if "explanation" in self._columns else ""
@@ -249,7 +294,11 @@ class Recommendations(_Table[Recommendation]):
 
 
 class Explanations(_Table[Explanation]):
-    """Reasons for given items. Iterate over it for `Explanation` rows, or take `to_pandas`, `to_polars`, `to_json`."""
+    """Reasons for given items.
+
+    Iterate over it for `Explanation` rows, take one user's with `result["mia"]`, or all of them with `to_pandas`,
+    `to_polars`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
+    """
 
     _row = Explanation
 
@@ -278,9 +327,10 @@ class Explanations(_Table[Explanation]):
             user_ids: All users asked for, if some may have no row.
         """
         wordings = [found.get("wording", {}) for found in evidence]
-        columns: dict[str, Sequence[Any]] = {
+        columns: dict[str, Sequence[Any] | None] = {
             "user_id": user_id,
             "item_id": item_id,
+            "title": title,
             "explanation": explanation,
             "reason_code": reason_code,
             "evidence": evidence,
@@ -290,7 +340,7 @@ class Explanations(_Table[Explanation]):
             "share": [float(wording.get("share", 0.0)) for wording in wordings],
             "prompt": [wording.get("prompt", "") for wording in wordings],
         }
-        super().__init__(columns, title, user_ids, proof)
+        super().__init__(columns, user_ids, proof)
 
     def _cells(self, place: int) -> tuple[str, ...]:
         return self._name(place), str(self._columns["explanation"][place]), str(self._columns["reason_code"][place])
@@ -308,7 +358,11 @@ class Change:
 
 
 class Preview(_Table[Change]):
-    """What wishes would change. Iterate over it for `Change` rows, or take `to_pandas`, `to_polars`, `to_json`."""
+    """What wishes would change.
+
+    Iterate over it for `Change` rows, take one user's with `result["mia"]`, or all of them with `to_pandas`,
+    `to_polars`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
+    """
 
     _row = Change
 
@@ -331,14 +385,11 @@ class Preview(_Table[Change]):
             "item_id": [item_ids[row] for _, row, *_ in rows],
             "rank_before": [place for *_, place, _ in rows],
             "rank_after": [place for *_, place in rows],
+            "title": [titles[row] for _, row, *_ in rows],
         }
-        return cls(columns, [titles[row] for _, row, *_ in rows], user_ids)
+        return cls(columns, user_ids)
 
     def _cells(self, place: int) -> tuple[str, ...]:
         was, becomes = (self._columns[name][place] for name in ("rank_before", "rank_after"))
         moved = "comes in" if was is None else "leaves" if becomes is None else f"{was} → {becomes}"
         return ("–" if becomes is None else str(becomes)), self._name(place), moved
-
-
-def _escape(text: str) -> str:
-    return html.escape(clean_text(text), quote=True)

@@ -25,6 +25,7 @@ LINES = [
     ["adaptation"],
     ["explain"],
     [
+        "export",
         "results",
         "model",
         "request",

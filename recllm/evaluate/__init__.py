@@ -1,8 +1,8 @@
 """Evaluation that survives scrutiny. `recllm.evaluate(...)` is `recllm.evaluate.run.evaluate`."""
 
+import inspect
 import sys
 from types import ModuleType
-from typing import Any
 
 from recllm.evaluate.arms import Arm, Ranked
 from recllm.evaluate.protocol import SHOTS, make_splits
@@ -17,8 +17,11 @@ __all__ = ["SHOTS", "Arm", "Lister", "Ranked", "Report", "Scorer", "Split", "eva
 class _Callable(ModuleType):
     """The package and the function share a name: importing the one must not hide the other."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Report:
-        return evaluate(*args, **kwargs)
+    __call__ = staticmethod(evaluate)
 
 
+# Who asks the package what it is, is told of the function.
+__signature__ = inspect.signature(evaluate)
+_first, _, _rest = inspect.cleandoc(evaluate.__doc__ or "").partition("\n")
+__doc__ = f"{_first}\n\nrecllm.evaluate{__signature__}\n{_rest}"
 sys.modules[__name__].__class__ = _Callable

@@ -1,7 +1,6 @@
 """What an evaluation found: a table, comparisons in words, frames, JSON, and a page."""
 
 import dataclasses
-import html
 import io
 import json
 import math
@@ -16,10 +15,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recllm.errors import ArtifactError, DataError, require
+from recllm.errors import DataError, require
 from recllm.evaluate.figures import COLUMNS, MAIN_METRIC, Figures, Measured, Place
 from recllm.evaluate.statistics import Estimate
 from recllm.evaluate.verdicts import Comparison, best_of, in_words, with_interval
+from recllm.export import csv_text, escape, written
 from recllm.prompting.syntax import clean_text
 
 if TYPE_CHECKING:
@@ -236,13 +236,20 @@ class Report:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """`to_dict` as text; also written to `path` if there is one."""
-        text = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=1)
-        if path is not None:
-            _write(path, text + "\n")
-        return text
+        return written(path, json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
 
-    def to_html(self, path: str | Path) -> None:
-        """Write one page that needs nothing else: figures, tables, verdicts, and how it was measured.
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """The rows of `to_pandas` as csv that a spreadsheet can open safely; also written to `path` if there is one.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
+        return written(path, csv_text(COLUMNS, ([row[name] for name in COLUMNS] for row in self.figures.rows)))
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """One page that needs nothing else: figures, tables, verdicts, and how it was measured.
+
+        It is also written to `path` if there is one.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
@@ -251,7 +258,7 @@ class Report:
         require("matplotlib", extra="plots")
         from recllm.evaluate.page.render import build_page
 
-        _write(path, build_page(self))
+        return written(path, build_page(self))
 
     def table(self, metric: str = MAIN_METRIC) -> Table:
         """Methods × K, each figure with its interval below it; the best at each K is bold."""
@@ -310,13 +317,13 @@ class Report:
         for place in self.main_places:
             shots = self.figures.shots(place, MAIN_METRIC)
             heads = [name_of(place, self.main_places) or MAIN_METRIC, *(f"K={k}" for k in shots)]
-            parts.append("<table><tr>" + "".join(f"<th>{_escape(head)}</th>" for head in heads) + "</tr>")
+            parts.append("<table><tr>" + "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr>")
             for name, cells in self._lines(place, shots, MAIN_METRIC):
                 bold = ("<b>", "</b>")
-                texts = [_escape(text).join(bold if best else ("", "")) for text, best in cells]
-                parts.append(f"<tr><td>{_escape(name)}</td>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
+                texts = [escape(text).join(bold if best else ("", "")) for text, best in cells]
+                parts.append(f"<tr><td>{escape(name)}</td>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
             parts.append("</table>")
-        return "".join(parts + [f"<p>{_escape(sentence)}</p>" for sentence in self._sentences()])
+        return "".join(parts + [f"<p>{escape(sentence)}</p>" for sentence in self._sentences()])
 
 
 def series_of(protocol: str) -> str | None:
@@ -347,16 +354,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _escape(text: str) -> str:
-    return html.escape(clean_text(text), quote=True)
-
-
-def _write(path: str | Path, text: str) -> None:
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ArtifactError(f"cannot write the report to {path}: {error.strerror or error}") from error

@@ -356,7 +356,7 @@ def test_json(tmp_path: Any) -> None:
         "when": str(tmp_path),
         "estimate": {"value": 1, "low": 0, "high": 2, "n": 3},
     }
-    with pytest.raises(ArtifactError, match="cannot write the report"):
+    with pytest.raises(ArtifactError, match=r"cannot write .*Is a directory"):
         report.to_json(tmp_path)
 
 
