@@ -37,7 +37,7 @@ def test_a_new_user_gets_their_department(fitted: Recommender, toy: ToyShop) -> 
 def test_scores_agree_and_never_increase(fitted: Recommender, toy: ToyShop) -> None:
     users = toy.events.of_users(toy.events.user_ids[:5])
     recs = fitted.recommend(users, n=7).to_pandas()
-    assert list(recs.columns) == ["user_id", "item_id", "rank", "score"]
+    assert list(recs.columns) == ["user_id", "item_id", "rank", "score", "title"]
     assert list(dict.fromkeys(recs["user_id"])) == list(users.user_ids)
     for user, part in recs.groupby("user_id", sort=False):
         assert part["rank"].tolist() == list(range(1, 8))
