@@ -36,11 +36,17 @@ def category_lists(series: pl.Series, space_separated: bool = False) -> pl.Serie
         series: [items] texts, or lists of texts.
         space_separated: The texts are split at spaces (RecBole's `token_seq`).
     """
-    values = series.to_list()
-    if series.dtype == pl.String:
-        values = _split(values, space_separated)
-    names = [list(dict.fromkeys(filter(None, (name.strip() for name in names_in(value))))) for value in values]
-    return pl.Series(series.name, names, dtype=pl.List(pl.String))
+    if series.dtype != pl.String:
+        return _name_lists(series.name, series.to_list())
+    distinct = series.unique(maintain_order=True)  # most texts come many times
+    lists = _name_lists(series.name, _split(distinct.to_list(), space_separated))
+    place = pl.Series(range(len(distinct)), dtype=pl.UInt32)
+    return lists.gather(series.replace_strict(distinct, place, return_dtype=pl.UInt32))
+
+
+def _name_lists(name: str, values: Sequence[Any]) -> pl.Series:
+    names = [list(dict.fromkeys(filter(None, map(str.strip, names_in(value))))) for value in values]
+    return pl.Series(name, names, dtype=pl.List(pl.String))
 
 
 def names_in(value: Any) -> list[str]:
