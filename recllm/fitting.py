@@ -117,10 +117,9 @@ class RecommenderConfig:
         )
 
 
-def _examples(events: Interactions, catalog: Catalog) -> str:
-    if not len(events) or not len(catalog):
-        return ""
-    return f": events have ids such as {events.frame['item_id'][0]!r}, the catalog {catalog.item_ids[0]!r}"
+def _example(events: Interactions) -> str:
+    """What `Interactions.known_items` says about ids that the catalog does not have."""
+    return f" ({events.report.notes[-1]})" if "unknown_item" in events.report.dropped else ""
 
 
 @final
@@ -164,8 +163,8 @@ class Fitter:
         self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
         if not len(self.histories.item_rows):
             raise DataError(
-                f"none of the {len(events)} events is about one of the {len(catalog)} items of the catalog"
-                f"{_examples(events, catalog)}; check that both use the same item ids, or build from the catalog alone."
+                f"none of the {events.report.read:,} events is about one of the {len(catalog):,} items of the catalog"
+                f"{_example(events)}; check that both use the same item ids, or build from the catalog alone."
             )
         self._divide()
 

@@ -21,7 +21,7 @@ from recllm.data.cleaning import (
 )
 from recllm.data.columns import ITEM_COLUMNS, ColumnMapping, match_columns
 from recllm.data.content import holds_text, unread
-from recllm.data.kinds import TEXT, TEXTS, Column, column_of, fitted_to, settled, texts_of
+from recllm.data.kinds import TEXT, TEXTS, aligned, column_of, fitted_to, settled, texts_of
 from recllm.data.raw import RawTable
 from recllm.data.reading import read_table, table_of_frame
 from recllm.errors import DataError
@@ -147,22 +147,9 @@ class Catalog:
         that are new here are null for the items that were here before.
         """
         seen = other.frame["item_id"].is_in(self.frame["item_id"].implode())
-        fresh = other.frame.filter(~seen)
-        fitted = [
-            fitted_to(series, self.frame.schema[series.name])
-            if series.name in self.frame.columns and not _is_empty(self.frame[series.name])
-            else Column(series)
-            for series in fresh
-        ]
-        added = pl.DataFrame([column.values for column in fitted])
-        known = self.frame.with_columns(
-            pl.lit(None, added.schema[name]).alias(name)
-            for name in self.frame.columns
-            if name in added.columns and self.frame.schema[name] != added.schema[name]
-        )
+        known, added, notes = aligned(self.frame, other.frame.filter(~seen))
         rows = len(self) + len(other)
-        notes = tuple(note for column in fitted for note in column.notes)
-        report = CleaningReport("extended catalog", rows, rows, columns=self.report.columns, notes=notes)
+        report = CleaningReport("extended catalog", rows, rows, columns=self.report.columns, notes=tuple(notes))
         return Catalog(pl.concat([known, added], how="diagonal"), report.drop("duplicate_item", int(seen.sum())))
 
     @cached_property
@@ -182,11 +169,6 @@ def _with_guessed_text(raw: RawTable, mapping: ColumnMapping) -> tuple[ColumnMap
     extras = {name: column for name, column in mapping.extras.items() if column != theirs}
     note = f"column {theirs!r} holds long texts and was taken as text; columns={{'text': …}} takes another one"
     return replace(mapping, found={**mapping.found, "text": theirs}, extras=extras), [note]
-
-
-def _is_empty(series: pl.Series) -> bool:
-    """Whether it has no value that could tell its type."""
-    return series.null_count() == len(series)
 
 
 def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[pl.DataFrame, list[str]]:

@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
+from recllm.data.kinds import texts_of
 from recllm.errors import DataError
 
 REASONS: dict[str, str] = {
@@ -212,7 +213,14 @@ def as_numbers(series: pl.Series) -> tuple[pl.Series, pl.Series]:
 
     Returns:
         float32 [rows] (null where missing), and bool [rows]: there is something, but no finite number.
+
+    Raises:
+        DataError: The column holds lists, records, times or bytes that are no text.
     """
+    if isinstance(series.dtype, pl.Categorical | pl.Enum) or series.dtype == pl.Binary:
+        series = texts_of(series)
+    elif series.dtype.is_nested() or series.dtype.is_temporal() or series.dtype == pl.Object:
+        raise DataError(f"column {series.name!r} holds {series.dtype}; numbers were expected")
     present = series.is_not_null()
     if series.dtype == pl.String:
         series = series.str.strip_chars()
@@ -237,26 +245,6 @@ def decode_damage(sieve: Sieve, undecodable: bool, id_columns: list[str]) -> Non
 
     sieve.drop("id_not_utf8", hit(id_columns))
     sieve.notice("text_not_utf8", int(hit([c for c, t in sieve.frame.schema.items() if t == pl.String]).sum()))
-
-
-def typed_extras(frame: pl.DataFrame, extras: Mapping[str, str]) -> list[pl.Series]:
-    """Further columns under their plain names; text columns that hold only numbers become numbers ("007" does not)."""
-    return [_typed(frame[found]).alias(name) for name, found in extras.items()]
-
-
-def _typed(series: pl.Series) -> pl.Series:
-    if series.dtype != pl.String:
-        return series
-    name = series.name
-    values = series.to_frame().select(pl.when(pl.col(name) != "").then(pl.col(name))).to_series()
-    # Codes that only look like numbers: leading zeros, a plus sign, more digits than a float can hold.
-    if values.null_count() == len(values) or values.str.contains(r"^-?0\d|^\+|\d{16}").any():
-        return values
-    for dtype in (pl.Int64, pl.Float64):
-        number = values.cast(dtype, strict=False)
-        if number.null_count() == values.null_count() and (dtype == pl.Int64 or number.is_finite().all()):
-            return number
-    return values
 
 
 def fingerprint_frame(*frames: pl.DataFrame) -> str:

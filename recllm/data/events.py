@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from recllm.data.cleaning import CleaningReport, Sieve, as_id, as_ids, as_numbers, decode_damage, typed_extras
+from recllm.data.cleaning import CleaningReport, Sieve, as_id, as_ids, as_numbers, decode_damage
 from recllm.data.columns import INTERACTION_COLUMNS, ColumnMapping, match_columns, role_of
 from recllm.data.ids import elements, holds_several, is_frame, read_ids
+from recllm.data.kinds import column_of, texts_of
 from recllm.data.raw import RawTable
 from recllm.data.reading import frame_of_records, table_of_frame
 from recllm.data.timestamps import parse_timestamps
@@ -91,12 +92,14 @@ def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[pl.DataFram
         if name not in found:
             continue
         if name in ("event", "review_text"):
-            columns.append(as_ids(frame[found[name]]).alias(name))
+            columns.append(texts_of(frame[found[name]]).alias(name))
         else:
             number, bad = as_numbers(frame[found[name]])
             columns.append(number.alias(name))
             flags.append(bad.alias(_FLAG + name))
-    return pl.DataFrame(columns + typed_extras(frame, mapping.extras) + flags), notes
+    extras = [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
+    notes += [note for column in extras for note in column.notes]
+    return pl.DataFrame(columns + [column.values for column in extras] + flags), notes
 
 
 def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ...]]:

@@ -14,6 +14,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport, as_id_list, fingerprint_frame
 from recllm.data.events import CleanEvents, are_copies, clean_events, clean_mapping
 from recllm.data.feedback import Feedback
+from recllm.data.kinds import aligned
 from recllm.data.reading import read_table, table_of_frame
 from recllm.errors import DataError
 
@@ -164,26 +165,29 @@ class Interactions:
     def extend(self, other: "Interactions") -> "Interactions":
         """Both logs as one; events of `other` that are here already are dropped and counted.
 
+        Columns keep their types: values of `other` that do not fit are null.
         If `other` has no real times, its events count as later than everything the user has here.
         """
-        later = other.frame
-        theirs = self.frame.filter(pl.col("user_id").is_in(pl.Series(other.user_ids, dtype=pl.String).implode()))
+        mine, later, notes = aligned(self.frame, other.frame)
+        theirs = mine.filter(pl.col("user_id").is_in(pl.Series(other.user_ids, dtype=pl.String).implode()))
         if not other.timed:
             end = theirs.group_by("user_id").agg(pl.col("timestamp").max().alias("\x00end"))
             shifted = pl.col("timestamp") + (pl.col("\x00end") + 1).fill_null(0)
             later = later.join(end, on="user_id", how="left", maintain_order="left")
             later = later.with_columns(shifted.alias("timestamp")).drop("\x00end")
-        both = pl.concat([theirs, later], how="diagonal_relaxed")
+        both = pl.concat([theirs, later], how="diagonal")
         fresh = both.filter(~are_copies(both) | (pl.int_range(pl.len()) < theirs.height))[theirs.height :]
         joined = self.join(Interactions(fresh, other.report, other.user_ids, other.timed))
         rows = len(self) + len(other)
-        joined.report = CleaningReport("joined logs", rows, rows).drop("duplicate_event", len(other) - fresh.height)
+        report = CleaningReport("joined logs", rows, rows, notes=tuple(notes))
+        joined.report = report.drop("duplicate_event", len(other) - fresh.height)
         return joined
 
     def join(self, other: "Interactions") -> "Interactions":
         """Both logs, one after the other, as they are: for logs that have no event in common."""
-        frame = pl.concat([self.frame, other.frame], how="diagonal_relaxed", rechunk=False)
-        report = CleaningReport("joined logs", frame.height, frame.height)
+        mine, later, notes = aligned(self.frame, other.frame)
+        frame = pl.concat([mine, later], how="diagonal", rechunk=False)
+        report = CleaningReport("joined logs", frame.height, frame.height, notes=tuple(notes))
         fresh = [user for user in other.user_ids if user not in self.row_of]
         return Interactions(frame, report, (*self.user_ids, *fresh), self.timed or other.timed)
 

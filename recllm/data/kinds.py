@@ -119,6 +119,21 @@ def fitted_to(series: pl.Series, kind: pl.DataType) -> Column:
     return Column(values, (left_empty(series.name, int(lost.sum()), what, series.filter(lost)[0]),))
 
 
+def aligned(first: pl.DataFrame, second: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    """Two tables whose common columns have one type, that of `first`, and sentences about what did not fit it.
+
+    A column in which `first` has no value takes the type that it has in `second`.
+    """
+    common = [name for name in second.columns if name in first.columns and first.schema[name] != second.schema[name]]
+    untyped = [name for name in common if first[name].null_count() == first.height]
+    fitted = [fitted_to(second[name], first.schema[name]) for name in common if name not in untyped]
+    return (
+        first.with_columns(pl.lit(None, second.schema[name]).alias(name) for name in untyped),
+        second.with_columns(column.values for column in fitted),
+        [note for column in fitted for note in column.notes],
+    )
+
+
 # --- from any type to a kind -----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import time
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recllm.data import Catalog, CleaningReport, Interactions
-from recllm.data.cleaning import REASONS, as_id
+from recllm.data.cleaning import REASONS, as_id, as_ids, as_numbers
 from recllm.data.delimited import read_csv, read_irregular
 from recllm.data.raw import RawTable
 from recllm.data.timestamps import parse_timestamps
@@ -422,3 +423,56 @@ def test_one_id_follows_the_rule_of_columns(value: object, text: str) -> None:
 def test_a_missing_id_is_an_error_outside_tables(value: object) -> None:
     with pytest.raises(DataError, match="id"):
         as_id(value)
+
+
+def one_id(value: object) -> str | None:
+    try:
+        return as_id(value)
+    except DataError:
+        return None
+
+
+NO_SURROGATES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        (pl.Int64, st.integers(-(2**63), 2**63 - 1)),
+        (pl.UInt64, st.integers(0, 2**64 - 1)),
+        (pl.Float64, st.floats()),
+        (pl.String, NO_SURROGATES),
+        (pl.Binary, NO_SURROGATES.map(str.encode)),
+        (pl.Decimal(20, 3), st.decimals(-(10**9), 10**9, places=3)),
+    ],
+)
+@given(st.data())
+def test_a_column_of_ids_is_read_as_each_of_them_is(
+    dtype: pl.DataType, values: st.SearchStrategy, data: st.DataObject
+) -> None:
+    given_ids = data.draw(st.lists(st.none() | values, min_size=1, max_size=5))
+    series = pl.Series("id", given_ids, dtype=dtype)
+    assert as_ids(series).to_list() == [None if value is None else one_id(value) for value in series.to_list()]
+
+
+def test_a_float32_id_is_the_number_that_was_written() -> None:
+    assert as_ids(pl.Series([3, 0.1], dtype=pl.Float32)).to_list() == ["3", "0.1"]
+
+
+@pytest.mark.parametrize("values", [[True], [["a"]], [{"a": 1}]])
+def test_truth_values_lists_and_records_are_no_ids(values: list[object]) -> None:
+    with pytest.raises(DataError, match="column 'item_id' holds"):
+        as_ids(pl.Series("item_id", values))
+
+
+def test_numbers_of_odd_types() -> None:
+    for values in (pl.Series(["1", "x"], dtype=pl.Categorical), pl.Series([b"1", b"x"]), pl.Series(["1", "x"])):
+        number, bad = as_numbers(values)
+        assert (number.to_list(), bad.to_list()) == ([1.0, None], [False, True])
+    for values in (
+        pl.Series("rating", [[1]]),
+        pl.Series("rating", [{"a": 1}]),
+        pl.Series("rating", [date(2024, 1, 1)]),
+    ):
+        with pytest.raises(DataError, match="column 'rating' holds .*; numbers were expected"):
+            as_numbers(values)

@@ -285,6 +285,22 @@ def test_extend_joins_two_logs() -> None:
     assert again.frame.equals(both.frame)
 
 
+def test_further_columns_keep_their_type_when_logs_are_joined() -> None:
+    def log(timestamp: int, device: object, year: object) -> Interactions:
+        row = {"user": ["u"], "item": ["i"], "ts": [timestamp], "device": [device], "year": [year]}
+        return Interactions.from_frame(pl.DataFrame(row))
+
+    both = log(1, "phone", 2001).extend(log(2, ["a", "b"], "unknown")).extend(log(3, None, "2002"))
+    assert both.frame["device"].to_list() == ["phone", "a, b", None]
+    assert both.frame["year"].to_list() == [2001, None, 2002]
+    joined = log(1, ["a"], None).join(log(2, "b", 2001))
+    assert joined.frame["device"].to_list() == [["a"], ["b"]]
+    assert joined.frame["year"].to_list() == [None, 2001]
+    assert [note.split(" value")[0] for note in log(1, "x", 2001).extend(log(2, "x", "soon")).report.notes] == [
+        "year: 1"
+    ]
+
+
 def test_events_without_times_come_after_what_is_known() -> None:
     both = expected().extend(Interactions.from_mapping({"b": ["0", "2"], "new": ["1"], "nobody": []}))
     assert both.user_ids == ("b", "a", "new", "nobody")
