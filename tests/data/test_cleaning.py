@@ -474,5 +474,5 @@ def test_numbers_of_odd_types() -> None:
         pl.Series("rating", [{"a": 1}]),
         pl.Series("rating", [date(2024, 1, 1)]),
     ):
-        with pytest.raises(DataError, match="column 'rating' holds .*; numbers were expected"):
+        with pytest.raises(DataError, match=r"column 'rating' holds .*; numbers were expected"):
             as_numbers(values)

@@ -18,6 +18,7 @@ from recllm.data import Catalog
 from recllm.data.kinds import BOOLEAN, DATE, KINDS, NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, fitted_to
 from recllm.data.written import MOMENT
 from recllm.errors import DataError
+from recllm.tables import pack_table, unpack_table
 
 LIBRARIES = {"polars": lambda frame: frame, "pyarrow": pl.DataFrame.to_arrow}
 PLAIN: list[Any] = [
@@ -61,7 +62,10 @@ def read_or_refused(frame: Any, name: str) -> Catalog | None:
         return None
     assert set(catalog.frame.dtypes) <= set(KINDS)
     assert [catalog.item(row)["item_id"] for row in range(len(catalog))] == list(catalog.item_ids)
-    assert len(catalog.fingerprint) == 64
+    kept = unpack_table(pack_table(catalog.frame))
+    assert kept.schema == catalog.frame.schema
+    assert kept.equals(catalog.frame)
+    assert Catalog(kept, catalog.report).fingerprint == catalog.fingerprint
     return catalog
 
 
