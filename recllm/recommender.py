@@ -16,9 +16,11 @@ from recllm.card import adapter_card
 from recllm.data.catalog import Catalog
 from recllm.data.doors import (
     known_among,
+    of_kind,
     read_catalog,
     read_events,
     read_items,
+    read_path,
     read_user_ids,
     truth,
     whole_number,
@@ -66,7 +68,7 @@ class Recommender:
     """
 
     def __init__(self, config: RecommenderConfig | None = None) -> None:
-        self.config = config or RecommenderConfig()
+        self.config = of_kind(RecommenderConfig() if config is None else config, RecommenderConfig, "config")
         if self.config.domain not in reason_domains():
             raise ConfigError(f"domain {self.config.domain!r} is unknown; choose one of {', '.join(reason_domains())}.")
         self._state: Fitted | None = None
@@ -97,7 +99,7 @@ class Recommender:
         Raises:
             DataError: No event is about an item of the catalog, or the catalog is empty.
         """
-        options = options or TrainOptions()
+        options = of_kind(TrainOptions() if options is None else options, TrainOptions, "options")
         items = read_catalog(catalog)
         check_table("the catalog", items.frame)  # whatever could make `save` fail is found out before training
         if options.checkpoint is not None:
@@ -316,7 +318,6 @@ class Recommender:
             users, item_ids = _remembered(users, state), users if item_ids is None else item_ids
         if isinstance(item_ids, Recommendations):
             n = n or max((row.rank for row in item_ids), default=10)
-            item_ids = {user: [row.item_id for row in item_ids.for_user(user)] for user in item_ids.user_ids}
         items = read_items(item_ids, "item_ids")
         request = ListRequest(10 if n is None else n, adapt, without=without, wishes=wishes)
         explainer = Explainer(_generator(generator), domain=self.config.domain, level=level, detail="full")
@@ -456,7 +457,7 @@ class Recommender:
             ArtifactError: The folder holds something else, or the disk refuses.
         """
         state = self._fitted()
-        save_recommender(folder, state)
+        save_recommender(read_path(folder, "the folder to save to"), state)
 
     @classmethod
     def load(cls, folder: str | Path, *, backbone: str | Path | None = None) -> "Recommender":
@@ -470,7 +471,7 @@ class Recommender:
         Raises:
             ArtifactError: A file is missing, damaged or not what it should be.
         """
-        state = load_recommender(folder)
+        state = load_recommender(read_path(folder, "the folder of a saved recommender"))
         if backbone is not None:
             text = replace(state.config.text, backbone=str(backbone))
             state = replace(state, config=replace(state.config, text=text))
@@ -492,7 +493,9 @@ class Recommender:
                 "this recommender's text encoder is the frozen one, so there is no adapter to write; fit with "
                 'finetune="lora" (the report says when that did not pay).'
             )
-        state.model.text_adapter.write(folder, adapter_card(self.config, state.report))
+        state.model.text_adapter.write(
+            read_path(folder, "the folder to write to"), adapter_card(self.config, state.report)
+        )
 
     @property
     def report(self) -> FitReport:

@@ -16,7 +16,7 @@ import pytest
 import recllm
 from recllm.adaptation.adapters import Adapters
 from recllm.encoders.train import BaseTrainingConfig
-from recllm.errors import ConfigError, DataError
+from recllm.errors import ArtifactError, ConfigError, DataError
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
 from tests.small import config_for, newcomer
@@ -67,6 +67,9 @@ def test_items_are_one_in_every_form(rec: Recommender, toy: ToyShop) -> None:
     assert rec.recommend("u0", candidates=set(wanted)).to_json() == listed
     assert rec.score("u0", toy.catalog).shape == (1, len(toy.catalog))
     assert rec.similar_items(iter(wanted), 2).to_json() == rec.similar_items(wanted, 2).to_json()
+    recs = rec.recommend(["u0", "u1"], n=2)
+    assert rec.score(["u0", "u1"], recs).shape == (2, 2)
+    assert len(rec.recommend(["u1", "u0"], candidates=recs)) == 4
     assert rec.recommend("u0", without="i5").to_json() == rec.recommend("u0", without=["i5"]).to_json()
 
 
@@ -108,6 +111,14 @@ WRONG: dict[str, Callable[[Recommender, Any], Any]] = {
     "add nothing": lambda rec, _: rec.add_items(None),
     "explain_ranking": lambda rec, _: rec.explain_ranking(n="3"),
     "fit nothing": lambda *_: Recommender().fit(None, None),
+    "fit options": lambda rec, _: Recommender().fit(rec.catalog, {"u": ["i1"]}, options="fast"),
+    "config": lambda *_: Recommender("config"),
+    "config mapping": lambda *_: Recommender({"domain": "neutral"}),
+    "save nowhere": lambda rec, _: rec.save(None),
+    "load nothing": lambda *_: Recommender.load(None),
+    "load adapters": lambda rec, _: Adapters.load(None, rec),
+    "save adapters": lambda rec, one: rec.adapt(one).save(3),
+    "export adapters": lambda rec, one: rec.adapt(one).export("x", None),
     "evaluate nothing": lambda *_: recllm.evaluate(None, None, None),
 }
 
@@ -241,3 +252,27 @@ def test_a_set_is_the_same_in_every_process() -> None:
         done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, check=True)
         found.add(done.stdout)
     assert len(found) == 1
+
+
+def test_a_file_of_adapters_is_checked_when_it_is_read(rec: Recommender, mine: Adapters, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    mine.save(tmp_path / "mine")
+    with safe_open(str(tmp_path / "mine"), framework="numpy") as file:
+        metadata, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = min(arrays)
+    damages = {
+        "fewer users": ({**arrays, name: arrays[name][:1]}, metadata),
+        "another matrix": ({**arrays, "more": arrays[name]}, metadata),
+        "no matrix": ({"more": arrays[name]}, metadata),
+        "NaN": ({**arrays, name: arrays[name] * np.nan}, metadata),
+        "no base": (arrays, {key: value for key, value in metadata.items() if key != "base"}),
+        "users": (arrays, {**metadata, "user_ids": "7"}),
+        "steps": (arrays, {**metadata, "steps": '"many"'}),
+        "events": (arrays, {**metadata, "events": "[[1, 2], 3]"}),
+    }
+    for what, (weights, about) in damages.items():
+        save_file(weights, tmp_path / "damaged", about)
+        with pytest.raises(ArtifactError, match="save the adapters again"):
+            print(what, Adapters.load(tmp_path / "damaged", rec))

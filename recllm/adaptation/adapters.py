@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recllm.data.cleaning import as_id
-from recllm.data.doors import known_among, read_events, read_user_ids
+from recllm.data.doors import known_among, read_events, read_path, read_user_ids, whole_number
 from recllm.data.ids import read_ids
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
@@ -198,7 +198,7 @@ class Adapters:
             "steps": json.dumps(kept.steps),
             "events": json.dumps(events.frame.select(columns).to_dict(as_series=False)),
         }
-        target = Path(path)
+        target = read_path(path, "the file to save to")
         fresh = target.with_name(f".{target.name}.saving")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -223,32 +223,21 @@ class Adapters:
             ArtifactError: The file is missing, damaged or something else.
             AdapterMismatch: It belongs to another model.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                metadata = file.metadata() or {}
-                names = file.keys()
-                lora = {name: torch.from_numpy(file.get_tensor(name).astype(np.float32)) for name in names}
-            if metadata.get("format") != "recllm-adapters-1":
-                raise KeyError("format")
-            frame = pl.DataFrame(json.loads(metadata["events"]))
-            users, timed = json.loads(metadata["user_ids"]), json.loads(metadata["timed"])
-            steps = json.loads(metadata.get("steps", "null"))
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise ArtifactError(f"{path} is no saved adapters file or is damaged; save the adapters again.") from error
+        source = read_path(path, "the file of saved adapters")
         base = recommender.fingerprint
-        if metadata["base"] != base and not refresh:
+        events, lora, theirs, steps = _read(source)
+        if theirs != base and not refresh:
             raise AdapterMismatch(
-                f"adapters in {path} were made with model {metadata['base'][:12]}, this one is {base[:12]}; adapt the "
+                f"adapters in {path} were made with model {theirs[:12]}, this one is {base[:12]}; adapt the "
                 "users again with this model, or load with refresh=True to have that done from the events in the file."
             )
-        events = Interactions.from_mapping({user: [] for user in users})
-        if frame.height:
-            clean = Interactions.from_frame(frame)
-            events = Interactions(clean.frame, clean.report, users, timed)
         make = recommender.adapt_function(steps)
-        return cls(events, lora if metadata["base"] == base else make(events), base, make, steps)
+        if theirs != base:
+            return cls(events, make(events), base, make, steps)
+        start, users = recommender.model.learner.start(), len(events.user_ids)
+        if users and {n: t.shape for n, t in lora.items()} != {n: (users, *t.shape) for n, t in start.items()}:
+            raise ArtifactError(f"{path} does not hold matrices of its {users:,} users; save the adapters again.")
+        return cls(events, lora, base, make, steps)
 
     def export(self, user_id: Any, folder: str | Path) -> None:
         """Write one user's adapter (start and own steps together) as PEFT's two files and a card.
@@ -260,16 +249,37 @@ class Adapters:
         Raises:
             DataError: The user has no adapter here.
         """
-        user, kept = as_id(user_id), self._kept
+        user, kept, folder = as_id(user_id), self._kept, read_path(folder, "the folder to write to")
         if user not in kept:
             raise DataError(f"user {user!r} has no adapter here; adapt the user first.")
         own = {name: tensor[kept.row_of[user]] for name, tensor in kept.lora.items()}
         head = {name.removeprefix("head."): part for name, part in own.items() if name.startswith("head.")}
         history = {name: part for name, part in own.items() if not name.startswith("head.")}
         if history:
-            _write_peft(Path(folder), history, kept.base, "history encoder")
+            _write_peft(folder, history, kept.base, "history encoder")
         if head:
-            _write_peft(Path(folder) / "head" if history else Path(folder), head, kept.base, "ranking head")
+            _write_peft(folder / "head" if history else folder, head, kept.base, "ranking head")
+
+
+def _read(path: Path) -> tuple[Interactions, dict[str, Tensor], str, int | None]:
+    """What `Adapters.save` wrote: events, matrices, the model's fingerprint and the steps."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            lora = {name: torch.from_numpy(file.get_tensor(name).astype(np.float32)) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("format") != "recllm-adapters-1" or not all(t.isfinite().all() for t in lora.values()):
+            raise KeyError("format")
+        frame = pl.DataFrame(json.loads(metadata["events"]))
+        events = Interactions.from_mapping({user: [] for user in json.loads(metadata["user_ids"])})
+        if frame.height:
+            clean, timed = Interactions.from_frame(frame), bool(json.loads(metadata["timed"]))
+            events = Interactions(clean.of_users(events.user_ids).frame, clean.report, events.user_ids, timed)
+        steps = json.loads(metadata.get("steps", "null"))
+        return events, lora, metadata["base"], None if steps is None else whole_number(steps, "steps", 0)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+        raise ArtifactError(f"{path} is no saved adapters file or is damaged; save the adapters again.") from error
 
 
 def _write_peft(folder: Path, own: Mapping[str, Tensor], base: str, part: str) -> None:

@@ -10,8 +10,9 @@ import numbers
 import warnings
 from collections.abc import Container, Iterable, Mapping
 from operator import index
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import as_id, as_ids
@@ -20,6 +21,8 @@ from recllm.data.ids import elements, holds_several, is_frame, kind_of, read_ids
 from recllm.data.interactions import Interactions
 from recllm.data.reading import table_of_frame
 from recllm.errors import ConfigError, DataError
+
+Kind = TypeVar("Kind")
 
 Items = list[str] | dict[str, list[str]]
 """The same items for everybody, or each user's own."""
@@ -85,11 +88,13 @@ def known_among(user_ids: Iterable[str], known: Container[str], what: str) -> li
 
 
 def read_items(items: Any, what: str, *, ordered: bool = False) -> Items:
-    """Items for everybody, or each user's own: ids, a mapping from users to ids, a table, a catalog, or events.
+    """Items for everybody, or each user's own: ids, users' ids, a table, recommendations, a catalog, or events.
 
     Raises:
         DataError: It is nothing of the kind.
     """
+    if callable(to_polars := getattr(items, "to_polars", None)) and not is_frame(items):
+        items = to_polars()  # recommendations
     if isinstance(items, Catalog):
         return list(items.item_ids)
     if isinstance(items, Interactions):
@@ -134,8 +139,8 @@ def read_events(events: Any) -> Interactions:
         return events
     if isinstance(events, Mapping):
         return Interactions.from_mapping(events)
-    if isinstance(events, str | Path):
-        return Interactions.read(events)
+    if isinstance(events, str | PathLike):
+        return Interactions.read(Path(events))
     if events is None or isinstance(events, Catalog | bytes | numbers.Number):
         raise DataError(f"events are Interactions, a table, a file or {{user: [item ids]}}; got {kind_of(events)}.")
     return Interactions.from_frame(events)
@@ -149,11 +154,33 @@ def read_catalog(catalog: Any) -> Catalog:
     """
     if isinstance(catalog, Catalog):
         return catalog
-    if isinstance(catalog, str | Path):
-        return Catalog.read(catalog)
+    if isinstance(catalog, str | PathLike):
+        return Catalog.read(Path(catalog))
     if catalog is None or isinstance(catalog, Interactions | bytes | numbers.Number):
         raise DataError(f"a catalog is a Catalog, a table with item_id, or a file; got {kind_of(catalog)}.")
     return Catalog.from_frame(catalog)
+
+
+def read_path(given: Any, what: str) -> Path:
+    """A file or a folder.
+
+    Raises:
+        ConfigError: It is no path.
+    """
+    if not isinstance(given, str | PathLike) or not str(given):
+        raise ConfigError(f"{what} is a path, such as 'model/'; got {given!r}.")
+    return Path(given)
+
+
+def of_kind(given: Any, kind: type[Kind], name: str) -> Kind:
+    """A value that has to be made of one class.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if not isinstance(given, kind):
+        raise ConfigError(f"{name} is a {kind.__name__}; got {given!r:.60}.")
+    return given
 
 
 def whole_number(given: Any, name: str, least: int) -> int:

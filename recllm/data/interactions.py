@@ -160,7 +160,9 @@ class Interactions:
 
     def item_rows(self, catalog: Catalog) -> NDArray[np.int64]:
         """int64 [events]: the catalog's row of each event's item, -1 for unknown ones."""
-        return _positions(self.frame["item_id"], catalog.item_ids)
+        items = self.frame["item_id"]
+        # A few events are looked up one by one: going through the catalog would be most of the work.
+        return catalog.rows(items) if 8 * len(items) < len(catalog) else _positions(items, catalog.item_ids)
 
     def extend(self, other: "Interactions") -> "Interactions":
         """Both logs as one; events of `other` that are here already are dropped and counted.

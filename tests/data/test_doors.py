@@ -22,6 +22,7 @@ from recllm.data.doors import (
     read_catalog,
     read_events,
     read_items,
+    read_path,
     read_user_ids,
     read_users,
     real_number,
@@ -231,3 +232,10 @@ def test_who_is_to_be_forgotten_is_here() -> None:
         assert known_among(["x", "a"], {"a"}, "is remembered") == ["a"]
     with pytest.raises(DataError, match="'x', 'y' is remembered, so nothing was deleted"):
         known_among(["x", "y"], {"a"}, "is remembered")
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"x", ["x"], "", True])
+def test_paths(wrong: Any, tmp_path: Path) -> None:
+    assert read_path(str(tmp_path), "it") == read_path(tmp_path, "it") == tmp_path
+    with pytest.raises(ConfigError, match="it is a path"):
+        read_path(wrong, "it")
