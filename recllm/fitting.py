@@ -19,6 +19,7 @@ from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.finetuning.tuner import FinetuneConfig, TextTuner
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
+from recllm.encoders.reproducible import reproducible
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, encode_users, evaluating
 from recllm.encoders.validation import few_shot_ndcg, mean_ndcg
@@ -191,6 +192,10 @@ class Fitter:
     def run(self) -> Model:
         """Fit every stage."""
         self._begin = time.monotonic()
+        with reproducible():
+            return self._run()
+
+    def _run(self) -> Model:
         warm = np.zeros(len(self.catalog), dtype=bool)
         warm[self.base.item_rows] = True
         text_encoder, text, whitening = self._fit_text(warm)
