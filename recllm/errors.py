@@ -10,6 +10,7 @@ Each message is a sentence that says what came, what was wanted and what to do. 
     ├── GenerationError         a language model gave no answer, or none that can be used
     ├── ArtifactError           a saved folder is missing, damaged, of another kind, or cannot be written
     ├── AdapterMismatch         an adapter does not fit the encoder
+    ├── ForkError               the process was forked after recllm had begun to work in it
     ├── NotFittedError          the recommender has to be fitted or loaded first
     ├── LeakageError            an evaluation would use users that the model was trained on
     ├── ResourceError           a file that recllm ships is not where it should be
@@ -25,6 +26,7 @@ __all__ = [
     "BackboneError",
     "ConfigError",
     "DataError",
+    "ForkError",
     "GenerationError",
     "LeakageError",
     "MissingExtraError",
@@ -66,6 +68,10 @@ class ArtifactError(RecllmError):
 
 class AdapterMismatch(RecllmError):
     """An adapter does not fit the encoder."""
+
+
+class ForkError(RecllmError):
+    """The process was forked after recllm had begun to work in it."""
 
 
 class NotFittedError(RecllmError):
