@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ def reproducible() -> Iterator[None]:
     arrive, so that three fits with one seed gave three models. The setting is the process's: fits that run side by side
     share it, and the last to end puts back what was there before the first.
     """
-    memory = torch.utils.deterministic
+    memory: Any = torch.utils.deterministic
     with _lock:
         _running.append((torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory))
         torch.use_deterministic_algorithms(True, warn_only=True)
