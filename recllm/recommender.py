@@ -28,6 +28,7 @@ from recllm.data.doors import (
 from recllm.data.ids import elements
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
+from recllm.data.process import stay_in_process
 from recllm.data.trained import TrainedOn
 from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
@@ -472,6 +473,8 @@ class Recommender:
             ArtifactError: A file is missing, damaged or not what it should be.
         """
         state = load_recommender(read_path(folder, "the folder of a saved recommender"))
+        stay_in_process()
+        state = load_recommender(folder)
         if backbone is not None:
             text = replace(state.config.text, backbone=str(backbone))
             state = replace(state, config=replace(state.config, text=text))
@@ -534,6 +537,7 @@ class Recommender:
 
     def _fitted(self) -> Fitted:
         """What answers now. A call asks once, and keeps to it."""
+        stay_in_process()
         if (state := self._state) is None:
             raise NotFittedError("this recommender has not been fitted; call fit(catalog, events) or load a saved one.")
         return state

@@ -11,6 +11,7 @@ from recllm.data.cleaning import CleaningReport, Sieve, as_id, as_ids, as_number
 from recllm.data.columns import INTERACTION_COLUMNS, ColumnMapping, match_columns, role_of
 from recllm.data.ids import elements, holds_several, is_frame, read_ids
 from recllm.data.kinds import column_of, texts_of
+from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable
 from recllm.data.reading import frame_of_records, table_of_frame
 from recllm.data.timestamps import parse_timestamps
@@ -108,6 +109,7 @@ def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ..
     Raises:
         DataError: A value is no such list, or none of the events can be used.
     """
+    stay_in_process()
     if not isinstance(events, Mapping):
         raise DataError(f"a mapping user id -> list of item ids was expected, got {type(events).__name__}")
     users: dict[str, Any] = {}

@@ -22,7 +22,7 @@ def stay_in_process() -> None:
         _first = here
     elif _first != here:
         raise ForkError(
-            f"recllm was used in process {_first}, and this one ({here}) is a fork of it, in which torch and polars would "
-            "wait for ever; start workers with multiprocessing.get_context('spawn'), or load the recommender in each "
-            "worker and nothing before (gunicorn: without --preload)."
+            f"recllm was used in process {_first}, and this one ({here}) is a fork of it, in which torch and polars "
+            "would wait for ever; start workers with multiprocessing.get_context('spawn'), or load the recommender in "
+            "each worker and nothing before (gunicorn: without --preload)."
         )

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from recllm.data.delimited import read_csv
+from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable
 from recllm.errors import DataError
 
@@ -29,6 +30,7 @@ def read_table(path: str | Path, encoding: str | None = None) -> RawTable:
     Raises:
         DataError: The file is missing, empty, not what its name says, or of an unknown kind.
     """
+    stay_in_process()
     path = Path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
@@ -183,6 +185,7 @@ def table_of_frame(data: Any) -> RawTable:
     Raises:
         DataError: It is no such table, or two columns have the same name.
     """
+    stay_in_process()
     if isinstance(data, pl.LazyFrame):
         data = data.collect()
     if not isinstance(data, pl.DataFrame):
