@@ -472,9 +472,8 @@ class Recommender:
         Raises:
             ArtifactError: A file is missing, damaged or not what it should be.
         """
-        state = load_recommender(read_path(folder, "the folder of a saved recommender"))
         stay_in_process()
-        state = load_recommender(folder)
+        state = load_recommender(read_path(folder, "the folder of a saved recommender"))
         if backbone is not None:
             text = replace(state.config.text, backbone=str(backbone))
             state = replace(state, config=replace(state.config, text=text))
