@@ -34,7 +34,6 @@ from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
 from recllm.explain.explainer import Explainer, Level
 from recllm.explain.overall import Overall
-from recllm.explain.wording import reason_domains
 from recllm.explaining import check_explanation
 from recllm.fitted import Fitted, tell
 from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
@@ -70,8 +69,6 @@ class Recommender:
 
     def __init__(self, config: RecommenderConfig | None = None) -> None:
         self.config = of_kind(RecommenderConfig() if config is None else config, RecommenderConfig, "config")
-        if self.config.domain not in reason_domains():
-            raise ConfigError(f"domain {self.config.domain!r} is unknown; choose one of {', '.join(reason_domains())}.")
         self._state: Fitted | None = None
         self._changing = Lock()
 
@@ -388,7 +385,10 @@ class Recommender:
         return state.nearest(asked, similarity, n)
 
     def search(self, text: str, n: int = 10) -> Recommendations:
-        """Items whose text is closest to a few words; the score is a cosine."""
+        """Items whose text is closest to a few words; the score is a cosine.
+
+        Items that have neither a title nor a text of their own are not found, unless the catalog has no others.
+        """
         if not isinstance(text, str) or not text.strip():
             raise DataError(
                 f"the search text is empty or no text: {text!r}; write words, such as 'cosy winter lights'."
@@ -396,7 +396,11 @@ class Recommender:
         state = self._fitted()
         model = state.model
         vector = model.whitening(TextEncoder(state.config.text, model.text_adapter, model.backbone).encode([text]))
-        return state.nearest([text], (torch.from_numpy(vector) @ model.channels.text.T).numpy(), n)
+        scores = (torch.from_numpy(vector) @ model.channels.text.T).numpy()
+        # An id is no word: its vector lies far from all texts, and whitening puts what is far from all near to any.
+        if model.catalog.in_words.any():
+            scores[:, ~model.catalog.in_words] = -np.inf
+        return state.nearest([text], scores, n)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 

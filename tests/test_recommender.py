@@ -312,6 +312,27 @@ def test_search_and_similar_items(fitted: Recommender) -> None:
         fitted.similar_items(["gone"])
 
 
+def test_an_item_without_words_is_found_by_no_search(tiny: Path, toy: ToyShop) -> None:
+    bare = toy.catalog.frame.head(3).with_columns(
+        item_id=pl.Series(["x1", "99", "B00XYZ"]), title=pl.lit(""), text=pl.lit("")
+    )
+    catalog = Catalog(pl.concat([toy.catalog.frame, bare]), toy.catalog.report)
+    assert catalog.in_words.sum() == len(toy.catalog)
+    rec = Recommender.from_catalog(catalog, config=config_for(tiny))
+    everything = len(catalog)
+    for text in ("garden thing", "thing number 7", "x1", "99", "nothing like it"):
+        found = {row.item_id for row in rec.search(text, n=everything)}
+        assert found == set(toy.catalog.item_ids)
+    alone = Recommender.from_catalog(Catalog(bare, toy.catalog.report), config=config_for(tiny))
+    assert len(alone.search("x1")) == 3, "where there are no words at all, ids are searched"
+
+
+@pytest.mark.parametrize("wrong", ["neutral", {"domain": "neutral"}, 3, {}, 0])
+def test_a_config_is_a_config(wrong) -> None:
+    with pytest.raises(ConfigError, match="config"):
+        Recommender(wrong)
+
+
 def test_update_and_forget(tiny: Path, toy: ToyShop) -> None:
     rec = Recommender(config_for(tiny, adaptation=None)).fit(toy.catalog, toy.events)
     rec.update(Interactions.from_frame(pl.DataFrame({"user_id": ["late"], "item_id": ["i0"], "timestamp": [10**9]})))

@@ -114,6 +114,11 @@ class Catalog:
         return np.fromiter((self._row_of.get(item_id, -1) for item_id in as_id_list(ids)), dtype=np.int64)
 
     @cached_property
+    def in_words(self) -> NDArray[np.bool_]:
+        """bool [items]: whether an item has a title or a text of its own."""
+        return self.frame.select((pl.col("title") != "") | (pl.col("text") != "")).to_series().to_numpy()
+
+    @cached_property
     def titles(self) -> list[str]:
         """A title for every item: its title, else the first 80 characters of its text, else its id."""
         return self._first_of("title", pl.col("text").str.replace_all(r"\s+", " ").str.slice(0, _TITLE_CHARACTERS))
