@@ -14,6 +14,7 @@ def card(config: RecommenderConfig, model: Model, report: FitReport) -> str:
     figures = "\n".join(f"| {name} | {_figure(value)} |" for name, value in report.figures.items())
     seconds = "\n".join(f"- {name}: {value:.0f} s" for name, value in report.seconds.items())
     stopped = "\n".join(f"- {name}: {reason}" for name, reason in report.stopped.items())
+    notes = "\n".join(f"- note: {note}" for note in report.notes)
     curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
     return f"""# A recllm recommender
 
@@ -37,6 +38,8 @@ those weights.
 {seconds}
 
 {stopped}
+
+{notes}
 
 ## Curves
 {curves}

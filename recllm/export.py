@@ -1,17 +1,20 @@
 """Results as files: csv that a spreadsheet can open safely, pages of HTML; each is written whole or not at all."""
 
+import errno
 import html
 import math
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from recllm.errors import ArtifactError, DataError
+from recllm.folders import check_writable
 from recllm.prompting.syntax import clean_text
 
-__all__ = ["csv_text", "escape", "html_page", "written"]
+__all__ = ["check_place", "csv_text", "escape", "html_page", "written"]
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
@@ -36,20 +39,39 @@ def written(path: str | os.PathLike[str] | None, text: str) -> str:
     """
     if path is None:
         return text
-    if not isinstance(path, str | bytes | os.PathLike) or not os.fspath(path):
-        raise DataError(f"a path to write to is a text or a Path; got {path!r}; leave it out to get the text.")
     content = text.encode("utf-8", "backslashreplace")  # half a character is in no file
-    try:
-        target = Path(os.path.realpath(os.fsdecode(path)))  # where it is a link, the link stays
+    with _writing(path) as target:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():  # a folder refuses; a pipe or a device is no file to replace
             target.write_bytes(content)
         else:
             _replace(target, content)
+    return text
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse what `written` would refuse; worth asking before hours of work.
+
+    Raises:
+        DataError: The path is no path.
+        ArtifactError: It could not be written.
+    """
+    with _writing(path) as target:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        check_writable(target)
+
+
+@contextmanager
+def _writing(path: Any) -> Iterator[Path]:
+    """The file that a path means; where it is a link, the link stays."""
+    if not isinstance(path, str | bytes | os.PathLike) or not os.fspath(path):
+        raise DataError(f"a path to write to is a text or a Path; got {path!r}; leave it out to get the text.")
+    try:
+        yield Path(os.path.realpath(os.fsdecode(path)))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ArtifactError(f"cannot write {os.fsdecode(path)!r}: {why}; choose another place") from error
-    return text
 
 
 def _replace(target: Path, content: bytes) -> None:

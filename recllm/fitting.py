@@ -134,6 +134,8 @@ class FitReport:
         curves: Training and validation figures over the steps of each stage.
         seconds: Time of each stage.
         stopped: Why each training stage ended.
+        chosen: What was chosen on validation users.
+        notes: What whoever trained should know of it, in sentences.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -142,6 +144,17 @@ class FitReport:
     seconds: dict[str, float] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [", ".join(f"{count:,} {name}" for name, count in self.counts.items()) or "nothing was learned"]
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in self.figures.items())
+        lines += [f"NDCG@10 on users held out of training: {figures}"] if figures else []
+        lines += [f"{stage}: {reason}" for stage, reason in self.stopped.items()]
+        lines += [f"{name}: {value}" for name, value in self.chosen.items()]
+        if self.seconds:
+            lines.append("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items()))
+        return "\n  ".join(lines + [f"note: {note}" for note in self.notes])
 
 
 @final

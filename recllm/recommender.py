@@ -515,6 +515,11 @@ class Recommender:
         return self._fitted().model.catalog
 
     @property
+    def user_ids(self) -> tuple[str, ...]:
+        """Users whose events are remembered; they can be asked for by their id alone."""
+        return self._fitted().memory.user_ids
+
+    @property
     def model(self) -> Model:
         """The fitted parts, for who wants to look inside."""
         return self._fitted().model

@@ -292,4 +292,5 @@ def _report(saved: Mapping[str, Any]) -> FitReport:
         key: [(int(step), None if loss is None else 1.0 * loss, figure(value)) for step, loss, value in points]
         for key, points in saved["curves"].items()
     }
+    found["notes"] = [str(note) for note in saved.get("notes", ())]
     return FitReport(**found)

@@ -1,9 +1,11 @@
 """How the command line talks: one sentence when something goes wrong, progress with the time left, plain tables."""
 
 import functools
+import io
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -36,8 +38,12 @@ def in_one_sentence(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character stops nothing
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+                command(*args, **kwargs)
             sys.stdout.flush()
         except KeyboardInterrupt:
             say("Stopped.")
@@ -53,6 +59,14 @@ def in_one_sentence(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(1) from None
 
     return run
+
+
+def _show_warning(otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """What the library has to say in one line; what others say to programmers as they say it."""
+    if category is UserWarning:
+        say("Note: " + " ".join(str(message).split()))
+    else:
+        otherwise(message, category, *rest)
 
 
 class ProgressBar:

@@ -49,7 +49,8 @@ class FakeRecommender:
 
     def __init__(self, config: FakeConfig | None = None) -> None:
         self.catalog: Any = None
-        self.report = SimpleNamespace(stopped={}, chosen={"adapters": "used"})
+        self.report = SimpleNamespace(stopped={}, chosen={"adapters": "used"}, notes=[])
+        self.user_ids = ("ann", "bob")
         if config is not None and config.finetune == "lora":
             self.report.stopped["fine-tuning"] = "kept frozen: text alone says more"
 

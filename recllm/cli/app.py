@@ -1,6 +1,8 @@
 """The application, and what its commands share."""
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +17,8 @@ app = typer.Typer(
     help="Recommendations from catalog text and events, with reasons that can be checked.",
 )
 
-Items = Annotated[Path, typer.Option("--items", help="The catalog: csv, csv.gz, parquet or jsonl.")]
-Events = Annotated[Path, typer.Option("--events", help="The event log: csv, csv.gz, parquet or jsonl.")]
+Items = Annotated[Path, typer.Option("--items", help="The catalog: csv, parquet, jsonl …, also packed.")]
+Events = Annotated[Path, typer.Option("--events", help="The event log: csv, parquet, jsonl …, also packed.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="The folder that `recllm fit` saved.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to the standard output.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
@@ -36,5 +38,13 @@ def duration(seconds: float) -> str:
 
 
 def write_json(value: Any) -> None:
-    """To the standard output, for people and programs."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """To the standard output, for people and programs; a number that is not finite becomes null."""
+    typer.echo(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=2))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value

@@ -10,6 +10,7 @@ from rich.text import Text
 
 import recllm
 from recllm.cli.app import AsJson, ModelFolder, app, write_json
+from recllm.cli.files import Columns, Dates, DayFirst, Encoding, MaxBytes, Reading
 from recllm.prompting.syntax import clean_text
 from recllm.terminal import in_one_sentence, make_console, make_table, say
 
@@ -43,10 +44,15 @@ def recommend(
     without: Without = None,
     wish: WishTexts = None,
     preview: Annotated[bool, typer.Option("--preview", help="Show what the wishes change.")] = False,
+    columns: Columns = None,
+    dates: Dates = None,
+    dayfirst: DayFirst = None,
+    max_bytes: MaxBytes = None,
+    encoding: Encoding = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend items to users."""
-    rec, users = _open(model, events, user)
+    rec, users = _open(model, events, user, Reading(columns, None, dates, dayfirst, max_bytes, encoding))
     if preview:
         changes = rec.preview(users, wish or [], n=n, adapt=adapt)
         typer.echo(changes.to_json() if as_json else repr(changes))
@@ -83,6 +89,11 @@ def explain(
     ] = None,
     level: Annotated[str | None, typer.Option(help="L0 template, L1 chosen, L2 clause bank, L3 free text.")] = None,
     overall: Annotated[bool, typer.Option("--global", help="What the ranking weighs, for everybody.")] = False,
+    columns: Columns = None,
+    dates: Dates = None,
+    dayfirst: DayFirst = None,
+    max_bytes: MaxBytes = None,
+    encoding: Encoding = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why items suit users, with evidence that `recllm verify-explanation` computes again."""
@@ -93,7 +104,7 @@ def explain(
         else:
             typer.echo(str(found))
         return
-    rec, users = _open(model, events, user)
+    rec, users = _open(model, events, user, Reading(columns, None, dates, dayfirst, max_bytes, encoding))
     steering: dict[str, Any] = {"adapt": adapt, "without": without or None, "wishes": wish or None}
     items: Any = item or _listed(rec.recommend(users, n=n, **steering))
     writer = None if generator is None else recllm.open_generator(generator, allow_hosts=_hosts(allow_host))
@@ -133,18 +144,23 @@ def verify_explanation(
         raise typer.Exit(1)
 
 
-def _open(model: Path, events: Path | None, user: list[str] | None) -> tuple["recllm.Recommender", Any]:
+def _open(
+    model: Path, events: Path | None, user: list[str] | None, reading: Reading
+) -> tuple["recllm.Recommender", Any]:
     """The recommender, and whom it is asked about."""
     if events is None and not user:
         raise recllm.DataError("there is nobody to recommend to; give --events FILE, --user ID, or both")
-    users: Any = user
-    if events is not None:
-        users = recllm.Interactions.read(events)
-        users = users.of_users(user) if user else users
+    log = None if events is None else reading.events(events)
+    if log is not None and (absent := sorted(set(user or ()) - set(log.user_ids))):
+        raise recllm.DataError(f"--user {absent[0]!r}: {events} has no events of such a user")
     rec = recllm.Recommender.load(model)
-    if isinstance(users, recllm.Interactions) and (report := users.known_items(rec.catalog).report).dropped:
+    if log is None:
+        if strangers := sorted(set(user or ()) - set(rec.user_ids)):
+            say(f"Note: no events of user {strangers[0]!r} are remembered, so this is for somebody without events.")
+        return rec, user
+    if (report := log.known_items(rec.catalog).report).dropped:
         say(str(report))
-    return rec, users
+    return rec, log.of_users(user) if user else log
 
 
 def _hosts(allowed: list[str] | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import typer
 import recllm
 import recllm.errors
 from recllm.cli.app import AsJson, Device, Events, Items, app, write_json
+from recllm.cli.files import Columns, Dates, DayFirst, Encoding, ItemColumns, MaxBytes, Reading
 from recllm.terminal import ProgressBar, in_one_sentence, make_console, say
 
 
@@ -39,21 +40,30 @@ def evaluate(
     cache: Annotated[Path | None, typer.Option(help="Keep finished parts here; run again to go on.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
     budget: Annotated[str | None, typer.Option(help="Most time for each training: 90s, 10m, 1h.")] = None,
+    columns: Columns = None,
+    item_columns: ItemColumns = None,
+    dates: Dates = None,
+    dayfirst: DayFirst = None,
+    max_bytes: MaxBytes = None,
+    encoding: Encoding = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Measure recommendations for users that training has not seen, beside tuned baselines."""
     if html is not None:
         recllm.errors.require("matplotlib", extra="plots")
+    _check_places(html, save_splits, cache)
     given: Any = recllm.RecommenderConfig() if config is None else recllm.RecommenderConfig.read(config)
     if model is not None:
         given = recllm.Recommender.load(model)
-    asked = None if test_users is None else test_users.read_text(encoding="utf-8").split()
+    asked = None if test_users is None else _ids(test_users)
+    reading = Reading(columns, item_columns, dates, dayfirst, max_bytes, encoding)
     with ProgressBar(quiet=as_json) as progress:
+        options = recllm.TrainOptions(device=device, budget=budget, progress=progress)  # refused before files are read
         report = recllm.evaluate(
             given,
-            recllm.Catalog.read(items),
-            recllm.Interactions.read(events),
+            reading.catalog(items),
+            reading.events(events),
             protocol=protocol,
             shots=_numbers(shots, "--shots"),
             folds=folds,
@@ -68,7 +78,7 @@ def evaluate(
             cache=cache,
             dataset=_name_of(events),
             command=shlex.join(["recllm", *sys.argv[1:]]),
-            options=recllm.TrainOptions(device=device, budget=budget, progress=progress),
+            options=options,
         )
     if html is not None:
         report.to_html(html)
@@ -78,6 +88,24 @@ def evaluate(
     make_console().print(report)
     if html is not None:
         say(f"The page is {html}.")
+
+
+def _check_places(html: Path | None, *folders: Path | None) -> None:
+    """Refuse what could not be written, before anything is measured."""
+    from recllm.export import check_place
+
+    if html is not None:
+        check_place(html)
+    for folder in folders:
+        if folder is not None:
+            check_place(folder / "x")
+
+
+def _ids(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError:
+        raise recllm.DataError(f"{file} is not a UTF-8 text file; wanted one user id a line") from None
 
 
 def _name_of(events: Path) -> str:
