@@ -1,7 +1,8 @@
-"""CSV: columns stay text, and rows that do not fit the header are counted instead of being padded or cut."""
+"""Delimited text: columns stay text, and rows that do not fit the header are counted, not padded or cut."""
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,42 +13,55 @@ from recllm.data.raw import RawTable
 from recllm.errors import DataError
 
 _LONGEST_FIELD = 2**31 - 1
+_SAMPLE = 2**16
+SPACES = " \t\u00a0"
 
 
-def read_csv(data: bytes, raw: RawTable, tab: bool) -> None:
-    """Fill `raw` from CSV in clean UTF-8: regular files at full speed, others row by row with broken rows counted.
+def read_delimited(data: bytes, raw: RawTable, tab: bool, names: Sequence[str | None] | None = None) -> None:
+    """Fill `raw` from a delimited text in clean UTF-8; spaces around names and cells are no part of them.
 
     Args:
         data: The file.
         raw: Gets frame, rows, dropped rows and notes.
-        tab: Whether the separator is a tab; otherwise the header tells: comma, tab or semicolon.
+        tab: Whether a tab is the likeliest separator.
+        names: Names of all columns where there is no header; the frame's own are then numbers.
 
     Raises:
-        DataError: A quote is never closed.
+        DataError: A quote is never closed, or rows have another number of columns than there are names.
     """
+    read_csv(data, raw, tab, names)
+    frame = raw.frame
+    trimmed = frame.select(pl.all().str.strip_chars(SPACES)) if re.search(rb"[ \t\xa0]", data) else frame
+    spaced = [name for name in frame.columns if not frame[name].equals(trimmed[name])]
+    if spaced:
+        raw.notes.append(f"spaces around the values of {', '.join(map(repr, spaced))} were cut off")
+    raw.frame = trimmed.rename(dict(zip(frame.columns, _distinct([n.strip() for n in frame.columns]), strict=True)))
+
+
+def read_csv(data: bytes, raw: RawTable, tab: bool, names: Sequence[str | None] | None = None) -> None:
+    """As `read_delimited`, cells as they are: regular files at full speed, others row by row, broken rows counted."""
     if b"\n" not in data:
         data = data.replace(b"\r", b"\n")
-    header = data.split(b"\n", 1)[0]
-    separator = "\t" if tab else _sniff(header)
-    if separator != "," and not tab:
+    data, separator = _separated(data, tab, names, raw)
+    if separator not in ",\t" or (separator == "\t" and not tab):
         raw.notes.append(f"columns are separated by {separator!r}")
-    rows = _regular_rows(data, separator)
+    quoted = len(separator) == 1 and separator != " "
+    if not quoted:
+        data, separator = _single(data, separator)
+    after_spaces = quoted and f"{separator} ".encode() in data.split(b"\n", 1)[0]
+    rows = None if after_spaces and b'"' in data else _regular_rows(data, separator, quoted)
     if rows is not None:
         try:
-            frame = pl.read_csv(data, separator=separator, infer_schema=False)
+            frame = pl.read_csv(data, separator=separator, infer_schema=False, quote_char='"' if quoted else None)
         except pl.exceptions.PolarsError:
             frame = None
         if frame is not None and frame.height == rows:
             raw.frame, raw.rows = frame, rows
             return
-    read_irregular(data, separator, raw)
+    read_irregular(data, separator, raw, quoted, after_spaces)
 
 
-def _sniff(header: bytes) -> str:
-    return max((",", "\t", ";"), key=lambda separator: header.count(separator.encode()))
-
-
-def _regular_rows(data: bytes, separator: str) -> int | None:
+def _regular_rows(data: bytes, separator: str, quoting: bool = True) -> int | None:
     """The number of data rows, if all have the header's number of fields and well-placed quotes; else None.
 
     Works on the whole file at once: a byte is quoted if an odd number of quotes stands before it.
@@ -57,7 +71,7 @@ def _regular_rows(data: bytes, separator: str) -> int | None:
     array = np.frombuffer(data, dtype=np.uint8)
     line_end, field_end = array == ord("\n"), array == ord(separator)
     lone_return = (array == ord("\r")) & ~np.roll(line_end, -1)
-    if b'"' in data:
+    if quoting and b'"' in data:
         quote = array == ord('"')
         quoted = np.bitwise_and(np.cumsum(quote, dtype=np.uint8), 1).astype(bool)
         if quoted[-1] or not _quotes_well_placed(array, quote, quoted, ord(separator)):
@@ -81,11 +95,19 @@ def _quotes_well_placed(array: np.ndarray, quote: np.ndarray, quoted: np.ndarray
     return bool(np.isin(before, [separator, 10, 34]).all() and np.isin(after, [separator, 10, 13, 34]).all())
 
 
-def read_irregular(data: bytes, separator: str, raw: RawTable) -> None:
+def read_irregular(
+    data: bytes, separator: str, raw: RawTable, quoting: bool = True, after_spaces: bool = False
+) -> None:
     """Row by row with the standard library: slower, but it can say which rows are broken."""
     limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
-        reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=separator, strict=True)
+        reader = csv.reader(
+            io.StringIO(data.decode(), newline=""),
+            delimiter=separator,
+            quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
+            skipinitialspace=after_spaces,
+            strict=True,
+        )
         header, rows, broken = _csv_rows(reader, raw)
     finally:
         csv.field_size_limit(limit)
@@ -136,3 +158,74 @@ def _distinct(names: Sequence[str]) -> list[str]:
             copies += 1
         distinct.append(candidate)
     return distinct
+
+
+# --- what separates columns ------------------------------------------------------------------------------------------
+
+
+def _separated(data: bytes, tab: bool, names: Sequence[str | None] | None, raw: RawTable) -> tuple[bytes, str]:
+    """The text with a header, and what separates its columns."""
+    said = re.match(rb'\s*"?sep=([,;|\t])"?\r?\n', data)
+    if said:  # as Excel says it
+        return data[said.end() :], said[1].decode("utf-8", "replace")
+    lines = [line for line in data[:_SAMPLE].decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = lines[:20] if len(data) <= _SAMPLE else lines[: min(len(lines) - 1, 20) or 1]
+    if names is None:
+        return data, _by_header(lines, tab)
+    separator = _by_width(lines, len(names), raw.source)
+    first = [cell.strip().casefold() for cell in _cells(lines[0], separator)]
+    if first == [str(name).casefold() for name in names]:
+        return data, separator
+    header = separator.join(str(place) for place in range(len(names)))
+    return header.encode() + b"\n" + data, separator
+
+
+def _by_header(lines: Sequence[str], tab: bool) -> str:
+    width = {separator: len(_cells(lines[0], separator)) for separator in (",", "\t", ";", "|", "::", " ")}
+
+    def all_alike(separator: str) -> bool:
+        return width[separator] > 1 and all(len(_cells(line, separator)) == width[separator] for line in lines)
+
+    best = max("\t,;|" if tab else ",\t;|", key=lambda separator: width[separator])
+    if width["::"] >= width[best] and all_alike("::"):
+        return "::"
+    if width[best] > 1:
+        return best
+    return " " if len(lines) > 1 and all_alike(" ") else "\t" if tab else ","
+
+
+def _by_width(lines: Sequence[str], columns: int, source: str) -> str:
+    """What cuts the most of the first lines into so many columns."""
+
+    def fitting(separator: str) -> int:
+        return sum(len(_cells(line, separator)) == columns for line in lines)
+
+    best = max(("::", ",", "\t", ";", "|", " "), key=fitting)
+    if columns > 1 and not fitting(best):
+        widths = {separator: len(_cells(lines[0], separator)) for separator in ("::", ",", "\t", ";", "|")}
+        likely = max(widths, key=lambda separator: widths[separator])
+        raise DataError(
+            f"{source}: columns= names {columns} columns, and the first row has {widths[likely]} (separated by "
+            f"{likely!r}): {lines[0][:80]!r}; name each, with None for those to leave out"
+        )
+    return best if columns > 1 else ","
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    if separator == " ":
+        return line.split()
+    if separator == "::":
+        return line.split("::")
+    try:
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        return []
+
+
+def _single(data: bytes, separator: str) -> tuple[bytes, str]:
+    """The text with one character between columns that nothing else in it uses."""
+    unused = next((one for one in (b"\x1f", b"\x1e", b"\x1d", b"\x1c") if one not in data), b"\x1f")
+    if separator == " ":
+        data = re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", data)
+        return re.sub(rb"[ \t]+", unused, data), unused.decode()
+    return data.replace(separator.encode(), unused), unused.decode()

@@ -1,86 +1,218 @@
-"""Files and data frames -> a raw polars table, with what could not be read counted.
+"""Files, folders and patterns -> one raw polars table, with what could not be read counted.
 
 CSV columns are all read as text: a guess at types would turn the id `007` into 7.
 """
 
-import gzip
-import json
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+import glob
+import io
+import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import narwhals as nw
-import numpy as np
 import polars as pl
 
-from recllm.data.delimited import read_csv
-from recllm.data.process import stay_in_process
-from recllm.data.raw import RawTable
+from recllm.data.delimited import read_delimited
+from recllm.data.frames import UNREADABLE, frame_of_records, series_of, table_of_frame
+from recllm.data.json_lines import read_json
+from recllm.data.packed import (
+    ARROW_SUFFIXES,
+    JSON_SUFFIXES,
+    KNOWN,
+    PARQUET_SUFFIXES,
+    TAB_SUFFIXES,
+    TABLE_SUFFIXES,
+    Content,
+    Limit,
+    content_of_file,
+    content_of_path,
+    unpacked_name,
+)
+from recllm.data.raw import RawTable, check_names
 from recllm.errors import DataError
 
-_TAB_SUFFIXES = {".tsv", ".tab", ".inter", ".item", ".user"}
-_JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
-_PARQUET_SUFFIXES = {".parquet", ".pq"}
+__all__ = ["Columns", "frame_of_records", "named_columns", "read_table", "series_of", "table_of_frame"]
+
+Columns = Mapping[str, str] | Sequence[str | None]
+"""recllm's names -> yours; or, where a file has no header, a name for each of its columns in their order."""
 
 
-def read_table(path: str | Path, encoding: str | None = None) -> RawTable:
-    """Read csv, tsv, RecBole's .inter/.item, jsonl (each also gzipped) or parquet.
+def named_columns(columns: Columns | None) -> tuple[Mapping[str, str] | None, Sequence[str | None] | None]:
+    """Which of the two a caller gave: a mapping, or the names of all columns.
 
     Raises:
-        DataError: The file is missing, empty, not what its name says, or of an unknown kind.
+        DataError: It is neither.
     """
-    stay_in_process()
-    path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{path} {what}; a csv, jsonl or parquet file was expected")
-    suffixes = [s.lower() for s in path.suffixes]
-    gzipped = bool(suffixes) and suffixes[-1] == ".gz"
-    kind = (suffixes[-2] if len(suffixes) > 1 else ".csv") if gzipped else (suffixes[-1] if suffixes else ".csv")
-    if kind in _PARQUET_SUFFIXES:
-        return _read_parquet(path)
-    if kind not in {".csv", ".txt", ".data", *_TAB_SUFFIXES, *_JSON_SUFFIXES}:
-        raise DataError(f"{path} has the unknown ending {kind!r}; known are .csv, .tsv, .jsonl (also .gz) and .parquet")
-    raw = RawTable(pl.DataFrame(), path.name, 0)
-    data = _decode(_bytes_of(path, gzipped), raw, encoding)
-    if not data.strip():
-        raise DataError(f"{path} is empty; a header row and at least one row were expected")
-    if kind in _JSON_SUFFIXES:
-        _read_json_lines(data, raw)
-    else:
-        read_csv(data, raw, tab=kind in _TAB_SUFFIXES)
-    if not raw.rows:
+    if columns is None or isinstance(columns, Mapping):
+        return columns, None
+    if isinstance(columns, str | bytes) or not isinstance(columns, Sequence):
         raise DataError(
-            f"{path} has only a header row ({', '.join(raw.frame.columns)[:200]!r}); at least one data row was expected"
+            f"columns= is a mapping from recllm's names to yours, or a list with a name for every column of a file "
+            f"without a header; got {columns!r}"[:300]
         )
+    check_names(columns)
+    return None, columns
+
+
+def read_table(
+    source: Any,
+    encoding: str | None = None,
+    names: Sequence[str | None] | None = None,
+    max_bytes: int | None = None,
+) -> RawTable:
+    """Read a table from a file, from all files of a folder or pattern, or from an open file.
+
+    Known are csv with any separator, RecBole's .inter and .item, JSON Lines and arrays, parquet and Arrow (feather),
+    each also packed with gzip, bzip2, xz, zstd or in a zip. Several files must have the same columns.
+
+    Args:
+        source: Path, folder, pattern (`logs/*.parquet`), or a file open for reading.
+        encoding: Of text files; UTF-8 (UTF-16 where its marks are) if not given.
+        names: Names of all columns of a file without a header.
+        max_bytes: What a packed file may unpack to, and a plain one hold; None: as much as real tables do.
+
+    Raises:
+        DataError: It is missing, empty, not what its name says, of an unknown kind, or larger than allowed.
+    """
+    limit = Limit(max_bytes)
+    if encoding is not None and not isinstance(encoding, str):
+        raise DataError(f"encoding must be the name of one, for example 'cp1252'; got {encoding!r}")
+    if hasattr(source, "read") and not isinstance(source, Path):
+        return _read(content_of_file(source, limit), "", limit, encoding, names)
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"a path or an open file was expected, got {type(source).__name__}; data frames go through from_frame, "
+            f"bytes through io.BytesIO"
+        )
+    if re.match(r"[a-z][a-z0-9+.-]+://", str(source), re.IGNORECASE):
+        raise DataError(f"{source} is an address, and recllm reads files; download it first")
+    paths, root = _paths(os.path.expanduser(os.fsdecode(source)))
+    tables = [_read(content_of_path(path, limit), str(path), limit, encoding, names) for path in paths]
+    if root is None:
+        return tables[0]
+    for table, path in zip(tables, paths, strict=True):
+        _add_keys(table, path.relative_to(root).parts[:-1])
+    return _joined(tables, str(source))
+
+
+# --- which files -----------------------------------------------------------------------------------------------------
+
+
+def _paths(source: str) -> tuple[list[Path], Path | None]:
+    """The files to read, and the folder they were found in if a folder or pattern was given."""
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return _tables_below(path), path
+        if os.path.lexists(path) or not glob.has_magic(source):
+            return [path], None
+        found = [Path(one) for one in glob.glob(source, recursive=True)]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{source[:200]!r} is no path: {getattr(error, 'strerror', None) or error}") from error
+    files = sorted((one for one in found if one.is_file()), key=_natural)
+    if not files:
+        raise DataError(f"{source} does not exist: no file has a name of this pattern")
+    return files, Path(os.path.commonpath([one.parent for one in files]))
+
+
+def _tables_below(folder: Path) -> list[Path]:
+    """All tables in a folder and below it, without hidden files and marks such as `_SUCCESS`."""
+    files = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    ]
+    kinds = {path: Path(unpacked_name(path.name)).suffix.lower() for path in files}
+    # Beside parquet and Arrow, JSON files only describe them.
+    columnar = [path for path in files if kinds[path] in PARQUET_SUFFIXES | ARROW_SUFFIXES]
+    tables = columnar or [path for path in files if kinds[path] in TABLE_SUFFIXES]
+    if not tables:
+        raise DataError(f"{folder} is a folder without tables; known are files ending in {KNOWN}")
+    return sorted(tables, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """part-2 before part-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def _add_keys(table: RawTable, folders: Sequence[str]) -> None:
+    """Columns that are written as folders, `year=2024/part.parquet`."""
+    for key, _, value in (folder.partition("=") for folder in folders if "=" in folder):
+        if key and key not in table.frame.columns:
+            table.frame = table.frame.with_columns(pl.lit(value).alias(key))
+
+
+def _joined(tables: Sequence[RawTable], source: str) -> RawTable:
+    """Tables with the same columns as one."""
+    first = tables[0]
+    for table in tables:
+        if set(table.frame.columns) != set(first.frame.columns):
+            raise DataError(
+                f"{source} holds tables with different columns: {first.source} has "
+                f"{', '.join(first.frame.columns)[:150]}, {table.source} has {', '.join(table.frame.columns)[:150]}; "
+                f"give the file that is meant, or a pattern of files that belong together"
+            )
+    frames = [table.frame.select(first.frame.columns) for table in tables]
+    try:
+        frame = pl.concat(frames, how="vertical_relaxed")
+    except pl.exceptions.PolarsError:
+        frame = pl.concat([_as_texts(part, frames) for part in frames])
+    joined = RawTable(frame, f"{source} ({len(tables)} files)", sum(table.rows for table in tables))
+    for table in tables:
+        joined.undecodable |= table.undecodable
+        for reason, count in table.dropped.items():
+            joined.dropped[reason] = joined.dropped.get(reason, 0) + count
+    joined.notes = list(dict.fromkeys(note for table in tables for note in table.notes))
+    return joined
+
+
+def _as_texts(frame: pl.DataFrame, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """With text in every column whose type differs from file to file."""
+    mixed = [name for name in frame.columns if len({other.schema[name] for other in frames}) > 1]
+    return frame.with_columns(series_of(name, frame[name].to_list()).cast(pl.String) for name in mixed)
+
+
+# --- one file --------------------------------------------------------------------------------------------------------
+
+
+def _read(
+    content: Content, path: str, limit: Limit, encoding: str | None, names: Sequence[str | None] | None
+) -> RawTable:
+    source = Path(path).name or content.name or "the open file"
+    kind, data = content.suffix, content.data
+    raw = RawTable(pl.DataFrame(), source, 0)
+    if kind in PARQUET_SUFFIXES or (data.startswith(b"PAR1") and data.endswith(b"PAR1")):
+        _read_parquet(data, raw, path or source, limit)
+    elif kind in ARROW_SUFFIXES or data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        _read_arrow(data, raw, path or source, limit)
+    else:
+        text = decode(data, raw, encoding)
+        if not text.strip():
+            raise DataError(f"{path or source} is empty; a header row and at least one row were expected")
+        if kind in JSON_SUFFIXES or (not kind and text.lstrip()[:1] in (b"[", b"{")):
+            read_json(text, raw, names)
+        else:
+            read_delimited(text, raw, tab=kind in TAB_SUFFIXES, names=names)
+            names = None
+    raw.rename(names)
+    if not raw.rows:
+        header = ", ".join(raw.frame.columns)[:200]
+        raise DataError(f"{path or source} has only a header row ({header!r}); at least one data row was expected")
     return raw
 
 
-def _bytes_of(path: Path, gzipped: bool) -> bytes:
-    data = path.read_bytes()
-    if not gzipped and not data.startswith(b"\x1f\x8b"):
-        return data
-    if not data:
-        return b""
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path} cannot be unpacked as gzip ({error}); compress it again, or drop .gz from the name of a plain file"
-        ) from error
-
-
-def _decode(data: bytes, raw: RawTable, encoding: str | None) -> bytes:
+def decode(data: bytes, raw: RawTable, encoding: str | None) -> bytes:
     """The text as clean UTF-8 bytes without a byte order mark."""
     if encoding is None:
-        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+        encoding = _encoding_of(data)
     try:
         text = data.decode(encoding)
     except LookupError as error:
         raise DataError(f"encoding {encoding!r} is unknown to Python; try 'utf-8' or 'cp1252'") from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+    except UnicodeError as error:
+        line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
         raw.undecodable = True
         raw.notes.append(
             f"not all bytes are {encoding} (first in line {line}); if the file has another encoding, "
@@ -90,120 +222,60 @@ def _decode(data: bytes, raw: RawTable, encoding: str | None) -> bytes:
     else:
         if encoding == "utf-8":
             return data.removeprefix(b"\xef\xbb\xbf")
-    return text.removeprefix("\ufeff").encode()
+    return text.removeprefix("\ufeff").encode("utf-8", "replace")
 
 
-def _read_parquet(path: Path) -> RawTable:
+def _encoding_of(data: bytes) -> str:
+    """By the byte order mark; without one, by the zero bytes that UTF-16 has beside every plain letter."""
+    if data.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
+        return "utf-32"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = data[:2_000]
+    for encoding, zeros, letters in (("utf-16-le", start[1::2], start[::2]), ("utf-16-be", start[::2], start[1::2])):
+        if len(start) >= 8 and zeros.count(0) * 2 > len(zeros) and letters.count(0) == 0:
+            return encoding
+    return "utf-8"
+
+
+def _read_parquet(data: bytes, raw: RawTable, path: str, limit: Limit) -> None:
+    import pyarrow.parquet as pq
+
     try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise DataError(f"{path} cannot be read as parquet ({first}); write it again or give a csv file") from error
-    return RawTable(frame, path.name, frame.height)
+        meta = pq.read_metadata(io.BytesIO(data))
+        # Runs of one value take no room in the file, and 8 bytes a cell in memory.
+        limit.check(8 * meta.num_rows * meta.num_columns, len(data), path)
+        raw.frame = pl.read_parquet(io.BytesIO(data))
+    except DataError:
+        raise
+    except (*UNREADABLE, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read as parquet ({_first_line(error)}); write it again or give a csv file"
+        ) from error
+    raw.rows = raw.frame.height
 
 
-def _read_json_lines(data: bytes, raw: RawTable) -> None:
-    found = _json_values(data)
-    records = [record for record in found if isinstance(record, dict)]
-    if not records:
-        raise DataError(f"{raw.source} holds no JSON objects; one object per line was expected (JSON Lines)")
-    raw.frame, raw.rows = frame_of_records(records), len(found)
-    if len(records) < len(found):
-        raw.dropped["bad_json"] = len(found) - len(records)
+def _read_arrow(data: bytes, raw: RawTable, path: str, limit: Limit) -> None:
+    import pyarrow as pa
 
-
-def _json_values(data: bytes) -> list[Any]:
-    """One value per line, None for a line that is not JSON; or the elements of one array."""
-    if data.lstrip().startswith(b"["):
-        try:
-            whole = json.loads(data)
-        except ValueError:
-            whole = None
-        if isinstance(whole, list):
-            return whole
-    values = []
-    for line in data.split(b"\n"):
-        if line.strip():
-            try:
-                values.append(json.loads(line))
-            except (ValueError, RecursionError):
-                values.append(None)
-    return values
-
-
-def frame_of_records(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows given as mappings -> a frame; columns in order of first appearance, absent values null."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return pl.DataFrame([series_of(name, [record.get(name) for record in records]) for name in names])
-
-
-def series_of(name: str, values: Iterable[Any]) -> pl.Series:
-    """A series of mixed Python values without any guess that loses one: what does not fit one type becomes text."""
-    values = [None if _is_missing(v) else v for v in values]
-    kinds = {type(v) for v in values if v is not None}
     try:
-        if kinds <= {int, float} and float in kinds and int in kinds:
-            return pl.Series(name, [_as_text(v) for v in values], dtype=pl.String)
-        if len(kinds) == 1 and kinds != {dict}:
-            series = pl.Series(name, values, strict=True)
-            if series.dtype != pl.Object:
-                return series
-    except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError):
-        pass
-    if kinds <= {list, tuple, set, frozenset, np.ndarray} and kinds:
-        lists = [None if v is None else [_as_text(x) for x in v if not _is_missing(x)] for v in values]
-        return pl.Series(name, lists, dtype=pl.List(pl.String))
-    try:
-        return pl.Series(name, [_as_text(v) for v in values], dtype=pl.String)
-    except UnicodeEncodeError as error:
-        raise DataError(f"column {name!r} holds text that is not valid Unicode (lone surrogates)") from error
+        as_file = data.startswith(b"ARROW1")
+        reader = pa.ipc.open_file(data) if as_file else pa.ipc.open_stream(data)
+        batches, size = [], 0
+        for batch in map(reader.get_batch, range(reader.num_record_batches)) if as_file else reader:
+            batch.validate(full=True)
+            size += batch.nbytes
+            limit.check(size, len(data), path)
+            batches.append(batch)
+        raw.frame = pl.DataFrame(pa.Table.from_batches(batches, reader.schema))
+    except DataError:
+        raise
+    except (*UNREADABLE, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read as an Arrow file ({_first_line(error)}); write it again or give a csv file"
+        ) from error
+    raw.rows = raw.frame.height
 
 
-def _is_missing(value: Any) -> bool:
-    if value is None:
-        return True
-    if isinstance(value, float | np.floating):
-        return bool(np.isnan(value))
-    return type(value).__name__ in {"NAType", "NaTType"}
-
-
-def _as_text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, float | np.floating):
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
-
-
-def table_of_frame(data: Any) -> RawTable:
-    """A pandas, polars or pyarrow table (or a lazy polars frame) through narwhals; the input is not changed.
-
-    Raises:
-        DataError: It is no such table, or two columns have the same name.
-    """
-    stay_in_process()
-    if isinstance(data, pl.LazyFrame):
-        data = data.collect()
-    if not isinstance(data, pl.DataFrame):
-        try:
-            wrapped = nw.from_native(data, eager_only=True)
-            data = pl.DataFrame([_polars_series(series) for series in wrapped.iter_columns()])
-        except TypeError as error:
-            raise DataError(
-                f"a pandas, polars or pyarrow table was expected, got {type(data).__name__}; "
-                f".read(path) takes files, Interactions.from_mapping takes {{user: [items]}}"
-            ) from error
-        except (ValueError, nw.exceptions.NarwhalsError) as error:
-            why = " ".join(str(error).split())
-            raise DataError(f"the {type(data).__name__} cannot be read: {why[:200]}") from error
-    return RawTable(data, "data frame", data.height)
-
-
-def _polars_series(series: "nw.Series[Any]") -> pl.Series:
-    if series.dtype in (nw.Object, nw.Unknown):
-        return series_of(str(series.name), series.to_list())
-    return series.to_polars().alias(str(series.name))
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
