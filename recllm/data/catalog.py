@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from os import PathLike
+from typing import IO, Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +23,7 @@ from recllm.data.columns import ITEM_COLUMNS, ColumnMapping, match_columns
 from recllm.data.content import holds_text, unread
 from recllm.data.kinds import TEXT, TEXTS, aligned, column_of, fitted_to, settled, texts_of
 from recllm.data.raw import RawTable
-from recllm.data.reading import read_table, table_of_frame
+from recllm.data.reading import Columns, named_columns, read_table, table_of_frame
 from recllm.errors import DataError
 
 _TITLE_CHARACTERS = 80
@@ -45,27 +45,40 @@ class Catalog:
         self.report = report
 
     @classmethod
-    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None, encoding: str | None = None) -> "Catalog":
-        """Read items from csv, tsv, jsonl (also .gz), parquet or RecBole's `.item`.
+    def read(
+        cls,
+        path: str | PathLike[str] | IO[Any],
+        columns: Columns | None = None,
+        encoding: str | None = None,
+        *,
+        max_bytes: int | None = None,
+    ) -> "Catalog":
+        """Read items from csv with any separator, JSON, parquet, Arrow or RecBole's `.item`, packed or not.
 
         Args:
-            path: The file.
-            columns: recllm's names -> yours, where the aliases do not find them: `{"item_id": "sku"}`.
+            path: A file, a folder or pattern (`items/*.parquet`) of files with the same columns, or an open file.
+            columns: recllm's names -> yours, where the aliases do not find them: `{"item_id": "sku"}`. Or the names
+                of all columns of a file without a header: `["item_id", "title", "categories"]`.
             encoding: Of text files; UTF-8 if not given.
+            max_bytes: What a packed file may unpack to, if that is unusually much.
 
         Raises:
             DataError: The file cannot be read, has no item id column, or no usable row.
         """
-        return cls._from_raw(read_table(path, encoding), columns)
+        mapping, names = named_columns(columns)
+        return cls._from_raw(read_table(path, encoding, names, max_bytes), mapping)
 
     @classmethod
-    def from_frame(cls, frame: Any, columns: Mapping[str, str] | None = None) -> "Catalog":
-        """Take items from a pandas, polars or pyarrow table; the table is not changed.
+    def from_frame(cls, frame: Any, columns: Columns | None = None) -> "Catalog":
+        """Take items from a pandas, polars or pyarrow table, a Hugging Face data set, or a list of records.
+
+        The table is not changed. For the columns see `read`.
 
         Raises:
             DataError: It is no table, has no item id column, or has rows but no usable one.
         """
-        return cls._from_raw(table_of_frame(frame), columns)
+        mapping, names = named_columns(columns)
+        return cls._from_raw(table_of_frame(frame, names), mapping)
 
     @classmethod
     def _from_raw(cls, raw: RawTable, columns: Mapping[str, str] | None) -> "Catalog":

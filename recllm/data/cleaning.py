@@ -26,7 +26,7 @@ REASONS: dict[str, str] = {
     "missing_item_id": "no item id",
     "duplicate_item": "item id seen before (the first row stays)",
     "missing_timestamp": "no timestamp",
-    "bad_timestamp": "timestamp that is neither a number nor ISO 8601",
+    "bad_timestamp": "timestamp that is neither a number nor a date",
     "negative_timestamp": "timestamp before 1970",
     "future_timestamp": "timestamp more than a day ahead of now",
     "bad_rating": "rating that is not a finite number",
@@ -40,6 +40,7 @@ REASONS: dict[str, str] = {
     "missing_rating": "event without rating in a rated log",
     "missing_weight": "event without weight in a weighted log",
     "missing_event": "event without event name",
+    "early_timestamp": "timestamp in 1970 (0 for an unknown time?), where others are later",
 }
 
 
@@ -147,7 +148,7 @@ def as_id(value: Any) -> str:
         text = _number_id(value)
     else:
         text = str(value)
-    if not text:
+    if not text or not _is_unicode(text):
         shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
         raise DataError(f"an id was expected, got {shown}; ids are texts or numbers")
     return text
@@ -155,6 +156,11 @@ def as_id(value: Any) -> str:
 
 _NAMES = (numbers.Number, np.generic, date, UUID)
 """Types beside texts whose values are written as ids."""
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written at all: halves of characters (lone surrogates) cannot."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _number_id(value: Any) -> str:

@@ -12,19 +12,25 @@ from datetime import UTC, date, datetime
 
 from recllm.errors import DataError
 
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october")
-_MONTHS += ("november", "december")
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
 _ZONES = {"z": 0, "ut": 0, "utc": 0, "gmt": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6}
 _ZONES |= {"pst": -8, "pdt": -7, "wet": 0, "cet": 1, "cest": 2, "eet": 2, "eest": 3, "msk": 3, "jst": 9}
 
-_CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?(?:\s*(?P<half>[ap])\.?m\.?)?"
+_CLOCK = (
+    r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?(?:\s*(?P<half>[ap])\.?m\.?)?"
+)
 _ZONE = r"(?:\s*(?P<zone>(?:utc|gmt)?[+-]\d\d?:?\d\d|[a-z]{1,4}))?(?:\s*(?:\[.*\]|\(.*\)))?"
 _WEEKDAY = r"(?:[a-z]{3,9}\.?,?\s+)?"
 _NAME = r"(?P<name>[a-z]{3,9})\.?"
 _DAY = r"(?P<day>\d\d?)(?:st|nd|rd|th)?"
 _BETWEEN = r"[\s,/-]+"
 _TIME = rf"(?:(?:\s*,\s*|\s+|t){_CLOCK}{_ZONE})?"
-_NUMBERS = re.compile(rf"{_WEEKDAY}(?P<a>\d{{1,4}})(?P<between>[/.-])(?P<b>\d\d?)(?P=between)(?P<c>\d{{1,4}}){_TIME}", re.I)
+_NUMBERS = re.compile(
+    rf"{_WEEKDAY}(?P<a>\d{{1,4}})(?P<between>[/.-])(?P<b>\d\d?)(?P=between)(?P<c>\d{{1,4}}){_TIME}", re.I
+)
 _NAMED = tuple(
     re.compile(pattern, re.I)
     for pattern in (
@@ -35,6 +41,9 @@ _NAMED = tuple(
     )
 )
 _YEAR_AND_MONTH = re.compile(r"(\d{4})[-/](\d\d?)")
+
+_Ways = tuple[str, tuple[float | None, float | None]]
+"""A text, and its seconds with the day and with the month first."""
 
 
 def parse_dates(texts: Sequence[str], dayfirst: bool | None, notes: list[str]) -> list[float | None]:
@@ -74,7 +83,9 @@ def parse_formats(texts: Sequence[str], formats: Sequence[str]) -> list[float | 
     """
     found = [next((s for one in formats if (s := _by_format(text, one)) is not None), None) for text in texts]
     if texts and all(seconds is None for seconds in found):
-        raise DataError(f"no time has the format dates={', '.join(map(repr, formats))}; they are like {texts[0][:60]!r}")
+        raise DataError(
+            f"no time has the format dates={', '.join(map(repr, formats))}; they are like {texts[0][:60]!r}"
+        )
     return found
 
 
@@ -89,7 +100,7 @@ def check_format(one: object) -> None:
         if not isinstance(one, str):
             raise ValueError("no text")
         moment = datetime(2024, 2, 13, 10, 11, 12, tzinfo=UTC)
-        again = datetime.strptime(moment.strftime(one), one)  # noqa: DTZ007
+        again = datetime.strptime(moment.strftime(one), one)
     except (ValueError, re.error) as error:
         raise DataError(f"dates={one!r} is no format of dates ({error}); {example}") from error
     if (again.year, again.month) != (2024, 2) and "%Y" not in one:
@@ -98,7 +109,7 @@ def check_format(one: object) -> None:
 
 def _by_format(text: str, one: str) -> float | None:
     try:
-        moment = datetime.strptime(text, one)  # noqa: DTZ007
+        moment = datetime.strptime(text, one)
         return _of_datetime(moment)
     except (ValueError, OverflowError):
         return None
@@ -136,11 +147,12 @@ def _day_and_month(match: re.Match[str], dayfirst: bool) -> tuple[int, int, int]
 
 def _is_day_first(matches: Iterable[re.Match[str]], notes: list[str]) -> bool:
     """What the dates of a column tell about all of them."""
-    dotted, others = [], []
+    dotted: list[_Ways] = []
+    others: list[_Ways] = []
     for match in matches:
-        ways = tuple(_seconds(match, *_day_and_month(match, first)) for first in (True, False))
-        if ways != (None, None):
-            (dotted if match["between"] == "." else others).append((match[0], ways))
+        day, month = (_seconds(match, *_day_and_month(match, first)) for first in (True, False))
+        if day is not None or month is not None:
+            (dotted if match["between"] == "." else others).append((match[0], (day, month)))
     only_day = next((text for text, (day, month) in others + dotted if month is None and day is not None), None)
     only_month = next((text for text, (day, month) in others + dotted if day is None and month is not None), None)
     say = "say which with dayfirst=True or dayfirst=False, or with a format such as dates='%d/%m/%Y %H:%M'"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -14,10 +14,11 @@ from recllm.data.kinds import column_of, texts_of
 from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable
 from recllm.data.reading import frame_of_records, table_of_frame
-from recllm.data.timestamps import parse_timestamps
+from recllm.data.timestamps import ANY, DAY, Notation, parse_timestamps
+from recllm.data.which_time import with_time
 from recllm.errors import DataError
 
-_DAY = 86_400
+_A_YEAR = 365 * DAY
 _FLAG = "\x00bad "  # prefix of working columns; dropped before the frame is given out
 
 
@@ -30,20 +31,28 @@ class CleanEvents:
     timed: bool
 
 
-def clean_events(raw: RawTable, columns: Mapping[str, str] | None) -> CleanEvents:
+def clean_events(raw: RawTable, columns: Mapping[str, str] | None, notation: Notation = ANY) -> CleanEvents:
     """The clean frame of `Interactions` and its report.
 
+    Args:
+        raw: The table.
+        columns: The caller's names for recllm's, where the aliases do not find them.
+        notation: How its times are written, where they do not tell.
+
     Raises:
-        DataError: There is no user or item column, or there are rows but none can be used.
+        DataError: There is no user or item column, a column's type is none for its part, or there are rows but none
+            can be used.
     """
     mapping = match_columns(raw.frame.columns, INTERACTION_COLUMNS, ["user_id", "item_id"], columns, raw.source)
-    report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, (*raw.notes, *mapping.notes))
+    mapping, guesses = with_time(raw.frame, mapping)
+    notes = (*raw.notes, *mapping.notes, *guesses)
+    report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, notes)
     for reason, count in raw.dropped.items():
         report = report.drop(reason, count)
-    frame, notes = _canonical(raw.frame, mapping)
+    frame, said = _canonical(raw.frame, mapping, notation)
     sieve = Sieve(frame, report)
-    sieve.note(*notes)
-    decode_damage(sieve, raw.undecodable, ["user_id", "item_id"])
+    sieve.note(*said)
+    decode_damage(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes, ["user_id", "item_id"])
     sieve.drop("missing_user_id", sieve.frame["user_id"].is_null())
     sieve.drop("missing_item_id", sieve.frame["item_id"].is_null())
     timed = _check_times(sieve)
@@ -55,6 +64,8 @@ def clean_events(raw: RawTable, columns: Mapping[str, str] | None) -> CleanEvent
     for name in ("rating", "weight", "event"):
         if name in sieve.frame.columns:
             sieve.notice(f"missing_{name}", sieve.frame[name].null_count())
+    if timed:
+        _notice_1970(sieve)
     return CleanEvents(*sieve.result(), timed)
 
 
@@ -74,18 +85,34 @@ def _check_times(sieve: Sieve) -> bool:
     sieve.drop("missing_timestamp", sieve.frame[_FLAG + "missing timestamp"])
     sieve.drop("bad_timestamp", sieve.frame["timestamp"].is_null())
     sieve.drop("negative_timestamp", sieve.frame["timestamp"] < 0)
-    sieve.drop("future_timestamp", sieve.frame["timestamp"] > time.time() + _DAY)
+    sieve.drop("future_timestamp", sieve.frame["timestamp"] > time.time() + DAY)
     return True
 
 
-def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[pl.DataFrame, list[str]]:
+def _notice_1970(sieve: Sieve) -> None:
+    """Zeros for unknown times and units that nobody uses end up in 1970, which is worth a word."""
+    times = sieve.frame["timestamp"]
+    early = int((times < _A_YEAR).sum())
+    if not early:
+        return
+    low, high = float(times.to_numpy().min()), float(times.to_numpy().max())
+    if early < len(times):
+        sieve.notice("early_timestamp", early)
+    elif low != high:
+        sieve.note(
+            f"all timestamps lie in 1970 ({low:.15g} to {high:.15g} seconds): they count as an order; "
+            f"times are seconds or milliseconds since 1970, dates, or what dates= says"
+        )
+
+
+def _canonical(frame: pl.DataFrame, mapping: ColumnMapping, notation: Notation) -> tuple[pl.DataFrame, list[str]]:
     """The raw frame under recllm's names and types; flags beside it say which cells could not be read."""
     found = mapping.found
     columns = [as_ids(frame[found[name]]).alias(name) for name in ("user_id", "item_id")]
     flags = []
     notes: list[str] = []
     if "timestamp" in found:
-        seconds, missing, notes = parse_timestamps(frame[found["timestamp"]])
+        seconds, missing, notes = parse_timestamps(frame[found["timestamp"]], notation)
         if not missing.all() or frame.is_empty():
             columns.append(seconds.alias("timestamp"))
             flags.append(missing.alias(_FLAG + "missing timestamp"))
@@ -100,6 +127,8 @@ def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[pl.DataFram
             flags.append(bad.alias(_FLAG + name))
     extras = [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
     notes += [note for column in extras for note in column.notes]
+    if unused := [*mapping.extras, *(["review_text"] if "review_text" in found else [])]:
+        notes.append(f"kept, but not read by the model: {', '.join(map(repr, unused))}")
     return pl.DataFrame(columns + [column.values for column in extras] + flags), notes
 
 
@@ -126,16 +155,20 @@ def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ..
     if not records:
         schema = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Float64}
         return CleanEvents(pl.DataFrame(schema=schema), CleaningReport("mapping", 0, 0), False), tuple(users)
-    frame = frame_of_records(records)
+    repaired: list[str] = []
+    frame = frame_of_records(records, repaired)
+    raw = RawTable(frame, "mapping", frame.height)
+    raw.note_repaired(repaired)
     if "timestamp" not in frame.columns:
-        frame = frame.rename({_POSITION: "timestamp"})
-        clean = clean_events(RawTable(frame, "mapping", frame.height), None)
-        return CleanEvents(clean.frame, clean.report, False), tuple(users)
+        raw.frame = frame.rename({_POSITION: "timestamp"})
+        clean = clean_events(raw, None)
+        report = replace(clean.report, notes=tuple(note for note in clean.report.notes if "1970" not in note))
+        return CleanEvents(clean.frame, report, False), tuple(users)
     if _POSITION in frame.columns:
         # Positions must not take part in telling the unit of the real timestamps.
         seconds = parse_timestamps(frame["timestamp"])[0]
-        frame = frame.with_columns(timestamp=pl.coalesce(_POSITION, seconds)).drop(_POSITION)
-    return clean_events(RawTable(frame, "mapping", frame.height), None), tuple(users)
+        raw.frame = frame.with_columns(timestamp=pl.coalesce(_POSITION, seconds)).drop(_POSITION)
+    return clean_events(raw, None), tuple(users)
 
 
 _POSITION = "\x00position"

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable
 from recllm.errors import DataError
 
@@ -37,6 +38,7 @@ def table_of_frame(data: Any, names: Sequence[str | None] | None = None) -> RawT
     Raises:
         DataError: It is no such table, or two columns have the same name.
     """
+    stay_in_process()
     repaired: list[str] = []
     if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
         frame = frame_of_records(data, repaired)
@@ -54,7 +56,10 @@ def _frame(data: Any, repaired: list[str]) -> pl.DataFrame:
         data = _eager(data)
         wrapped = nw.from_native(data, eager_only=True)
         columns = [_polars_series(series, repaired) for series in wrapped.iter_columns()]
-        return pl.DataFrame(columns)
+        names = [series.name for series in columns]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise DataError(f"two columns of the {kind} are called {twice!r}; give one of them another name")
+        return pl.DataFrame(dict(zip(names, columns, strict=True)))
     except DataError:
         raise
     except TypeError as error:
@@ -73,7 +78,9 @@ def _eager(data: Any) -> Any:
     module = type(data).__module__.partition(".")[0]
     if module == "datasets" and isinstance(data, Mapping):
         splits = ", ".join(map(repr, data))
-        raise DataError(f"this data set has the splits {splits}; give one of them, for example data[{next(iter(data))!r}]")
+        raise DataError(
+            f"this data set has the splits {splits}; give one of them, for example data[{next(iter(data))!r}]"
+        )
     if module == "datasets" and hasattr(data, "with_format"):
         rows = data.with_format("arrow")
         return rows[:] if hasattr(rows, "num_rows") else pa.concat_tables(rows.iter(batch_size=10_000))

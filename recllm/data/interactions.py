@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from os import PathLike
+from typing import IO, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,8 @@ from recllm.data.cleaning import CleaningReport, as_id_list, fingerprint_frame
 from recllm.data.events import CleanEvents, are_copies, clean_events, clean_mapping
 from recllm.data.feedback import Feedback
 from recllm.data.kinds import aligned
-from recllm.data.reading import read_table, table_of_frame
+from recllm.data.reading import Columns, named_columns, read_table, table_of_frame
+from recllm.data.timestamps import Notation
 from recllm.errors import DataError
 
 
@@ -48,28 +49,53 @@ class Interactions:
 
     @classmethod
     def read(
-        cls, path: str | Path, columns: Mapping[str, str] | None = None, encoding: str | None = None
+        cls,
+        path: str | PathLike[str] | IO[Any],
+        columns: Columns | None = None,
+        encoding: str | None = None,
+        *,
+        dates: str | Sequence[str] | None = None,
+        dayfirst: bool | None = None,
+        max_bytes: int | None = None,
     ) -> "Interactions":
-        """Read events from csv, tsv, jsonl (also .gz), parquet or RecBole's `.inter`.
+        """Read events from csv with any separator, JSON, parquet, Arrow or RecBole's `.inter`, packed or not.
 
         Args:
-            path: The file.
-            columns: recllm's names -> yours, where the aliases do not find them: `{"user_id": "client"}`.
+            path: A file, a folder or pattern (`logs/*.parquet`) of files with the same columns, or an open file.
+            columns: recllm's names -> yours, where the aliases do not find them: `{"user_id": "client"}`. Or the
+                names of all columns of a file without a header: `["user_id", "item_id", "rating", "timestamp"]`.
             encoding: Of text files; UTF-8 if not given.
+            dates: Format of the times, as `strptime` has it (`"%d/%m/%Y %H:%M"`), or several; `"excel"` for the day
+                numbers of spreadsheets. Any usual notation if not given.
+            dayfirst: Whether 01/02/2024 is in February, where no date of the log tells.
+            max_bytes: What a packed file may unpack to, if that is unusually much.
 
         Raises:
-            DataError: The file cannot be read, lacks user or item ids, or has no usable row.
+            DataError: The file cannot be read, lacks user or item ids, has dates that can be read in two ways, or no
+                usable row.
         """
-        return cls._of(clean_events(read_table(path, encoding), columns))
+        mapping, names = named_columns(columns)
+        notation = Notation.of(dates, dayfirst)
+        return cls._of(clean_events(read_table(path, encoding, names, max_bytes), mapping, notation))
 
     @classmethod
-    def from_frame(cls, frame: Any, columns: Mapping[str, str] | None = None) -> "Interactions":
-        """Take events from a pandas, polars or pyarrow table; the table is not changed.
+    def from_frame(
+        cls,
+        frame: Any,
+        columns: Columns | None = None,
+        *,
+        dates: str | Sequence[str] | None = None,
+        dayfirst: bool | None = None,
+    ) -> "Interactions":
+        """Take events from a pandas, polars or pyarrow table, a Hugging Face data set, or a list of records.
+
+        The table is not changed. For the arguments see `read`.
 
         Raises:
             DataError: It is no table, lacks user or item ids, or has rows but no usable one.
         """
-        return cls._of(clean_events(table_of_frame(frame), columns))
+        mapping, names = named_columns(columns)
+        return cls._of(clean_events(table_of_frame(frame, names), mapping, Notation.of(dates, dayfirst)))
 
     @classmethod
     def from_mapping(cls, events: Mapping[Any, Any]) -> "Interactions":

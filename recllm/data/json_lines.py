@@ -27,7 +27,9 @@ def read_json(data: bytes, raw: RawTable, names: Sequence[str | None] | None) ->
         found = [_named(row, names) for row in found]
     records = [record for record in found if isinstance(record, dict)]
     if not records:
-        raise DataError(f"{raw.source} holds no JSON objects; one object per line was expected (JSON Lines), or an array")
+        raise DataError(
+            f"{raw.source} holds no JSON objects; one object per line was expected (JSON Lines), or an array"
+        )
     repaired: list[str] = []
     raw.frame, raw.rows = frame_of_records(records, repaired), len(found)
     raw.note_repaired(repaired)
@@ -67,7 +69,9 @@ def _rows(whole: Any) -> list[Any] | None:
         return wrapped[0]
     if all(isinstance(value, list) for value in columns) and len(set(map(len, columns))) == 1:
         return [dict(zip(whole, row, strict=True)) for row in zip(*columns, strict=True)]
-    if all(isinstance(value, dict) for value in columns) and all(value.keys() == columns[0].keys() for value in columns):
+    if all(isinstance(value, dict) for value in columns) and all(
+        value.keys() == columns[0].keys() for value in columns
+    ):
         return [{name: values[row] for name, values in whole.items()} for row in columns[0]]
     return [whole]
 

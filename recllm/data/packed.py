@@ -59,7 +59,8 @@ class Limit:
     given: int | None = None
 
     def __post_init__(self) -> None:
-        if self.given is not None and (isinstance(self.given, bool) or not isinstance(self.given, int) or self.given < 1):
+        whole = isinstance(self.given, int) and not isinstance(self.given, bool)
+        if self.given is not None and not (whole and self.given >= 1):
             raise DataError(f"max_bytes must be a whole number of at least 1, got {self.given!r}")
 
     def of(self, packed: int) -> int:

@@ -29,6 +29,7 @@ from recllm.data.packed import (
     content_of_path,
     unpacked_name,
 )
+from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable, check_names
 from recllm.errors import DataError
 
@@ -75,6 +76,7 @@ def read_table(
     Raises:
         DataError: It is missing, empty, not what its name says, of an unknown kind, or larger than allowed.
     """
+    stay_in_process()
     limit = Limit(max_bytes)
     if encoding is not None and not isinstance(encoding, str):
         raise DataError(f"encoding must be the name of one, for example 'cp1252'; got {encoding!r}")
@@ -195,7 +197,6 @@ def _read(
             read_json(text, raw, names)
         else:
             read_delimited(text, raw, tab=kind in TAB_SUFFIXES, names=names)
-            names = None
     raw.rename(names)
     if not raw.rows:
         header = ", ".join(raw.frame.columns)[:200]

@@ -1,8 +1,8 @@
 """Times in any of the usual notations -> unix seconds.
 
-Numbers are seconds, milliseconds, microseconds or nanoseconds since 1970, each value by its own size: seconds stay below
-1e11 until the year 5138, and milliseconds have been above it since 1973. A column of nothing but years, yyyymm, yyyymmdd,
-yyyymmddhhmm or yyyymmddhhmmss is read as that. For texts see `recllm.data.dates`.
+Numbers are seconds, milliseconds, microseconds or nanoseconds since 1970, each value by its own size: seconds stay
+below 1e11 until the year 5138, and milliseconds have been above it since 1973. A column of nothing but years, yyyymm,
+yyyymmdd, yyyymmddhhmm or yyyymmddhhmmss is read as that. For texts see `recllm.data.dates`.
 """
 
 import time
@@ -63,7 +63,9 @@ class Notation:
         if dayfirst is not None and not isinstance(dayfirst, bool):
             raise DataError(f"dayfirst must be True or False, got {dayfirst!r}")
         if dates is not None and not isinstance(dates, str | list | tuple):
-            raise DataError(f"dates must be a format such as '%d/%m/%Y %H:%M', or several in a list, got {dates!r}"[:200])
+            raise DataError(
+                f"dates must be a format such as '%d/%m/%Y %H:%M', or several in a list, got {dates!r}"[:200]
+            )
         formats = () if dates is None else (dates,) if isinstance(dates, str) else tuple(dates)
         for one in formats:
             if one != EXCEL:
@@ -74,7 +76,6 @@ class Notation:
 ANY = Notation()
 
 _Parse = Callable[[list[str]], list[float | None]]
-_Convert = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 def parse_timestamps(series: pl.Series, notation: Notation = ANY) -> tuple[pl.Series, pl.Series, list[str]]:
@@ -98,7 +99,8 @@ def parse_timestamps(series: pl.Series, notation: Notation = ANY) -> tuple[pl.Se
         return series.cast(pl.Int32).cast(pl.Float64) * DAY, missing, notes
     if isinstance(series.dtype, pl.Datetime):
         unit = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[series.dtype.time_unit]
-        return _filled(series.to_physical(), lambda values: _milliseconds(values, unit, notes)), missing, notes
+        ticks = series.to_physical()
+        return _filled(ticks, _milliseconds(ticks.drop_nulls().to_numpy(), unit, notes)), missing, notes
     if series.dtype != pl.String:
         if series.dtype.is_float():
             missing |= series.is_nan().fill_null(True)
@@ -165,11 +167,11 @@ def _distinct(text: pl.Series, where: pl.Series, parse: _Parse) -> pl.Series:
     return text.replace_strict(distinct, parsed, default=None, return_dtype=pl.Float64)
 
 
-def _filled(number: pl.Series, convert: _Convert) -> pl.Series:
-    """float64 [rows]: what `convert` makes of the numbers that are there, nearest to whole milliseconds."""
+def _filled(number: pl.Series, milliseconds: NDArray[np.float64]) -> pl.Series:
+    """float64 [rows] seconds, the milliseconds being those of the numbers that are there."""
     there = number.is_not_null().to_numpy()
     seconds = np.full(len(number), np.nan)
-    seconds[there] = np.round(convert(number.drop_nulls().to_numpy())) / 1000
+    seconds[there] = np.round(milliseconds) / 1000
     return pl.Series(number.name, seconds).fill_nan(None)
 
 
@@ -183,13 +185,12 @@ def _numbers(number: pl.Series, notation: Notation, notes: list[str]) -> pl.Seri
         return number.cast(pl.Float64)
     if EXCEL in notation.formats or _are_serials(values):
         notes.append("timestamps are days since 1899-12-30, as spreadsheets number them")
-        return _filled(number, lambda days: (days - _EXCEL_1970) * DAY * 1000)
+        return _filled(number, (values - _EXCEL_1970) * DAY * 1000)
     for pairs, words in _CALENDARS:
-        moments = _calendar(values, pairs)
-        if moments is not None:
+        if (moments := _calendar(values, pairs)) is not None:
             notes.append(f"timestamps are {words}")
-            return _filled(number, lambda _, found=moments: found)  # type: ignore[misc]
-    return _filled(number, lambda found: _by_size(found, notes))
+            return _filled(number, moments)
+    return _filled(number, _by_size(values, notes))
 
 
 def _are_serials(values: NDArray[Any]) -> bool:
@@ -209,7 +210,8 @@ def _calendar(values: NDArray[Any], pairs: int) -> NDArray[np.float64] | None:
         return None
     whole = values.astype(np.int64)
     year, *rest = [whole // 100**place % (100 if place < pairs else 10_000) for place in range(pairs, -1, -1)]
-    month, day, hour, minute, second = [*rest, *([np.ones_like(whole)] * 2 + [np.zeros_like(whole)] * 3)[len(rest) :]]
+    defaults = [np.ones_like(whole)] * 2 + [np.zeros_like(whole)] * 3
+    month, day, hour, minute, second = rest + defaults[len(rest) :]
     if ((month < 1) | (month > 12) | (hour > 23) | (minute > 59) | (second > 59)).any():
         return None
     months = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)
