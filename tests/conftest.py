@@ -57,6 +57,10 @@ import pytest  # noqa: E402  (after the hook)
 from recllm.testing import DEPARTMENTS, ToyShop, tiny_backbone, toy_shop  # noqa: E402
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew-golden", action="store_true", help="write tests/golden/ anew; say why in the commit")
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT with random weights that knows the toy shop's words."""
