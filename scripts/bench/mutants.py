@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -156,17 +157,23 @@ class Run:
             self._test()
 
     def _test(self) -> NoReturn:
-        with self.said.open("w", encoding="utf-8") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        os.chdir(self.copy)
-        os.environ["PYTHONPATH"] = str(self.copy)  # of processes that tests start
-        sys.path[:] = [str(self.copy), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT)]
-        import pytest
+        code = 99
+        try:  # whatever happens, this process may not go on as if it were the one that it was forked from
+            with self.said.open("w", encoding="utf-8") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            os.chdir(self.copy)
+            os.environ["PYTHONPATH"] = str(self.copy)  # of processes that tests start
+            sys.path[:] = [str(self.copy), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT)]
+            import pytest
 
-        code = pytest.main([*self.mutant.tests, "-x", "-q", "-p", "no:cacheprovider"])
-        sys.stdout.flush()
-        os._exit(code)
+            early = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+            code = pytest.main([*self.mutant.tests, "-x", "-q", "-p", "no:cacheprovider", "-W", early])
+            sys.stdout.flush()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
 
     def over(self) -> bool:
         """Whether the tests are; those that hang are ended."""
