@@ -222,6 +222,22 @@ def test_a_file_added_to_a_saved_folder_is_never_replaced(saved) -> None:
     assert (saved / "notes.txt").read_text() == "mine"
 
 
+def test_everything_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch) -> None:
+    """Files and their folder are synced while they are beside their place, the parent once they are in it."""
+    target, fsync, synced = tmp_path / "model", os.fsync, {}
+
+    def watched(handle) -> None:
+        synced[os.fstat(handle).st_ino] = target.exists()
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    save(target)
+    kept = [target, *target.iterdir()]
+    assert len(kept) == 1 + len(FILES)
+    assert {path.name: synced.get(path.stat().st_ino) for path in kept} == {path.name: False for path in kept}
+    assert synced.get(tmp_path.stat().st_ino) is True
+
+
 @pytest.mark.parametrize("failing", ["_write_durably", "_swap"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failed_save_changes_nothing(saved, monkeypatch, failing, error) -> None:

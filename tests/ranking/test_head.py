@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from recllm.errors import ConfigError
-from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
+from recllm.ranking import head as heads
+from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head, history_features
 
 
 def tasks(count: int = 300, items: int = 40, seed: int = 0) -> RankingTasks:
@@ -78,4 +79,49 @@ def test_lists_hold_all_targets_and_no_seen_item() -> None:
     short[:, :5] = True
     short |= full.target > 0
     few = RankingTasks.listing(full.scores, full.known, short, full.target, full.users, 40, generator)
-    assert fit_head(RankingHead(3, RankingConfig(epochs=1)), few, seed=0) < 100
+    equal = few.losses(torch.zeros(few.target.shape))
+    torch.testing.assert_close(equal, short.sum(dim=1).float().log(), msg="only what is eligible counts")
+    assert fit_head(RankingHead(3, RankingConfig(epochs=1)), few, seed=0) < float(equal.mean())
+
+
+def test_sampled_others_stand_for_all_others() -> None:
+    full, eligible = tasks(200), torch.ones(200, 40, dtype=torch.bool)
+    generator = torch.Generator().manual_seed(0)
+    listed = RankingTasks.listing(full.scores, full.known, eligible, full.target, full.users, 13, generator)
+    exact, estimate = (float(part.losses(part.scores[:, 2]).mean()) for part in (full, listed))
+    assert estimate == pytest.approx(exact, abs=0.1)
+    equal = full.losses(torch.zeros(200, 40)), listed.losses(torch.zeros(200, 13))
+    torch.testing.assert_close(*equal)
+
+
+def test_the_head_is_the_mean_of_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    members, fitted = [], heads._fit_member
+
+    def remembered(*arguments: object) -> tuple[RankingHead, float]:
+        members.append(fitted(*arguments))  # type: ignore[arg-type]
+        return members[-1]
+
+    monkeypatch.setattr(heads, "_fit_member", remembered)
+    head = RankingHead(3, RankingConfig(epochs=3, hidden=10, folds=3))
+    loss = fit_head(head, tasks(60), seed=0)
+    scores, known = torch.randn(2, 3, 8), torch.tensor([1.0, 5.0])
+    assert len(members) == 3
+    mean = torch.stack([member(scores, known) for member, _ in members]).mean(dim=0)
+    torch.testing.assert_close(head(scores, known), mean)
+    assert loss == pytest.approx(sum(value for _, value in members) / 3)
+
+
+def test_nothing_known_is_a_case_of_its_own() -> None:
+    found = history_features(torch.tensor([0.0, 1.0, 20.0]))
+    torch.testing.assert_close(found, torch.tensor([[0.0, 1.0], [0.2310, 0.0], [1.0148, 0.0]]), atol=1e-4, rtol=0)
+
+
+def test_a_users_tasks_are_held_out_together() -> None:
+    full = tasks(60)
+    full = RankingTasks(full.scores, full.known, full.target, full.rest, full.rows, torch.arange(60) % 12)
+    held_out = []
+    for train, held in full.folds(4, seed=0):
+        assert not set(full.users[train].tolist()) & set(full.users[held].tolist())
+        assert sorted([*train.tolist(), *held.tolist()]) == list(range(60))
+        held_out += held.tolist()
+    assert sorted(held_out) == list(range(60)), "everybody is held out once"
