@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from recllm.data.catalog import Catalog
+from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.ranking.head import RankingHead
 from recllm.recommender import Recommender
@@ -43,7 +44,7 @@ def listening_to(shop: Recommender, channel: str, toy: ToyShop) -> Recommender:
     """The same shop, ranked by one channel alone, after a log in which i0 was popular long ago, i1 of late."""
     rows = [(f"u{at}", "i0" if at < 20 else "i1", 1_000_000 + 1000 * at) for at in range(30)]
     events = Interactions.from_frame(pl.DataFrame(rows, ["user_id", "item_id", "timestamp"], orient="row"))
-    histories = shop._histories(events, None)
+    histories = make_histories(events, shop.catalog, shop.model.feedback)
     channels = replace(shop.model.channels, trend=Trend.fit(histories, len(toy.catalog)))
     head = RankingHead(len(channels.names), shop.config.ranking).requires_grad_(False)
     head.weights.bias.copy_(torch.tensor([float(name == channel) for name in channels.names]))
@@ -108,6 +109,17 @@ def test_wishes_reach_beyond_the_candidates(shop: Recommender, toy: ToyShop) -> 
     assert departments(toy, ids(few.recommend(reader, n=1, wishes=["more of garden (9)"]))) == [0]
     never = ids(shop.recommend(reader, n=EVERYTHING, wishes=["never of books"]))
     assert (len(never), set(departments(toy, never))) == (36, {0, 1, 2})
+
+
+def test_what_the_head_scores_best_is_listed_whichever_channel_brings_it(shop: Recommender, toy: ToyShop) -> None:
+    """The channels are at odds; each brings one item, and the head likes best what none of them does."""
+    few = retrieving(shop, per_channel=1)
+    head = RankingHead(len(few.model.channels.names), shop.config.ranking).requires_grad_(False)
+    head.weights.bias.fill_(-1.0)
+    contrary = few.with_model(replace(few.model, head=head), shop.config)
+    users, items = {"x": newcomer(toy, 3)}, [item for item in toy.catalog.item_ids if item not in newcomer(toy, 3)]
+    best = np.argsort(-contrary.score(users, items)[0])[:2]
+    assert ids(contrary.recommend(users, n=2)) == [items[place] for place in best]
 
 
 def test_lists_are_longer_than_what_a_channel_brings(shop: Recommender, toy: ToyShop) -> None:

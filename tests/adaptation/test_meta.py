@@ -6,7 +6,7 @@ import torch
 
 from recllm.adaptation.meta import AdaptationConfig, MetaLearner
 from recllm.adaptation.methods import METHODS
-from recllm.adaptation.support import through_adapters
+from recllm.adaptation.support import Support, through_adapters
 from recllm.adaptation.train import Lesson, MetaTrainer, query_losses
 from recllm.errors import ConfigError
 from recllm.options import TrainOptions
@@ -116,6 +116,40 @@ def test_a_closed_learner_changes_nobody(world: World) -> None:
     with torch.no_grad():
         for name, part in learner.adapt(world.base, histories).items():
             torch.testing.assert_close(part, learner.start()[name].expand_as(part), rtol=0, atol=0)
+
+
+def test_the_gate_says_how_much_of_an_update_is_taken(world: World) -> None:
+    """Nothing, half of it, all of it; by how much is known, and by how unsure the base is."""
+    histories, _ = world.histories(4, 0)
+    histories = histories.drop_events((histories.user_rows > 0) & ((histories.user_rows > 1) | (histories.positions < 2)))
+    learner = world.learner(inner_learning_rate=0.5).requires_grad_(False)
+
+    def moved(gate: list[float]) -> torch.Tensor:
+        learner.gate.copy_(torch.tensor(gate))
+        return learner.adapt(world.base, histories)["head.weights.B"] - learner.start()["head.weights.B"]
+
+    whole = moved([50.0, 0.0, 0.0])
+    assert bool(whole[2:].any())
+    torch.testing.assert_close(moved([0.0, 0.0, 0.0]), whole / 2)
+    torch.testing.assert_close(moved([-50.0, 0.0, 0.0]), torch.zeros_like(whole))
+    support = Support.collate(world.base, histories, learner.contrast)
+    learner.gate.copy_(torch.tensor([0.0, 3.0, 0.0]))
+    share = torch.sigmoid(torch.log1p(support.counted)) * (support.counted > 0)
+    assert share.unique().numel() > 1
+    torch.testing.assert_close(learner.openness(world.base, support), share)
+    learner.gate.copy_(torch.tensor([0.0, 0.0, 1.0]))
+    assert learner.openness(world.base, support)[support.counted > 0].gt(0.5).all(), "the base is never quite sure"
+
+
+def test_users_held_out_decide_what_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    histories, crowd = world.histories(24, 1)
+    learner = world.learner(epochs=3)
+    before = {name: p.detach().clone() for name, p in learner.named_parameters()}
+    losses = iter(range(100))
+    monkeypatch.setattr(MetaTrainer, "_loss", lambda *_: float(next(losses)))  # worse and worse
+    MetaTrainer(learner, world.base, histories, world.tasks(histories, crowd, 2), TrainOptions(seed=0)).run()
+    for name, p in learner.named_parameters():
+        torch.testing.assert_close(p.detach(), before[name], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

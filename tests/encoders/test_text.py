@@ -9,7 +9,7 @@ from recllm.data.catalog import Catalog
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening, describe_items
 from recllm.errors import ConfigError
 from recllm.prompting.template import load_prompt
-from recllm.testing import TINY_WIDTH, ToyShop
+from recllm.testing import TINY_WIDTH, ToyShop, tiny_backbone
 
 
 def test_equal_texts_have_equal_vectors(tiny: Path) -> None:
@@ -31,6 +31,13 @@ def test_the_cache_is_used_and_damage_is_repaired(tiny: Path, tmp_path: Path, mo
         np.testing.assert_array_equal(encoder.encode(["garden", "books"]), first)
     file.write_bytes(file.read_bytes()[:40])
     np.testing.assert_array_equal(encoder.encode(["garden", "books"]), first)
+
+
+def test_the_weights_are_part_of_the_key(tiny: Path, tmp_path: Path) -> None:
+    other = tiny_backbone(tmp_path, ["garden", "books"], seed=1)
+    one, two = (TextEncoder(TextEncoderConfig(backbone=str(folder))) for folder in (tiny, other))
+    assert one.identity() != two.identity()
+    assert one.identity() == TextEncoder(TextEncoderConfig(backbone=str(tiny))).identity()
 
 
 def test_prompt_and_length_are_part_of_the_key(tiny: Path) -> None:
@@ -62,6 +69,8 @@ def test_whitening_makes_directions_equal() -> None:
     white = (vectors - whitening.mean) @ whitening.matrix
     np.testing.assert_allclose(np.cov(white.T), np.eye(6), atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(whitening(vectors), axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(whitening(vectors).mean(axis=0), 0, atol=0.03)
+    np.testing.assert_allclose(np.cov(whitening(vectors).T), np.eye(6) / 6, atol=0.02)
 
 
 @pytest.mark.parametrize("items", [0, 1, 3])

@@ -174,6 +174,27 @@ def test_a_checkpoint_that_cannot_be_one_is_refused_before_training(tiny: Path, 
     assert file.read_text(encoding="utf-8") == "mine"
 
 
+def test_new_items_are_no_rivals_while_the_base_is_trained(
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, drawn = trainer(tiny, toy, BaseTrainingConfig(steps=3, batch_users=8, validate_every=3)), []
+
+    def remembered(*arguments: object) -> torch.Tensor:
+        drawn.append(draw_candidates(*arguments))  # type: ignore[arg-type]
+        return drawn[-1]
+
+    monkeypatch.setattr("recllm.encoders.train.draw_candidates", remembered)
+    warm = torch.arange(len(toy.catalog)) % 5 > 0
+    histories = run.sampler.histories
+    histories = histories.drop_events(warm.numpy()[histories.item_rows])
+    items = ItemEncoder(run.items.text, warm, run.encoder.width, 1.0)
+    for size in (6000, 10):
+        config = BaseTrainingConfig(steps=3, batch_users=8, validate_every=3, softmax_items=size)
+        BaseTrainer(run.encoder, items, histories, run.validation, config, TrainOptions(seed=0)).run()
+    assert len(drawn) >= 6
+    assert all(warm[candidates].all() for candidates in drawn)
+
+
 def test_nothing_to_learn_from_is_no_crash(tiny: Path, toy: ToyShop) -> None:
     run = trainer(tiny, toy)
     empty = BaseTrainer(run.encoder, run.items, Histories.empty(3), run.validation, CONFIG, TrainOptions())

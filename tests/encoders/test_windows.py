@@ -51,6 +51,29 @@ def test_windows_never_show_their_targets(positions: int) -> None:
                 assert all(times[place[item]] > newest for item in targets.tolist())
 
 
+def test_targets_are_whole_timestamps() -> None:
+    """The next `horizon` events and whatever shares the last one's timestamp; only the liked ones of them."""
+    histories, horizon = random_histories(), 4
+    sampler = WindowSampler(histories, max_events=8, horizon=horizon, positions=4)
+    rng = np.random.default_rng(0)
+    rounded = 0
+    for _ in range(10):
+        users = rng.choice(len(sampler), 16)
+        windows, predictions = sampler.draw_supports(users, rng)
+        for prediction, (row, time) in enumerate(zip(predictions.user, predictions.time, strict=True)):
+            own = histories.of([sampler.users[users[row]]])
+            seen = windows.items_of(int(row))[: int(time)].tolist()
+            # A point of prediction is where the window, or its beginning, is over.
+            end = windows.items_of(int(row)).tolist()
+            start = own.item_rows.tolist().index(seen[-1]) + 1 if seen else own.item_rows.tolist().index(end[0])
+            last = own.timestamps[min(start + horizon, own.n_events) - 1]
+            wanted = [at for at in range(start, own.n_events) if own.timestamps[at] <= last and own.signals[at] > 0]
+            found = predictions.target_item[predictions.target_of == prediction].tolist()
+            assert sorted(found) == sorted(own.item_rows[wanted].tolist())
+            rounded += sum(own.timestamps[start:] <= last) > horizon
+    assert rounded, "some basket is longer than the horizon"
+
+
 def test_weights_of_a_prediction_sum_to_one() -> None:
     sampler = WindowSampler(random_histories(), max_events=8, horizon=4, positions=4)
     _, predictions = sampler.draw(np.arange(10), np.random.default_rng(0))

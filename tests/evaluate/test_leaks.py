@@ -3,25 +3,30 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.tasks import make_tasks
+from recllm.data.trained import TrainedOn
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
 from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import LeakageError
 from recllm.evaluate.arms import Arm
 from recllm.evaluate.baselines import EASE, ItemKNN, Popularity
+from recllm.evaluate.methods import check_strangers
 from recllm.evaluate.metrics import ItemFacts, measure
 from recllm.evaluate.protocol import make_splits
 from recllm.evaluate.report import Report
@@ -338,6 +343,18 @@ def test_a_model_from_after_the_cut_is_refused(saved: Path, tiny: Path, shop: To
     assert before.trained_on.until < split.until
     frame = ask(before, shop, protocol="time").to_pandas()
     assert set(frame.protocol) == {"time: known users, next basket"}
+
+
+def test_a_model_that_knows_the_new_items_is_refused(shop: ToyShop) -> None:
+    """Its users are none of those who are asked; what it learned of the items is enough."""
+    (split,) = make_splits(shop.catalog, shop.events, protocol="cold", shots=(1,))
+    assert split.cold_items is not None
+    for warm, refused in ((np.ones(len(shop.catalog), dtype=bool), True), (~split.cold_items, False)):
+        model = SimpleNamespace(items=SimpleNamespace(warm=torch.from_numpy(warm)))
+        nobody = TrainedOn.of(Interactions.from_mapping({}))
+        fitted = SimpleNamespace(trained_on=nobody, catalog=shop.catalog, model=model)
+        with pytest.raises(LeakageError, match="items that are to be new") if refused else nullcontext():
+            check_strangers(fitted, split)  # type: ignore[arg-type]
 
 
 def test_a_model_that_knows_the_answers_of_known_users_is_refused(saved: Path, shop: ToyShop) -> None:

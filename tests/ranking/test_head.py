@@ -125,3 +125,17 @@ def test_a_users_tasks_are_held_out_together() -> None:
         assert sorted([*train.tolist(), *held.tolist()]) == list(range(60))
         held_out += held.tolist()
     assert sorted(held_out) == list(range(60)), "everybody is held out once"
+
+
+def test_each_head_is_kept_as_it_was_best_for_those_held_out() -> None:
+    """Whom it is fitted on like what the held out do not: every epoch makes it worse for them in the end."""
+    full = tasks(100)
+    _, held = full.folds(1, seed=0)[0]
+    contrary = full.target.clone()
+    contrary[held] = (full.target[held] == 0).float() / 37
+    full = RankingTasks(full.scores, full.known, contrary, full.rest, full.rows, full.users)
+    head = RankingHead(3, RankingConfig(epochs=6, folds=1))
+    loss = fit_head(head, full, seed=0)
+    asked = full.of(held)
+    with torch.no_grad():
+        assert float(asked.losses(head(asked.scores, asked.known)).mean()) == pytest.approx(loss)

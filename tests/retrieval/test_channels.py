@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -68,6 +70,42 @@ def test_a_trend_knows_only_the_past() -> None:
     latest = trend.at(np.array([trend.end]))[0]
     assert latest[3] == latest.max()
     np.testing.assert_array_equal(trend.at(np.array([0]))[0], latest)
+
+
+def test_no_moment_of_a_trend_counts_what_came_after_it() -> None:
+    """Ten events between two moments that are remembered; item k is liked from time 10 k on."""
+    items, events = 64, 640
+    log = replace(
+        histories(),
+        user_ids=("a",),
+        offsets=np.array([0, events]),
+        item_rows=np.arange(events) // 10,
+        timestamps=np.arange(events, dtype=np.float64),
+        signals=np.ones(events, dtype=np.int8),
+        tokens=np.zeros(events, dtype=np.int64),
+        event_rows=np.arange(events),
+    )
+    moments = np.arange(20, events - 1, 3, dtype=np.float64)
+    counts = Trend.fit(log, items).at(moments)
+    future = 10 * np.arange(items)[None, :] > moments[:, None]
+    assert not counts[future].any()
+    assert (counts.argmax(axis=1) >= moments // 10 - 2).all(), "and the newest count most"
+
+
+def test_of_whom_nothing_is_known_the_history_says_nothing() -> None:
+    found = channels()
+    space = Space(torch.randn(6, 4, generator=torch.Generator().manual_seed(1)))
+    history = found.scores(histories(), torch.ones(3, 4), space)[:, found.names.index("history")]
+    assert history[:2].any(dim=1).all()
+    assert not history[2].any(), "the start token's vector is nobody's history"
+
+
+def test_the_liked_channel_reads_liked_events_only() -> None:
+    known = histories()
+    weights = Cooccurrence(sparse.csr_array(np.eye(6, dtype=np.float32)))
+    found = replace(channels(), liked=weights)
+    profile = dict(zip(found.names, found.profiles(known, torch.zeros(3, 4), Space(torch.zeros(6, 4))), strict=True))
+    assert profile["liked"].all()[0].tolist() == [1, 0, 1, 0, 0, 0], "1 was disliked"
 
 
 def test_after_the_end_of_the_log_what_was_popular_fades_towards_all_times() -> None:
