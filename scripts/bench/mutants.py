@@ -2,8 +2,8 @@
 
     python scripts/bench/mutants.py [--only NAME …] [--jobs 2] [--list] [--out results/mutants.json]
 
-`mutants.toml` beside this file is the table: each fault has a name, the promise that it breaks, a file, the text that is
-replaced (it has to stand there exactly once, else the fault is stale), what replaces it, and the tests that should
+`mutants.toml` beside this file is the table: each fault has a name, the promise that it breaks, a file, the text that
+is replaced (it has to stand there exactly once, else the fault is stale), what replaces it, and the tests that should
 notice. Those are run until the first one fails. Exit code 1 if a fault lives or is stale.
 
 What is kept is a list of (name, promise, outcome, test, seconds). Outcomes: "noticed", "lives", "stale", "broken" (the

@@ -140,7 +140,7 @@ def test_accuracy_by_hand() -> None:
 
 def test_recall_is_over_all_relevant_items_also_where_they_are_more_than_fit() -> None:
     everything = [[(item, 1) for item in range(25)]]
-    ours, _ = measure(lists(list(range(20)) + [30, 31, 20]), an_arm(everything), facts(40))
+    ours, _ = measure(lists([*range(20), 30, 31, 20]), an_arm(everything), facts(40))
     found = {name: float(ours[name][0]) for name in ("Recall@10", "Recall@20", "Recall@200", "NDCG@10", "Precision@10")}
     assert found == pytest.approx(
         {"Recall@10": 0.4, "Recall@20": 0.8, "Recall@200": 21 / 25, "NDCG@10": 1.0, "Precision@10": 1.0}
