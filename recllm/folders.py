@@ -1,4 +1,4 @@
-"""Folders that are whole or not there, and files that are read without waiting for what is no file.
+"""Folders and files that are whole or not there, and files that are read without waiting for what is no file.
 
 A folder is written beside its place as `.<name>.saving-<tag>` and then renamed. It is locked as long as its process
 lives, so whoever saves next can tell what a killed one has left, and clears it. A full folder cannot be renamed over,
@@ -16,10 +16,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from recllm.errors import ArtifactError
 
-__all__ = ["check_writable", "former_of", "is_of_the_system", "read_regular", "replace_folder"]
+__all__ = ["check_writable", "former_of", "is_of_the_system", "read_regular", "replace_file", "replace_folder"]
 
 NOT_OURS = frozenset({"Thumbs.db", "desktop.ini", "__pycache__"})
 """What file managers and Python put into any folder; names that begin with a dot are such, too."""
@@ -50,7 +51,7 @@ def read_regular(path: Path, most: int) -> bytes:
         start = file.read(min(8, most))
         if len(start) == 8 and not any(start):  # a hole, which may be as long as it likes
             raise ArtifactError(f"{path} is damaged: it begins with zeros; copy or make it again")
-        return start + file.read(most - len(start))
+        return start + file.read(facts.st_size - len(start))
 
 
 def _refuse_special(path: Path, facts: os.stat_result) -> None:
@@ -103,13 +104,34 @@ def replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
             _sync(parent)
 
 
+def replace_file(target: Path, content: bytes) -> None:
+    """As `replace_folder`, of a single file.
+
+    Raises:
+        OSError: The disk refuses; what was there is unchanged.
+    """
+    fresh = target.with_name(f".{target.name}.saving-{secrets.token_hex(4)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(fresh.unlink, missing_ok=True)
+        with _locked(target.parent, PATIENCE) as alone:
+            if alone:
+                _clear_leftovers(target)
+            fresh.touch(exist_ok=False)
+            stack.enter_context(_locked(fresh))
+        with fresh.open("r+b") as file:
+            _flush(file, content)
+        fresh.replace(target)
+        _sync(target.parent)
+
+
 # --- leftovers ---------------------------------------------------------------------------------------------------
 
 
 def _beside(target: Path, word: str) -> list[Path]:
-    """What saves have left beside a folder, the newest first."""
+    """What saves have left beside their place, the newest first."""
     found = target.parent.glob(f".{glob.escape(target.name)}.{word}-*") if target.name else iter(())
-    return sorted((path for path in found if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
+    return sorted(found, key=lambda path: path.lstat().st_mtime, reverse=True)
 
 
 def _clear_leftovers(target: Path) -> None:
@@ -119,8 +141,10 @@ def _clear_leftovers(target: Path) -> None:
         former.rename(target)
     for path in (*_beside(target, "former"), *_beside(target, "saving")):
         with _locked(path) as dead:
-            if dead:
+            if dead and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+            elif dead:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -160,9 +184,13 @@ def _locked(folder: Path, patience: float = 0.0) -> Iterator[bool]:
 
 def _write_durably(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        _flush(file, content)
+
+
+def _flush(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

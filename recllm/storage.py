@@ -23,8 +23,8 @@ from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
-from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
+from recllm.data.saved import LATEST, check_columns, event_table, id_table, saved_events, saved_ids
 from recllm.data.trained import HASH_BYTES, TrainedOn
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import ItemEncoder
@@ -35,10 +35,9 @@ from recllm.fitted import Fitted
 from recllm.fitting import FitReport, RecommenderConfig
 from recllm.model import Model, load_state
 from recllm.ranking.head import RankingHead
-from recllm.retrieval.channels import LATEST, Channels
+from recllm.retrieval.channels import Channels
 
 KIND = "recommender"
-EVENT_COLUMNS = {"timestamp": pl.Float64, "rating": pl.Float32, "event": pl.String, "weight": pl.Float32}
 
 LARGEST_WHITENING = 1e7
 """Of the whitening matrix: the inverse of the smallest spread it knows."""
@@ -67,8 +66,8 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
         tensors=model.tensors() | {"trained": {"users": state.trained.users}},
         tables={
             "catalog": model.catalog.frame,
-            "users": pl.DataFrame({"user_id": pl.Series(events.user_ids, dtype=pl.String)}),
-            "events": _event_table(events, model.catalog),
+            "users": id_table("user_id", events.user_ids),
+            "events": event_table(events, model.catalog.item_ids),
         },
         documents=documents,
         card=card(state.config, model, state.report),
@@ -103,7 +102,14 @@ def _state(artifact: Artifact) -> Fitted:
     return Fitted(
         config,
         _model(artifact, config, feedback, catalog),
-        Memory.of(_events(artifact, catalog)),
+        Memory.of(
+            saved_events(
+                artifact.tables["events"],
+                saved_ids("the users", artifact.tables["users"], "user_id"),
+                catalog.frame["item_id"],
+                documents["events"]["timed"],
+            )
+        ),
         TrainedOn(users, float(run["trained_until"])),
         _report(documents["report"]),
         run["seed"],
@@ -205,57 +211,14 @@ def _learner(saved: SavedArrays, model: Model, config: RecommenderConfig) -> Met
     return learner.requires_grad_(False)
 
 
-# --- catalog and events ------------------------------------------------------------------------------------------
+# --- the catalog ------------------------------------------------------------------------------------------
 
 
 def _catalog(frame: pl.DataFrame) -> Catalog:
     wanted = {"item_id": pl.String, "title": pl.String, "text": pl.String, "categories": pl.List(pl.String)}
-    _check_columns("the catalog", frame.select(name for name in wanted if name in frame.columns), wanted)
-    _check_ids("the catalog", frame["item_id"])
+    check_columns("the catalog", frame.select(name for name in wanted if name in frame.columns), wanted)
+    saved_ids("the catalog", frame, "item_id")
     return Catalog(frame, CleaningReport("saved catalog", frame.height, frame.height))
-
-
-def _event_table(events: Interactions, catalog: Catalog) -> pl.DataFrame:
-    """Events by the places of their users and items; the columns that models are made of."""
-    places = {
-        "user": pl.Series(events.user_rows, dtype=pl.Int32),
-        "item": pl.Series(events.item_rows(catalog), dtype=pl.Int32),
-    }
-    kept = {name: events.frame[name].cast(kind) for name, kind in EVENT_COLUMNS.items() if name in events.frame.columns}
-    return pl.DataFrame(places | kept)
-
-
-def _events(artifact: Artifact, catalog: Catalog) -> Interactions:
-    table, users = artifact.tables["events"], artifact.tables["users"]
-    _check_columns("the users", users, {"user_id": pl.String})
-    _check_ids("the users", users["user_id"])
-    optional = {name: kind for name, kind in EVENT_COLUMNS.items() if name in table.columns}
-    _check_columns("the events", table, {"user": pl.Int32, "item": pl.Int32, "timestamp": pl.Float64} | optional)
-    for name, below in (("user", users.height), ("item", len(catalog)), ("timestamp", LATEST)):
-        if table[name].null_count() or not (table[name].is_between(0, below, closed="left")).all():
-            raise ArtifactError(f"the events have {name}s that are not from 0 to {below:g}")
-    for name in {"rating", "weight"} & set(optional):
-        if not (table[name].is_finite().fill_null(True)).all():
-            raise ArtifactError(f"the events have {name}s that are no numbers")
-    ids = [users["user_id"].gather(table["user"]).alias("user_id"), catalog.frame["item_id"].gather(table["item"])]
-    frame = pl.DataFrame([*ids, *(table[name] for name in optional)])
-    report = CleaningReport("saved events", frame.height, frame.height)
-    timed = artifact.documents["events"]["timed"]
-    if not isinstance(timed, bool):
-        raise ArtifactError("the events do not say whether they have times")
-    return Interactions(frame, report, users["user_id"].to_list(), timed)
-
-
-def _check_columns(what: str, frame: pl.DataFrame, wanted: Mapping[str, Any]) -> None:
-    if dict(frame.schema) != dict(wanted):
-        raise ArtifactError(f"{what} have the columns {dict(frame.schema)} instead of {dict(wanted)}")
-    if any(frame[name].null_count() for name in wanted if name not in EVENT_COLUMNS):
-        raise ArtifactError(f"{what} have cells without a value")
-
-
-def _check_ids(what: str, ids: pl.Series) -> None:
-    if ids.n_unique() != len(ids) or (ids == "").any():
-        raise ArtifactError(f"{what} have ids that are empty or the same")
 
 
 # --- the report --------------------------------------------------------------------------------------------------

@@ -9,19 +9,18 @@ from threading import Lock
 from typing import Any, final
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
+from recllm.adaptation.saved import read_adapters, write_adapters
 from recllm.data.cleaning import as_id
-from recllm.data.doors import known_among, read_events, read_path, read_user_ids, whole_number
+from recllm.data.doors import known_among, read_events, read_path, read_user_ids
 from recllm.data.ids import read_ids
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
 from recllm.errors import AdapterMismatch, ArtifactError, DataError
 
 AdaptFunction = Callable[[Interactions], dict[str, Tensor]]
-KEPT_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "event", "weight")
 
 
 @final
@@ -184,31 +183,14 @@ class Adapters:
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file: matrices in half precision, and the events they follow from."""
-        from safetensors.numpy import save_file
+        """Write one safetensors file: matrices in half precision, and the events they follow from.
 
+        Raises:
+            ArtifactError: The disk refuses.
+        """
         kept = self._kept
-        events = kept.memory.log.of_users(kept.row_of)
-        columns = [name for name in KEPT_COLUMNS if name in events.frame.columns]
-        metadata = {
-            "format": "recllm-adapters-1",
-            "base": kept.base,
-            "user_ids": json.dumps(list(kept.row_of)),
-            "timed": json.dumps(events.timed),
-            "steps": json.dumps(kept.steps),
-            "events": json.dumps(events.frame.select(columns).to_dict(as_series=False)),
-        }
         target = read_path(path, "the file to save to")
-        fresh = target.with_name(f".{target.name}.saving")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            arrays = {name: np.ascontiguousarray(t.half().numpy()) for name, t in kept.lora.items()}
-            save_file(arrays, fresh, metadata)
-            fresh.replace(target)
-        except OSError as error:
-            raise ArtifactError(f"cannot save adapters to {path}: {error.strerror or error}.") from error
-        finally:
-            fresh.unlink(missing_ok=True)
+        write_adapters(target, kept.memory.log.of_users(kept.row_of), kept.lora, kept.base, kept.steps)
 
     @classmethod
     def load(cls, path: str | Path, recommender: Any, *, refresh: bool = False) -> "Adapters":
@@ -223,21 +205,21 @@ class Adapters:
             ArtifactError: The file is missing, damaged or something else.
             AdapterMismatch: It belongs to another model.
         """
-        source = read_path(path, "the file of saved adapters")
-        base = recommender.fingerprint
-        events, lora, theirs, steps = _read(source)
-        if theirs != base and not refresh:
+        saved, base = read_adapters(read_path(path, "the file of saved adapters")), recommender.fingerprint
+        if saved.base != base and not refresh:
             raise AdapterMismatch(
-                f"adapters in {path} were made with model {theirs[:12]}, this one is {base[:12]}; adapt the "
-                "users again with this model, or load with refresh=True to have that done from the events in the file."
+                f"adapters in {path} were made with model {saved.base[:12]}, this one is {base[:12]}; adapt the users "
+                "again with this model, or load with refresh=True to have that done from the events in the file."
             )
-        make = recommender.adapt_function(steps)
-        if theirs != base:
-            return cls(events, make(events), base, make, steps)
-        start, users = recommender.model.learner.start(), len(events.user_ids)
-        if users and {n: t.shape for n, t in lora.items()} != {n: (users, *t.shape) for n, t in start.items()}:
-            raise ArtifactError(f"{path} does not hold matrices of its {users:,} users; save the adapters again.")
-        return cls(events, lora, base, make, steps)
+        make = recommender.adapt_function(saved.steps)
+        if saved.base != base:
+            return cls(saved.events, make(saved.events), base, make, saved.steps)
+        learner = recommender.model.learner
+        try:
+            lora = saved.lora({} if learner is None else learner.start())
+        except ArtifactError as error:
+            raise ArtifactError(f"{path} is damaged: {error}; save the adapters again.") from error
+        return cls(saved.events, lora, base, make, saved.steps)
 
     def export(self, user_id: Any, folder: str | Path) -> None:
         """Write one user's adapter (start and own steps together) as PEFT's two files and a card.
@@ -259,27 +241,6 @@ class Adapters:
             _write_peft(folder, history, kept.base, "history encoder")
         if head:
             _write_peft(folder / "head" if history else folder, head, kept.base, "ranking head")
-
-
-def _read(path: Path) -> tuple[Interactions, dict[str, Tensor], str, int | None]:
-    """What `Adapters.save` wrote: events, matrices, the model's fingerprint and the steps."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            lora = {name: torch.from_numpy(file.get_tensor(name).astype(np.float32)) for name in file.keys()}  # noqa: SIM118
-        if metadata.get("format") != "recllm-adapters-1" or not all(t.isfinite().all() for t in lora.values()):
-            raise KeyError("format")
-        frame = pl.DataFrame(json.loads(metadata["events"]))
-        events = Interactions.from_mapping({user: [] for user in json.loads(metadata["user_ids"])})
-        if frame.height:
-            clean, timed = Interactions.from_frame(frame), bool(json.loads(metadata["timed"]))
-            events = Interactions(clean.of_users(events.user_ids).frame, clean.report, events.user_ids, timed)
-        steps = json.loads(metadata.get("steps", "null"))
-        return events, lora, metadata["base"], None if steps is None else whole_number(steps, "steps", 0)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
-        raise ArtifactError(f"{path} is no saved adapters file or is damaged; save the adapters again.") from error
 
 
 def _write_peft(folder: Path, own: Mapping[str, Tensor], base: str, part: str) -> None:

@@ -52,8 +52,10 @@ class Schedule:
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        self.steps, self.decay_from = state["steps"], state["decay_from"]
-        self.begin = time.monotonic() - state["elapsed"]
+        steps, decay_from = int(state["steps"]), state["decay_from"]
+        self.steps = min(max(steps, 1), self.steps)  # a decay makes them fewer, and nothing makes them more
+        self.decay_from = None if decay_from is None else int(decay_from)
+        self.begin = time.monotonic() - max(float(state["elapsed"]), 0.0)
 
     @property
     def decaying(self) -> bool:

@@ -197,8 +197,8 @@ class BaseTrainer:
     def _loop(self, log: TrainingLog, schedule: Schedule) -> None:
         run = _Run(self, log, schedule)
         checkpoint = self._checkpoint()
-        if checkpoint is not None and (saved := checkpoint.load()) is not None:
-            run.restore(*saved)
+        if checkpoint is not None:
+            checkpoint.resume(run)
         losses: list[float] = []
         try:
             while schedule.progress(run.step) < 1:
@@ -348,7 +348,16 @@ class _Run:
         return arrays | {"waiting": self.waiting, "torch rng": torch.get_rng_state().numpy()}, values
 
     def restore(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> None:
-        """The inverse of `state`."""
+        """The inverse of `state`.
+
+        Raises:
+            ValueError: It is no state that a run can be in.
+        """
+        counts = [values[name] for name in ("step", "looks", "averaged")]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError(f"its counts are {counts}")
+        if arrays["waiting"].max(initial=-1) >= len(self.trainer.sampler):
+            raise ValueError("users wait who are not there")
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         self.trainer._restore({n.removeprefix("present."): t for n, t in tensors.items() if n.startswith("present.")})
         self.best = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
@@ -358,9 +367,10 @@ class _Run:
         self.step, self.looks, self.waiting = values["step"], values["looks"], arrays["waiting"].copy()
         log = values["log"]
         self.log.points = [
-            (step, loss, float("nan") if value is None else value) for step, loss, value in log["points"]
+            (int(step), None if loss is None else float(loss), float("nan") if value is None else float(value))
+            for step, loss, value in log["points"]
         ]
-        self.log.best_step, self.log.stopped = log["best_step"], log["stopped"]
+        self.log.best_step, self.log.stopped = int(log["best_step"]), str(log["stopped"])
         self.schedule.restore(values["schedule"])
         self.trainer.rng.bit_generator.state = values["rng"]
         torch.set_rng_state(tensors["torch rng"])

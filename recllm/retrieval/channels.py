@@ -15,6 +15,7 @@ from torch import Tensor
 from recllm.arrays import SavedArrays
 from recllm.config import Count, Filled, Positive, checked
 from recllm.data.histories import Histories
+from recllm.data.saved import LATEST
 from recllm.errors import ArtifactError
 from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
@@ -45,8 +46,8 @@ OF_TEXT = ("text", "company")
 TREND_BINS = 64
 """Moments at which popularity is remembered; equally many events lie between two."""
 
-MOST_EVENTS, LATEST = 1e12, 1e12
-"""No log has more events, or a later one (unix seconds)."""
+MOST_EVENTS = 1e12
+"""No log has more."""
 
 
 @final
