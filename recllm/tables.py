@@ -54,10 +54,9 @@ def unpack_table(content: bytes) -> pl.DataFrame:
         table.validate(full=True)
         # A value takes a bit at least; only what takes no room at all (nulls) can be claimed in any number.
         most = 8 * len(content)
-        if max((len(part) for column in table.columns for part in _parts(column)), default=table.num_rows) > most:
+        if max((_size(part) for column in table.columns for part in _parts(column)), default=table.num_rows) > most:
             raise ValueError("it claims more values than it has room for")
         frame = pl.DataFrame(pl.from_arrow(table))
-        _refuse_expansion(frame, 64 * most)
         _refuse_impossible_times(frame)
     except (*_REFUSALS, pa.ArrowException) as error:
         raise ValueError(str(error).partition("\n")[0]) from error
@@ -118,7 +117,7 @@ def _parts(array: Any) -> Iterator[Any]:
     """An array (in its chunks) and all that it is made of."""
     import pyarrow as pa
 
-    for chunk in getattr(array, "chunks", [array]):
+    for chunk in array.chunks if isinstance(array, pa.ChunkedArray) else [array]:
         yield chunk
         kind = chunk.type
         if pa.types.is_dictionary(kind):
@@ -132,11 +131,18 @@ def _parts(array: Any) -> Iterator[Any]:
             raise ValueError(f"it holds the type {kind}, which recllm does not write")
 
 
-def _refuse_expansion(frame: pl.DataFrame, most: int) -> None:
-    """A long text that many rows point to takes room only once it is looked at."""
-    for series in frame:
-        if series.dtype in (pl.Categorical, pl.Enum) and (series.cast(pl.String).str.len_bytes().sum() or 0) > most:
-            raise ValueError(f"its column {series.name!r} is far longer than the file")
+def _size(array: Any) -> int:
+    """Values of an array, or letters where many may point to one long text: that takes room once it is looked at."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(array.type):
+        return len(array)
+    try:
+        letters = pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0
+    except pa.ArrowNotImplementedError:
+        raise ValueError(f"it holds the type {array.type}, which recllm does not write") from None
+    return max(len(array), letters // 64)
 
 
 def _refuse_impossible_times(frame: pl.DataFrame) -> None:

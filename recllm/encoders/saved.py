@@ -23,13 +23,16 @@ NOT_OF_THE_BLOCKS = frozenset(
 """Settings of transformers that say how to run or where code is, not what the weights are; all that begin with an
 underscore are such, too."""
 
+NO_WORDS = {"vocab_size": 1, "pad_token_id": 0}
+"""The table of words is not used, and not saved."""
+
 LARGEST_SCALE = 10.0
 """Of the logarithm of the length of user vectors."""
 
 
 def block_settings(encoder: HistoryEncoder) -> dict[str, Any]:
     """What has to be saved of the blocks besides their weights."""
-    return _of_the_blocks(encoder.blocks.config.to_dict())
+    return _of_the_blocks(encoder.blocks.config.to_dict()) | NO_WORDS
 
 
 def load_history_encoder(
@@ -69,8 +72,6 @@ def _of_the_blocks(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _built(settings: Mapping[str, Any], n_tokens: int, config: HistoryEncoderConfig) -> HistoryEncoder:
     from transformers import AutoConfig, AutoModel
 
-    # The table of words is not used, and not saved.
-    kind, unused = settings["model_type"], {"vocab_size": 1, "pad_token_id": 0}
-    rest = {name: value for name, value in settings.items() if name != "model_type"}
-    blocks = AutoModel.from_config(AutoConfig.for_model(kind, **rest | unused), trust_remote_code=False)
+    rest = {name: value for name, value in settings.items() if name != "model_type"} | NO_WORDS
+    blocks = AutoModel.from_config(AutoConfig.for_model(settings["model_type"], **rest), trust_remote_code=False)
     return HistoryEncoder(without_unused_parts(blocks), n_tokens, config)
