@@ -14,7 +14,7 @@ import polars as pl
 __all__ = ["pack_table", "unpack_table"]
 
 MAGIC = b"ARROW1\0\0"
-"""What an Arrow file begins with; then come the messages of a stream, and an index that is not needed."""
+"""What an Arrow file begins and ends with; in between are the messages of a stream, and an index that is not needed."""
 
 _REFUSALS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, LookupError, OverflowError)
 
@@ -44,7 +44,7 @@ def unpack_table(content: bytes) -> pl.DataFrame:
     """
     import pyarrow as pa
 
-    if not content.startswith(MAGIC):
+    if not (content.startswith(MAGIC) and content.endswith(MAGIC.rstrip(b"\0"))):
         raise ValueError("it is no Arrow file")
     source = pa.py_buffer(content).slice(len(MAGIC))
     try:

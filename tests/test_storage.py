@@ -389,11 +389,10 @@ def test_adapters_that_are_out_of_order_are_refused(model: Path, tmp_path: Path)
         ({}, {"steps": 10**9}),
         ({}, {"timed": None}),
     ]
-    for number, (changed, said) in enumerate(odd):
+    for changed, said in odd:
         file.write_bytes(save(arrays | changed, {**header, "about": json.dumps(about | said)}))
         with pytest.raises(ArtifactError, match="damaged"):
             Adapters.load(file, rec)
-            pytest.fail(f"number {number} was taken")
     file.write_bytes(save(arrays, {**header, "format": "recllm-adapters-1"}))
     with pytest.raises(ArtifactError, match="another version's format"):
         Adapters.load(file, rec)
