@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recllm.adaptation.adapters import Kept
-from recllm.data.doors import Items, read_users
+from recllm.data.doors import Items, items_of, read_users
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
@@ -141,7 +141,7 @@ class Fitted:
             DataError: An item that the catalog does not have.
         """
         catalog = self.model.catalog
-        asked = [items.get(user, []) if isinstance(items, dict) else items for user in user_ids]
+        asked = items_of(items, user_ids, "item_ids")
         rows = [catalog.rows(ids) for ids in asked]
         for ids, found in zip(asked, rows, strict=True):
             if (found < 0).any():

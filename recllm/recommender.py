@@ -15,6 +15,7 @@ from recllm.artifact import check_table, check_target
 from recllm.card import adapter_card
 from recllm.data.catalog import Catalog
 from recllm.data.doors import (
+    items_of,
     known_among,
     of_kind,
     read_catalog,
@@ -164,8 +165,8 @@ class Recommender:
         tell(notes)
         catalog = state.model.catalog
         shared = None if isinstance(items, dict) else catalog.rows(items)
-        own = items if isinstance(items, dict) else {}
-        rows = [catalog.rows(own.get(user, [])) if shared is None else shared for user in histories.user_ids]
+        asked = items_of(items, histories.user_ids, "item_ids")
+        rows = [catalog.rows(ids) if shared is None else shared for ids in asked]
         result = np.full((len(histories), max(map(len, rows), default=0)), np.nan, dtype=np.float32)
         for user, scores in enumerate(state.scores(histories, truth(adapt, "adapt"), kept)):
             known = rows[user] >= 0

@@ -8,7 +8,7 @@ only where order does not matter. What cannot be told for sure is refused, with 
 import math
 import numbers
 import warnings
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from operator import index
 from os import PathLike
 from pathlib import Path
@@ -102,6 +102,8 @@ def read_items(items: Any, what: str, *, ordered: bool = False) -> Items:
     if is_frame(items):
         return _items_of_table(items, what)
     if isinstance(items, Mapping):
+        if "item_id" in items:
+            raise DataError(f"{what}: users' items or ids were expected, got columns; write the list of ids alone.")
         shared: dict[int, list[str]] = {}  # one iterator for several users is read once
         found: dict[str, list[str]] = {}
         for user, value in items.items():
@@ -112,6 +114,22 @@ def read_items(items: Any, what: str, *, ordered: bool = False) -> Items:
             found[key] = shared[id(value)]
         return found
     return read_ids(items, what, ordered=ordered)
+
+
+def items_of(items: Items, user_ids: Sequence[str], what: str) -> list[list[str]]:
+    """What is asked for each of these users; nothing for one whom a mapping leaves out.
+
+    Raises:
+        DataError: A mapping leaves out all of them.
+    """
+    if not isinstance(items, dict):
+        return [items] * len(user_ids)
+    if items and len(user_ids) and not any(user in items for user in user_ids):
+        raise DataError(
+            f"{what} are given for {next(iter(items))!r} and the like, and for none of the users asked about, such as "
+            f"{user_ids[0]!r}; write the same ids in both."
+        )
+    return [items.get(user, []) for user in user_ids]
 
 
 def _items_of_table(table: Any, what: str) -> Items:

@@ -141,6 +141,8 @@ def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ..
     stay_in_process()
     if not isinstance(events, Mapping):
         raise DataError(f"a mapping user id -> list of item ids was expected, got {type(events).__name__}")
+    if {"user_id", "item_id"} <= set(events):
+        raise DataError("a mapping from users to items was expected, got columns; write pandas.DataFrame(…) around it")
     users: dict[str, Any] = {}
     shared: dict[int, list[dict[str, Any]]] = {}  # one iterator for several users is read once
     records: list[dict[str, Any]] = []
