@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from recllm.artifact import save_artifact
 from recllm.cli import app
 from recllm.cli.show import _movement
 from recllm.results import Recommendations
+from recllm.terminal import in_one_sentence
 
 REASON = "You bought “lantern”; the model gives it 62 % of this recommendation. " * 2
 
@@ -425,3 +427,14 @@ def test_evaluate_refuses_what_it_cannot_read(evaluated, shop) -> None:
     refuses(run(*base, "--test-users", "missing.txt"), "missing.txt")
     refuses(run(*base, "--model", "nowhere"), "nowhere")
     refuses(run("evaluate", "--items", "no.csv", "--events", "events.csv"), "no.csv")
+
+
+def test_a_warning_is_one_line(capsys) -> None:
+    @in_one_sentence
+    def command() -> None:
+        warnings.warn("nobody is\nremembered", stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        command()
+    assert capsys.readouterr().err == "Note: nobody is remembered\n"

@@ -1,5 +1,6 @@
 """One recommender asked from many threads, while others change it, answers as it does to one after the other."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,8 @@ import polars as pl
 import pytest
 
 from recllm.data.catalog import Catalog
+from recllm.data.interactions import Interactions
+from recllm.data.memory import Memory
 from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import AdapterMismatch
 from recllm.recommender import Recommender
@@ -64,6 +67,31 @@ def test_threads_get_what_one_after_the_other_gets(fitted: Recommender, toy: Toy
     assert len(fitted._fitted().memory) == len(toy.events.user_ids) + len(late)
 
 
+@pytest.fixture
+def slow_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between reading what is and putting the next in its place there is time for others."""
+    extend = Memory.extend
+
+    def slowly(memory: Memory, events: Interactions) -> Memory:
+        changed = extend(memory, events)
+        time.sleep(0.002)
+        return changed
+
+    monkeypatch.setattr(Memory, "extend", slowly)
+
+
+@pytest.mark.usefixtures("slow_memory")
+def test_no_update_is_lost_to_another(fitted: Recommender) -> None:
+    names = [f"late{call}" for call in range(CALLS)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda name: fitted.update({name: ["i0"]}), names))
+    assert set(names) <= set(fitted._fitted().memory.user_ids)
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(fitted.forget, names[::2]))
+    assert set(names) & set(fitted._fitted().memory.user_ids) == set(names[1::2])
+
+
+@pytest.mark.usefixtures("slow_memory")
 def test_nothing_is_lost_of_adapters(fitted: Recommender, toy: ToyShop) -> None:
     mine = fitted.adapt({"mia": newcomer(toy, 0)})
     with ThreadPoolExecutor(THREADS) as pool:
