@@ -108,7 +108,7 @@ def test_a_call_ends_with_what_it_began_with(fitted: Recommender, toy: ToyShop) 
     mine = fitted.adapt({"mia": newcomer(toy, 1)})
     before = {
         "plain": fitted.recommend(["u0"], n=60, exclude_seen=False).to_json(),
-        "adapters": fitted.recommend(["mia"], n=5, adapters=mine).to_json(),
+        "adapters": fitted.recommend(["mia"], n=5, adapters=mine, explain=True).to_json(),
     }
 
     def in_the_midst(user: str, change: Callable[[], Any]) -> Iterator[str]:
@@ -125,7 +125,9 @@ def test_a_call_ends_with_what_it_began_with(fitted: Recommender, toy: ToyShop) 
         assert fitted.recommend(in_the_midst("u0", change), n=60, exclude_seen=False).to_json() == before["plain"]
         assert fitted.recommend("u0", n=60, exclude_seen=False).to_json() != before["plain"]
         fitted._state = state
-    found = fitted.recommend(in_the_midst("mia", lambda: mine.forget("mia")), n=5, adapters=mine).to_json()
+    found = fitted.recommend(
+        in_the_midst("mia", lambda: mine.forget("mia")), n=5, adapters=mine, explain=True
+    ).to_json()
     assert found == before["adapters"]
     assert mine.user_ids == ()
 
