@@ -37,7 +37,7 @@ def read_ids(given: Any, what: str, *, ordered: bool = False) -> list[str]:
     if isinstance(given, set | frozenset):
         if ordered:
             raise DataError(f"{what}: a set has no order, and the answer comes in the order of the ids; write a list.")
-        return [_one(value, what) for value in given]
+        return sorted(_one(value, what) for value in given)
     return [_one(value, what) for value in elements(given, what)]
 
 
