@@ -416,7 +416,7 @@ class Recommender:
             state = self._fitted()
             model = state.model
             grown = model.catalog.extend(items)
-            tell(grown.report.notes)
+            tell(f"add_items: {note}" for note in grown.report.notes)
             fresh = len(grown) - len(model.catalog)
             if fresh:
                 encoder = TextEncoder(state.config.text, model.text_adapter, model.backbone)

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,24 @@ def test_a_saved_model_verifies_what_the_first_one_said(
 ) -> None:
     fitted.save(tmp_path / "model")
     assert Recommender.load(tmp_path / "model").verify_explanation(rows[0]).passed
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"price": (None, 9), "day": ("2024-01-02", date(2024, 1, 25))},
+        {"price": [3.25, 3.5, 3.75, (4, 8)]},
+        {"price": [3.25, 9]},
+    ],
+)
+def test_ranges_and_dates_can_be_verified(tiny: Path, shop: ToyShop, filters: dict[str, Any]) -> None:
+    numbers = range(len(shop.catalog))
+    days = pl.Series("day", [f"2024-01-{1 + row % 28:02}" for row in numbers])
+    frame = shop.catalog.frame.with_columns(days, price=pl.Series([row / 4 for row in numbers]))
+    rec = Recommender.from_catalog(Catalog.from_frame(frame), config=config_for(tiny))
+    found = as_json(rec.recommend({"x": newcomer(shop, 1)}, n=3, explain=True, filters=filters))
+    assert found
+    assert all(rec.verify_explanation(row).passed for row in found)
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,22 @@ def test_a_new_item_works_from_its_text(tiny: Path, toy: ToyShop) -> None:
     assert np.sign(after[3] - after[2]) == np.sign(before[0, 1] - before[0, 0])
 
 
+def test_a_new_item_changes_no_columns_type(tiny: Path, toy: ToyShop) -> None:
+    years = pl.int_range(pl.len()) % 3 + 2000
+    catalog = Catalog.from_frame(toy.catalog.frame.with_columns(years.alias("year")))
+    rec = Recommender.from_catalog(catalog, config=config_for(tiny))
+    asked = {"n": 60, "filters": {"year": 2001}}
+    before = {row.item_id for row in rec.recommend({"x": ["i0"]}, **asked)}
+    new = pl.DataFrame(
+        {"item_id": ["n0", "n1"], "title": ["garden thing", "toys thing"], "year": ["unknown", "2001.0"]}
+    )
+    with pytest.warns(UserWarning, match="year: 1 value .* left empty, for example 'unknown'"):
+        rec.add_items(new)
+    assert {row.item_id for row in rec.recommend({"x": ["i0"]}, **asked)} == before | {"n1"}
+    with pytest.raises(DataError, match="the column holds whole numbers"):
+        rec.recommend({"x": ["i0"]}, filters={"year": "unknown"})
+
+
 def test_saved_adapters_remember_their_steps(fitted: Recommender, toy: ToyShop, tmp_path: Path) -> None:
     users = {"x": newcomer(toy, 1)}
     adapters = fitted.adapt(users, steps=3)

@@ -21,7 +21,7 @@ from recllm.data.cleaning import (
 )
 from recllm.data.columns import ITEM_COLUMNS, ColumnMapping, match_columns
 from recllm.data.content import holds_text, unread
-from recllm.data.kinds import TEXT, TEXTS, aligned, column_of, fitted_to, settled, texts_of
+from recllm.data.kinds import TEXT, TEXTS, Column, aligned, column_of, fitted_to, notes_of, settled, texts_of
 from recllm.data.raw import RawTable
 from recllm.data.reading import Columns, named_columns, read_table, table_of_frame
 from recllm.errors import DataError
@@ -89,14 +89,15 @@ class Catalog:
         report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, notes)
         for reason, count in raw.dropped.items():
             report = report.drop(reason, count)
-        frame, misfits = _canonical(raw.frame, mapping)
-        sieve = Sieve(frame, report)
+        own, extras = _canonical(raw.frame, mapping)
+        sieve = Sieve(pl.DataFrame(own + [column.values for column in extras]), report)
         decode_damage(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes, ["item_id"])
         sieve.drop("missing_item_id", sieve.frame["item_id"].is_null())
         sieve.drop("duplicate_item", ~sieve.frame["item_id"].is_first_distinct())
         sieve.notice("empty_title", int((sieve.frame["title"] == "").sum()))
         sieve.notice("empty_text", int((sieve.frame["text"] == "").sum()))
-        sieve.note(*misfits)
+        sieve.notice("misfit_value", sum(column.lost for column in extras))
+        sieve.note(*notes_of(extras))
         if not {"title", "text", "categories"} & set(mapping.found):
             sieve.note("no column for title, text or categories: these items are known by their ids only")
         if idle := unread(sieve.frame, _OWN):
@@ -165,9 +166,12 @@ class Catalog:
         that are new here are null for the items that were here before.
         """
         seen = other.frame["item_id"].is_in(self.frame["item_id"].implode())
-        known, added, notes = aligned(self.frame, other.frame.filter(~seen))
+        known, added, fitted = aligned(self.frame, other.frame.filter(~seen))
+        lost = other.report.noticed.get("misfit_value", 0)
+        notes = (*(other.report.notes if lost else ()), *notes_of(fitted))
+        noticed = {"misfit_value": total} if (total := lost + sum(column.lost for column in fitted)) else {}
         rows = len(self) + len(other)
-        report = CleaningReport("extended catalog", rows, rows, columns=self.report.columns, notes=tuple(notes))
+        report = CleaningReport("extended catalog", rows, rows, {}, noticed, self.report.columns, notes)
         return Catalog(pl.concat([known, added], how="diagonal"), report.drop("duplicate_item", int(seen.sum())))
 
     @cached_property
@@ -189,8 +193,8 @@ def _with_guessed_text(raw: RawTable, mapping: ColumnMapping) -> tuple[ColumnMap
     return replace(mapping, found={**mapping.found, "text": theirs}, extras=extras), [note]
 
 
-def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[pl.DataFrame, list[str]]:
-    """The raw frame under recllm's names, every column of one of `KINDS`, and sentences about what did not fit."""
+def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[list[pl.Series], list[Column]]:
+    """The raw frame under recllm's names: its own columns, and the further ones, all of one of `KINDS`."""
     found = mapping.found
     empty = pl.Series([""], dtype=pl.String).new_from_index(0, frame.height)
     columns = [
@@ -203,9 +207,7 @@ def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[pl.DataFram
             else pl.Series(values=[[]], dtype=pl.List(pl.String)).new_from_index(0, frame.height)
         ).alias("categories"),
     ]
-    extras = [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
-    notes = [note for column in extras for note in column.notes]
-    return pl.DataFrame(columns + [column.values for column in extras]), notes
+    return columns, [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
 
 
 def _clean_text(series: pl.Series) -> pl.Series:

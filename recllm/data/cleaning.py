@@ -36,6 +36,7 @@ REASONS: dict[str, str] = {
     # kept, but worth knowing
     "empty_text": "item without text (its title, else its id, stands in)",
     "empty_title": "item without title (the start of its text, else its id, stands in)",
+    "misfit_value": "value that does not fit the type of its column (left empty)",
     "text_not_utf8": "row with bytes that are not UTF-8 (shown as \ufffd)",
     "missing_rating": "event without rating in a rated log",
     "missing_weight": "event without weight in a weighted log",

@@ -10,7 +10,7 @@ import polars as pl
 from recllm.data.cleaning import CleaningReport, Sieve, as_id, as_ids, as_numbers, decode_damage
 from recllm.data.columns import INTERACTION_COLUMNS, ColumnMapping, match_columns, role_of
 from recllm.data.ids import elements, holds_several, is_frame, read_ids
-from recllm.data.kinds import column_of, texts_of
+from recllm.data.kinds import column_of, notes_of, texts_of
 from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable
 from recllm.data.reading import frame_of_records, table_of_frame
@@ -126,7 +126,7 @@ def _canonical(frame: pl.DataFrame, mapping: ColumnMapping, notation: Notation) 
             columns.append(number.alias(name))
             flags.append(bad.alias(_FLAG + name))
     extras = [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
-    notes += [note for column in extras for note in column.notes]
+    notes += notes_of(extras)
     if unused := [*mapping.extras, *(["review_text"] if "review_text" in found else [])]:
         notes.append(f"kept, but not read by the model: {', '.join(map(repr, unused))}")
     return pl.DataFrame(columns + [column.values for column in extras] + flags), notes

@@ -14,7 +14,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport, as_id_list, fingerprint_frame
 from recllm.data.events import CleanEvents, are_copies, clean_events, clean_mapping
 from recllm.data.feedback import Feedback
-from recllm.data.kinds import aligned
+from recllm.data.kinds import aligned, notes_of
 from recllm.data.reading import Columns, named_columns, read_table, table_of_frame
 from recllm.data.timestamps import Notation
 from recllm.errors import DataError
@@ -196,7 +196,7 @@ class Interactions:
         Columns keep their types: values of `other` that do not fit are null.
         If `other` has no real times, its events count as later than everything the user has here.
         """
-        mine, later, notes = aligned(self.frame, other.frame)
+        mine, later, fitted = aligned(self.frame, other.frame)
         theirs = mine.filter(pl.col("user_id").is_in(pl.Series(other.user_ids, dtype=pl.String).implode()))
         if not other.timed:
             end = theirs.group_by("user_id").agg(pl.col("timestamp").max().alias("\x00end"))
@@ -207,15 +207,15 @@ class Interactions:
         fresh = both.filter(~are_copies(both) | (pl.int_range(pl.len()) < theirs.height))[theirs.height :]
         joined = self.join(Interactions(fresh, other.report, other.user_ids, other.timed))
         rows = len(self) + len(other)
-        report = CleaningReport("joined logs", rows, rows, notes=tuple(notes))
+        report = CleaningReport("joined logs", rows, rows, notes=notes_of(fitted))
         joined.report = report.drop("duplicate_event", len(other) - fresh.height)
         return joined
 
     def join(self, other: "Interactions") -> "Interactions":
         """Both logs, one after the other, as they are: for logs that have no event in common."""
-        mine, later, notes = aligned(self.frame, other.frame)
+        mine, later, fitted = aligned(self.frame, other.frame)
         frame = pl.concat([mine, later], how="diagonal", rechunk=False)
-        report = CleaningReport("joined logs", frame.height, frame.height, notes=tuple(notes))
+        report = CleaningReport("joined logs", frame.height, frame.height, notes=notes_of(fitted))
         fresh = [user for user in other.user_ids if user not in self.row_of]
         return Interactions(frame, report, (*self.user_ids, *fresh), self.timed or other.timed)
 

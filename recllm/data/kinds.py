@@ -21,13 +21,14 @@ A text column whose values are written numbers, dates, booleans or lists becomes
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from recllm.data.categories import names_in, text_of, written
-from recllm.data.reading import series_of
+from recllm.data.frames import series_of
 from recllm.data.written import MOMENT, blank, booleans, left_empty, moments, numbers, read_column
 from recllm.errors import DataError
 
@@ -54,10 +55,11 @@ _A_DAY = 86_400_000_000
 
 @dataclass(frozen=True)
 class Column:
-    """A column of one of `KINDS`, and sentences for the report."""
+    """A column of one of `KINDS`, sentences for the report, and how many values did not fit and were left empty."""
 
     values: pl.Series
     notes: tuple[str, ...] = ()
+    lost: int = 0
 
 
 def column_of(series: pl.Series) -> Column:
@@ -73,7 +75,8 @@ def column_of(series: pl.Series) -> Column:
     if cells is not None:
         return Column(cells, by_type.notes)
     values, notes = read_column(by_type.values)
-    return Column(values, by_type.notes + tuple(notes))
+    lost = int(_filled(by_type.values).sum()) - (len(values) - values.null_count())
+    return Column(values, by_type.notes + tuple(notes), by_type.lost + lost)
 
 
 def settled(series: pl.Series) -> Column:
@@ -89,12 +92,12 @@ def settled(series: pl.Series) -> Column:
             f"column {series.name!r} ({series.dtype}) cannot be read; leave it out, or turn it into text, numbers, "
             f"dates or lists of them"
         ) from error
-    lost = _filled(series) & values.is_null()
-    if not lost.any():
+    lost = series.is_not_null() & values.is_null()
+    if values.dtype not in (NUMBER, DATE, MOMENT) or not lost.any():
         return Column(values)
-    what = "beyond the years 1 to 9999" if values.dtype in (DATE, MOMENT) else "no finite number"
-    example = series.to_physical().filter(lost)[0]  # a date that far away has no other form
-    return Column(values, (left_empty(series.name, int(lost.sum()), what, example),))
+    what = "no finite number" if values.dtype == NUMBER else "beyond the years 1 to 9999"
+    count, example = int(lost.sum()), series.to_physical().filter(lost)[0]  # so far away, a date has no other form
+    return Column(values, (left_empty(series.name, count, what, example),), count)
 
 
 def texts_of(series: pl.Series) -> pl.Series:
@@ -115,12 +118,13 @@ def fitted_to(series: pl.Series, kind: pl.DataType) -> Column:
     lost = _filled(series) & values.is_null()
     if not lost.any():
         return Column(values)
-    what = f"none of the {WORDS[kind]} that the catalog has there" if kind != BOOLEAN else "neither true nor false"
-    return Column(values, (left_empty(series.name, int(lost.sum()), what, series.filter(lost)[0]),))
+    what = f"none of the {WORDS[kind]} that are known there" if kind != BOOLEAN else "neither true nor false"
+    count = int(lost.sum())
+    return Column(values, (left_empty(series.name, count, what, series.filter(lost)[0]),), count)
 
 
-def aligned(first: pl.DataFrame, second: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
-    """Two tables whose common columns have one type, that of `first`, and sentences about what did not fit it.
+def aligned(first: pl.DataFrame, second: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, list[Column]]:
+    """Two tables whose common columns have one type, that of `first`, and the columns of `second` that changed theirs.
 
     A column in which `first` has no value takes the type that it has in `second`.
     """
@@ -130,8 +134,13 @@ def aligned(first: pl.DataFrame, second: pl.DataFrame) -> tuple[pl.DataFrame, pl
     return (
         first.with_columns(pl.lit(None, second.schema[name]).alias(name) for name in untyped),
         second.with_columns(column.values for column in fitted),
-        [note for column in fitted for note in column.notes],
+        fitted,
     )
+
+
+def notes_of(columns: Iterable[Column]) -> tuple[str, ...]:
+    """All their sentences."""
+    return tuple(note for column in columns for note in column.notes)
 
 
 # --- from any type to a kind -----------------------------------------------------------------------------------------
@@ -323,7 +332,7 @@ def _number_text(number: pl.Expr) -> pl.Expr:
 
 
 def _filled(series: pl.Series) -> pl.Series:
-    """bool [rows]: something is there; NaN counts, for it is no number that was meant."""
+    """bool [rows]: something is there."""
     if series.dtype == TEXT:
         return (series.str.strip_chars() != "").fill_null(False)
     if series.dtype in (TEXTS, NUMBERS):

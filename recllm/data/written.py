@@ -12,6 +12,8 @@ import polars as pl
 
 SHARE = 0.9
 """Of the values that are there; "n/a" and its like do not count."""
+MOST = 0.6
+"""Where the name says so, too: a column called price."""
 
 MOMENT = pl.Datetime("us", "UTC")
 
@@ -25,6 +27,9 @@ _WHOLE = r"^-?\d+$"
 # Digits that are a name: leading zeros, a plus sign, more whole digits than a float can hold.
 _CODE = r"^-?0\d|^\+|^-?\d{16,}$"
 _NAMES_CODES = re.compile(r"(^|_)(id|sku|ean|upc|gtin|isbn|asin|code|zip|postcode|postal|plz|phone|tel)s?($|_)", re.I)
+_NAMES_NUMBERS = re.compile(
+    r"(^|_)(prices?|costs?|amount|msrp|discount|year|scores?|ratings?|counts?|quantity|qty|weight|stock)($|_)", re.I
+)
 _CURRENCY = r"(?i)(US\$|[$£€¥₹₩₽₺]|\b(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK|BRL|MXN)\b|zł|Kč)"
 _GROUPED = r"^-?\d{1,3}(,\d{3})+(\.\d+)?$"
 _GROUPED_BY_POINTS = r"^-?\d{1,3}(\.\d{3})+(,\d+)?$"
@@ -88,7 +93,8 @@ def read_column(texts: pl.Series) -> tuple[pl.Series, list[str]]:
     )
     for read, what in kinds:
         found, notes = read(texts)
-        if found.len() - found.null_count() >= SHARE * len(values):
+        share = MOST if read is _read_numbers and _NAMES_NUMBERS.search(name) else SHARE
+        if found.len() - found.null_count() >= share * len(values):
             return found, notes + _left_empty(texts, found, what)
     return texts, []
 

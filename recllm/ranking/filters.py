@@ -272,7 +272,8 @@ def _known_values(column: pl.Series, wanted: Any) -> str:
     if entries.is_empty():
         return "the column is empty"
     if entries.dtype not in (TEXT, BOOLEAN):
-        return f"known are values from {entries.min()!s} to {entries.max()!s}"
+        pair = "; a tuple of two is a range" if isinstance(wanted, list) and len(wanted) == 2 else ""
+        return f"known are values from {entries.min()!s} to {entries.max()!s}{pair}"
     counted = entries.cast(TEXT).value_counts(sort=True)[column.name].head(_COMPARED).to_list()
     asked = wanted if isinstance(wanted, Collection) and not isinstance(wanted, str | bytes) else [wanted]
     by_case = {str(value).casefold(): value for value in reversed(counted)}

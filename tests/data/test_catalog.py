@@ -218,6 +218,7 @@ def test_extend_keeps_every_columns_type() -> None:
     assert both.frame["sizes"].to_list() == [["S"], [], ["M"]]
     assert both.frame.head(2).drop("empty").equals(old.frame.drop("empty"))
     assert [note.split(" that")[0] for note in both.report.notes] == ["year: 1 value is none of the whole numbers"]
+    assert both.report.noticed == {"misfit_value": 1}
     assert both.report.notes[0].endswith("was left empty, for example 'unknown'")
     assert both.extend(Catalog.from_frame(pl.DataFrame({"id": ["d"], "year": ["2001"]}))).frame["year"][3] == 2001
 

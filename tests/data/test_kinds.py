@@ -20,7 +20,7 @@ from recllm.data.written import MOMENT
 from recllm.errors import DataError
 from recllm.tables import pack_table, unpack_table
 
-LIBRARIES = {"polars": lambda frame: frame, "pyarrow": pl.DataFrame.to_arrow}
+LIBRARIES = {"polars": lambda frame: frame, "pandas": pl.DataFrame.to_pandas, "pyarrow": pl.DataFrame.to_arrow}
 PLAIN: list[Any] = [
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
     *(pl.Float32, pl.Float64, pl.Decimal(12, 3), pl.Decimal(38, 0), pl.Boolean, pl.String, pl.Binary, pl.Null),
@@ -141,6 +141,7 @@ UTC_TIME = TIME.replace(tzinfo=dt.UTC)
         (pl.Series(['{"id": 1, "name": "Tea"}', None]), TEXT, ["Tea", None]),
         (pl.Series(["['a', 'b']", "[]"]), TEXTS, [["a", "b"], []]),
         (pl.Series(["[0.5, 1.5]", None]), NUMBERS, [[0.5, 1.5], None]),
+        (pl.Series([{"b", "a"}], dtype=pl.Object), TEXTS, [["a", "b"]]),
     ],
 )
 def test_what_every_type_becomes(values: pl.Series, kind: pl.DataType, expected: list[Any] | None) -> None:
@@ -164,6 +165,8 @@ def test_what_every_type_becomes(values: pl.Series, kind: pl.DataType, expected:
         ([uuid.UUID(int=1), None], ["00000000-0000-0000-0000-000000000001", None]),
         (np.array([0.1, np.nan], dtype=np.float32), [0.1, None]),
         ([Decimal("1.50"), None], [1.5, None]),
+        ([{"b", "a"}, None], [["a", "b"], None]),
+        ([np.array([1.5, 2.0]), None], [[1.5, 2.0], None]),
     ],
 )
 def test_types_of_other_libraries(values: Any, expected: list[Any]) -> None:
@@ -179,8 +182,11 @@ def test_what_no_kind_can_hold_is_refused_with_the_name_of_its_column() -> None:
 
 
 def test_infinity_is_counted() -> None:
-    notes = Catalog.from_frame(with_column(pl.Series([float("inf"), 1.0, None]), "price")).report.notes
-    assert any(note.startswith("price: 1 value is no finite number") for note in notes)
+    report = Catalog.from_frame(with_column(pl.Series([float("inf"), 1.0, None]), "price")).report
+    assert any(note.startswith("price: 1 value is no finite number") for note in report.notes)
+    assert report.noticed["misfit_value"] == 1
+    empty = Catalog.from_frame(with_column(pl.Series([{"a": None}]), "price")).report
+    assert "misfit_value" not in empty.noticed
 
 
 @pytest.mark.parametrize(

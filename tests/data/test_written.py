@@ -43,10 +43,17 @@ def test_a_word_for_nothing_leaves_one_cell_empty(word: str, values: list[str], 
 
 
 def test_what_most_values_are_the_column_is() -> None:
-    found, notes = read_column(pl.Series("price", ["1.5"] * 18 + ["free", "ask us"]))
+    found, notes = read_column(pl.Series("thing", ["1.5"] * 18 + ["free", "ask us"]))
     assert (found.dtype, found.null_count()) == (NUMBER, 2)
-    assert notes == ["price: 2 values are no number and were left empty, for example 'free'"]
-    assert read_column(pl.Series("price", ["1.5"] * 8 + ["free", "ask us"]))[0].dtype == TEXT
+    assert notes == ["thing: 2 values are no number and were left empty, for example 'free'"]
+    assert read_column(pl.Series("thing", ["1.5"] * 8 + ["free", "ask us"]))[0].dtype == TEXT
+
+
+def test_a_name_that_promises_numbers_needs_fewer_of_them() -> None:
+    for name in ("price", "unit_price", "Release_Year"):
+        assert read_column(pl.Series(name, ["1.5", "2", "free"]))[0].to_list() == [1.5, 2.0, None]
+        assert read_column(pl.Series(name, ["1.5", "cheap", "free"]))[0].dtype == TEXT
+    assert read_column(pl.Series("pricey", ["1.5", "2", "free"]))[0].dtype == TEXT
 
 
 @pytest.mark.parametrize(
@@ -128,3 +135,5 @@ def test_the_report_of_a_catalog_counts_what_was_left_empty() -> None:
     frame = pl.DataFrame({"item_id": ["a", "b", "c"], "title": list("xyz"), "price": ["1.5", "n/a", "2"]})
     report = Catalog.from_frame(frame).report
     assert "price: 1 value is no number and was left empty, for example 'n/a'" in report.notes
+    assert report.noticed["misfit_value"] == 1
+    assert "kept 1: value that does not fit" in str(report)

@@ -207,6 +207,7 @@ def test_any_filter_is_applied_or_refused_in_words(column: str, wanted: Any) -> 
         ({"categories": ["Comdy", "Dramma"]}, "nearest are 'Comedy', 'Drama'"),
         ({"categories": "Zzz"}, "the commonest are 'War'"),
         ({"year": (2010, None)}, "known are values from 1999 to 2001"),
+        ({"year": [2010, 2020]}, "from 1999 to 2001; a tuple of two is a range"),
         ({"year": 1999, "new": False}, "no item meets 'year' and 'new' together"),
     ],
 )
