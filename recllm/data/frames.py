@@ -121,7 +121,7 @@ def series_of(name: str, values: Iterable[Any], repaired: list[str] | None = Non
         values: One for each row.
         repaired: Gets the name if some text was no valid Unicode; what is not is U+FFFD then.
     """
-    values = [None if _is_missing(v) else v for v in values]
+    values = [None if _is_missing(v) else v.tolist() if isinstance(v, np.ndarray) else v for v in values]
     kinds = {type(v) for v in values if v is not None}
     try:
         if kinds <= {int, float} and float in kinds and int in kinds:
@@ -178,6 +178,9 @@ def _as_text(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False, default=str)
         except UNREADABLE:
             return str(value)
+    kind: Any = type(value)
+    if (kind.__str__, kind.__repr__) == (object.__str__, object.__repr__):
+        raise DataError(f"a value of type {kind.__name__} has no text but its address in memory; leave it out")
     try:
         return str(value)
     except Exception as error:  # whatever a class of the caller does

@@ -181,6 +181,12 @@ def test_what_no_kind_can_hold_is_refused_with_the_name_of_its_column() -> None:
             read(picture, name)
 
 
+@pytest.mark.parametrize("make", [pd.DataFrame, lambda columns: pl.DataFrame(columns, strict=False)])
+def test_objects_without_a_text_are_refused(make: Any) -> None:
+    with pytest.raises(DataError, match="address in memory"):
+        Catalog.from_frame(make({"item_id": ["a"], "x": [object()]}))
+
+
 def test_infinity_is_counted() -> None:
     report = Catalog.from_frame(with_column(pl.Series([float("inf"), 1.0, None]), "price")).report
     assert any(note.startswith("price: 1 value is no finite number") for note in report.notes)
