@@ -157,6 +157,8 @@ def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ..
     if not records:
         schema = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Float64}
         return CleanEvents(pl.DataFrame(schema=schema), CleaningReport("mapping", 0, 0), False), tuple(users)
+    if all(record.keys() == _ID_ALONE for record in records) and (clean := _ids_alone(records)) is not None:
+        return clean, tuple(users)
     repaired: list[str] = []
     frame = frame_of_records(records, repaired)
     raw = RawTable(frame, "mapping", frame.height)
@@ -174,6 +176,23 @@ def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ..
 
 
 _POSITION = "\x00position"
+_ID_ALONE = {"user_id", "item_id", _POSITION}
+
+
+def _ids_alone(records: list[dict[str, Any]]) -> CleanEvents | None:
+    """What `clean_events` makes of ids without anything else, for a hundredth of its time: this is asked at each visit.
+
+    None for ids that only it can mend.
+    """
+    distinct = list(dict.fromkeys((event["user_id"], event["item_id"], event[_POSITION]) for event in records))
+    users, items, positions = zip(*distinct, strict=True)
+    try:
+        columns = [pl.Series("user_id", users, pl.String), pl.Series("item_id", items, pl.String)]
+    except UnicodeEncodeError:
+        return None
+    frame = pl.DataFrame([*columns, pl.Series("timestamp", list(map(float, positions)), pl.Float64)])
+    report = CleaningReport("mapping", len(records), len(records), columns={name: name for name in frame.columns})
+    return CleanEvents(frame, report.drop("duplicate_event", len(records) - len(distinct)), False)
 
 
 def _events_of_one(user: Any, value: Any) -> list[dict[str, Any]]:

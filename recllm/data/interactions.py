@@ -19,6 +19,9 @@ from recllm.data.reading import Columns, named_columns, read_table, table_of_fra
 from recllm.data.timestamps import Notation
 from recllm.errors import DataError
 
+FEW = 1000
+"""Events that are looked up one by one."""
+
 
 class Interactions:
     """Validated events. Immutable.
@@ -130,7 +133,10 @@ class Interactions:
     @cached_property
     def user_rows(self) -> NDArray[np.int64]:
         """int64 [events]: the position of each event's user in `user_ids`."""
-        return _positions(self.frame["user_id"], self.user_ids)
+        users = self.frame["user_id"]
+        if len(users) < FEW:  # a visitor's events: setting up a join would be most of the work
+            return np.fromiter((self.row_of.get(user, -1) for user in users.to_list()), dtype=np.int64)
+        return _positions(users, self.user_ids)
 
     @cached_property
     def _by_user(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

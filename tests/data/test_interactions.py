@@ -3,13 +3,19 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recllm.data import Catalog, Feedback, Interactions, item_features, user_features
+from recllm.data import events as cleaning_of_events
+from recllm.data.events import clean_mapping
 from recllm.errors import DataError
 
 EVENTS = {
@@ -354,3 +360,18 @@ def test_features_of_items() -> None:
     assert features["recency_days"].to_list() == pytest.approx([86_200 / 86_400, 0.0, None])
     nothing = item_features(Interactions.from_mapping({"a": []}), CATALOG)
     assert nothing["popularity"].to_list() == [0, 0, 0]
+
+
+LISTS, SETS = st.lists(st.sampled_from(["i1", "i2", 3, 3.0])), st.sets(st.sampled_from(["3", 3, "x"]))
+
+
+@given(st.dictionaries(st.sampled_from(["mia", "tom", 7]), LISTS | SETS, min_size=1))
+def test_ids_alone_are_read_as_the_long_way_reads_them(mapping: dict[Any, Any]) -> None:
+    """A visitor's ids skip the cleaning that tables need; what comes out is the same."""
+    fast, fast_users = clean_mapping(mapping)
+    with mock.patch.object(cleaning_of_events, "_ids_alone", return_value=None):
+        slow, slow_users = clean_mapping(mapping)
+    assert fast_users == slow_users
+    assert fast.frame.equals(slow.frame)
+    assert fast.frame.schema == slow.frame.schema
+    assert (fast.report, fast.timed) == (slow.report, slow.timed)
