@@ -113,14 +113,17 @@ class Fitted:
         """Users' adapters: matrices with a user axis."""
         histories, notes = self.histories(events)
         tell(notes, stacklevel=4)
-        parts = [self.model.adapt(histories.of(batch), steps) for batch in self._batches(len(histories))]
+        with self.model.threads_for(len(histories)):
+            parts = [self.model.adapt(histories.of(batch), steps) for batch in self._batches(len(histories))]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
     def scores(self, histories: Histories, adapt: bool, kept: Kept | None) -> Iterator[np.ndarray]:
         """float32 [items], user by user."""
         for batch in self._batches(len(histories)):
             part = histories.of(batch)
-            yield from self.model.scores(part, self._adapted(part, adapt, kept)).numpy()
+            with self.model.threads_for(len(part)):
+                scores = self.model.scores(part, self._adapted(part, adapt, kept)).numpy()
+            yield from scores
 
     def served(self, request: ListRequest) -> Served:
         """A request as this model serves it."""
@@ -131,7 +134,8 @@ class Fitted:
         lists = Lists(served)
         for batch in self._batches(len(seen)):
             known = served.known(seen.of(batch))
-            lists.add(seen.of(batch), known, self._adapted(known, served.request.adapt, kept))
+            with self.model.threads_for(len(known)):
+                lists.add(seen.of(batch), known, self._adapted(known, served.request.adapt, kept))
         return lists
 
     def rows_of(self, items: Items, user_ids: Sequence[str]) -> list[np.ndarray]:

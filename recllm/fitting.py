@@ -19,8 +19,8 @@ from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.finetuning.tuner import FinetuneConfig, TextTuner
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
-from recllm.encoders.reproducible import reproducible
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
+from recllm.encoders.threads import reproducible
 from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, encode_users, evaluating
 from recllm.encoders.validation import few_shot_ndcg, mean_ndcg
 from recllm.encoders.windows import Predictions, WindowSampler

@@ -1,5 +1,6 @@
 """The fitted model: every part that serving needs, how they score together, and how they are kept on disk."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
@@ -20,6 +21,7 @@ from recllm.data.histories import Histories
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import Whitening
+from recllm.encoders.threads import threads_for
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
 from recllm.retrieval.channels import Channels, RetrievalConfig
@@ -119,6 +121,10 @@ class Model:
     def ties(self) -> np.ndarray:
         """Each item's place among equal scores, int64 [items]."""
         return tie_order(self.catalog.item_ids)
+
+    def threads_for(self, users: int) -> AbstractContextManager[None]:
+        """Where so many users are scored; see `recllm.encoders.threads`."""
+        return threads_for(users * len(self.channels.names) * len(self.catalog))
 
     @property
     def batch_users(self) -> int:

@@ -1,4 +1,4 @@
-"""Two threads must not make two models of one seed."""
+"""Two threads must not make two models of one seed, and eight visitors must not wait for sixteen threads."""
 
 import subprocess
 import sys
@@ -7,11 +7,11 @@ from threading import Barrier
 
 import torch
 
-from recllm.encoders.reproducible import reproducible
+from recllm.encoders.threads import SMALL, reproducible, threads_for
 
 TWO_THREADS = """
 import torch
-from recllm.encoders.reproducible import reproducible
+from recllm.encoders.threads import reproducible
 torch.set_num_threads(2)
 torch.manual_seed(0)
 vectors = torch.randn(120, 384, requires_grad=True)
@@ -51,3 +51,23 @@ def test_what_was_set_before_comes_back_after_the_last_fit() -> None:
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(fit, [False, True])) == [True, True]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_small_requests_take_one_thread_and_leave_the_others_theirs() -> None:
+    usual = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        barrier = Barrier(4)
+
+        def serve(cells: int) -> tuple[int, int]:
+            with threads_for(cells):
+                barrier.wait()  # all are inside
+                inside = torch.get_num_threads()
+                barrier.wait()
+            return inside, torch.get_num_threads()
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(serve, [10, 10, SMALL, 10])) == [(1, 3), (1, 3), (3, 3), (1, 3)]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(usual)
