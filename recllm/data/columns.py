@@ -291,7 +291,8 @@ def _check_choice(
 def _missing(role: str, present: Sequence[str], aliases: Sequence[str], source: str) -> str:
     return (
         f"{source} has no column for {role}: found {_listing(present)}; accepted are {', '.join(aliases)} "
-        f"(case, spaces and underscores do not matter), or say which with columns={{{role!r}: '<your column>'}}"
+        f"(case, spaces and underscores do not matter), or say which with columns={{{role!r}: '<your column>'}}; "
+        f"where a file has no header, name all its columns with columns=[{role!r}, …]"
     )
 
 

@@ -32,6 +32,7 @@ AT_MOST = 2**33
 """Bytes beyond which `max_bytes` must be said."""
 
 _PIECE = 2**22
+_PACKING = 2**12
 _LAYERS = 3
 
 
@@ -77,6 +78,11 @@ class Limit:
             held = f"unpacks from {packed:,} to more than {most:,} bytes" if packed < size else f"has {size:,} bytes"
             raise DataError(f"{name} {held}; if that is no mistake, allow more with max_bytes={2 * size}")
 
+    def check_before(self, size: int, name: str) -> None:
+        """Refuse what is larger before anything is unpacked; small files may be larger packed than plain."""
+        if self.given is not None and size > self.given + _PACKING:
+            self.check(size, size, name)
+
 
 def content_of_path(path: Path, limit: Limit) -> Content:
     """The plain bytes of a file.
@@ -91,8 +97,7 @@ def content_of_path(path: Path, limit: Limit) -> Content:
         suffix = PurePath(unpacked_name(path.name)).suffix.lower()
         if suffix and suffix not in TABLE_SUFFIXES | {".txt", ".zip"}:
             raise DataError(f"{path} has the unknown ending {suffix!r}; known are {KNOWN}")
-        if limit.given is not None:
-            limit.check(mode.st_size, mode.st_size, str(path))
+        limit.check_before(mode.st_size, str(path))
         data = path.read_bytes()
     except DataError:
         raise
@@ -113,13 +118,12 @@ def content_of_file(file: Any, limit: Limit) -> Content:
     name = os.path.basename(name) if isinstance(name, str) else ""
     _refuse_devices(file, name)
     pieces: list[bytes] = []
-    size, most = 0, limit.given or AT_MOST
+    size = 0
     try:
         while piece := file.read(_PIECE):
             pieces.append(piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else bytes(piece))
             size += len(pieces[-1])
-            if size > most:
-                raise DataError(f"{name or 'the open file'} holds more than {most:,} bytes; allow more with max_bytes=")
+            Limit(limit.given or AT_MOST).check_before(size, name or "the open file")
     except DataError:
         raise
     except (OSError, ValueError, TypeError) as error:
@@ -188,11 +192,13 @@ def _unpacked(content: Content, source: str, limit: Limit) -> Content:
             continue
         packing = _packing_of(content)
         if packing is None:
-            return content
+            break
         name = unpacked_name(content.name)
         if not content.data:
             return Content(b"", name)
         content = Content(_unpack(packing, content.data, source, limit), name)
+    if limit.given is not None:
+        limit.check(len(content.data), len(content.data), source)
     return content
 
 

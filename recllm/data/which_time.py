@@ -13,6 +13,7 @@ from recllm.errors import DataError
 
 _SAMPLE = 200
 _SHARE = 0.9
+_LEAST = 10_000_000
 _FIRST = 946_684_800.0  # numbers are taken for times from 2000 on
 # Dates of something else than what the user did.
 _OTHER = re.compile(
@@ -66,5 +67,9 @@ def _holds_times(series: pl.Series) -> bool:
     try:
         seconds = parse_timestamps(values)[0]
     except DataError:
+        return False
+    # Years and months alone are rather those of the item.
+    number = values.cast(pl.Float64, strict=False)
+    if number.null_count() or number.lt(_LEAST).any():
         return False
     return seconds.null_count() == 0 and bool(seconds.is_between(_FIRST, time.time() + DAY).all())
