@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import as_id, as_ids
 from recllm.data.columns import INTERACTION_COLUMNS, ITEM_COLUMNS, match_columns
-from recllm.data.ids import elements, holds_several, is_frame, kind_of, read_ids
+from recllm.data.ids import are_records, elements, holds_several, is_frame, kind_of, read_ids
 from recllm.data.interactions import Interactions
 from recllm.data.reading import table_of_frame
 from recllm.errors import ConfigError, DataError
@@ -50,8 +50,10 @@ def read_users(users: Any, *, ordered: bool = False) -> Interactions | list[str]
     if users is None or isinstance(users, Catalog):
         raise DataError(f"users are {_USERS}; got {kind_of(users)}.")
     ids = users if isinstance(users, str | bytes | set | frozenset) else elements(users, "users")
+    if are_records(ids):
+        return Interactions.from_frame(ids)
     if any(map(holds_several, ids)):
-        raise DataError(f"users are {_USERS}; got a list of lists or records: write {{'visitor': [item ids]}}.")
+        raise DataError(f"users are {_USERS}; got a list of lists: write {{'visitor': [item ids]}}.")
     return read_ids(ids, "users", ordered=ordered)
 
 
@@ -99,7 +101,7 @@ def read_items(items: Any, what: str, *, ordered: bool = False) -> Items:
         return list(items.item_ids)
     if isinstance(items, Interactions):
         return _by_user(items.frame["user_id"].to_list(), items.frame["item_id"].to_list(), items.user_ids)
-    if is_frame(items):
+    if is_frame(items) or are_records(items):
         return _items_of_table(items, what)
     if isinstance(items, Mapping):
         if "item_id" in items:
@@ -157,10 +159,10 @@ def read_events(events: Any) -> Interactions:
         return events
     if isinstance(events, Mapping):
         return Interactions.from_mapping(events)
-    if isinstance(events, str | PathLike):
-        return Interactions.read(Path(events))
     if events is None or isinstance(events, Catalog | bytes | numbers.Number):
         raise DataError(f"events are Interactions, a table, a file or {{user: [item ids]}}; got {kind_of(events)}.")
+    if isinstance(events, str | PathLike) or hasattr(events, "read"):
+        return Interactions.read(events)
     return Interactions.from_frame(events)
 
 
@@ -172,10 +174,10 @@ def read_catalog(catalog: Any) -> Catalog:
     """
     if isinstance(catalog, Catalog):
         return catalog
-    if isinstance(catalog, str | PathLike):
-        return Catalog.read(Path(catalog))
     if catalog is None or isinstance(catalog, Interactions | bytes | numbers.Number):
         raise DataError(f"a catalog is a Catalog, a table with item_id, or a file; got {kind_of(catalog)}.")
+    if isinstance(catalog, str | PathLike) or hasattr(catalog, "read"):
+        return Catalog.read(catalog)
     return Catalog.from_frame(catalog)
 
 

@@ -63,6 +63,11 @@ def _one(value: Any, what: str) -> str:
         raise DataError(f"{what}: {error}") from None
 
 
+def are_records(given: Any) -> bool:
+    """Whether it is a table written as a list of records."""
+    return isinstance(given, list) and bool(given) and all(isinstance(value, Mapping) for value in given)
+
+
 def holds_several(value: Any) -> bool:
     """Whether it is a list, a record or the like, and no single id."""
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)

@@ -136,6 +136,9 @@ def test_tables_are_tables(table: Callable[[Any], Any]) -> None:
         events = door(table(EVENTS))
         assert events.frame.select("user_id", "item_id").rows() == [("b", "x"), ("a", "x"), ("b", "y")]
     assert read_user_ids(table(EVENTS)) == ["b", "a"]
+    records = pl.DataFrame(EVENTS).to_dicts()
+    assert read_users(records).frame.equals(read_users(table(EVENTS)).frame)  # type: ignore[union-attr]
+    assert read_items(records, "items") == {"b": ["x", "y"], "a": ["x"]}
     assert read_items(table(EVENTS), "items") == {"b": ["x", "y"], "a": ["x"]}
     assert read_items(table({"sku": ["x"], "item_id": [1.0]}), "items") == ["1"]
     assert read_catalog(table({"item_id": ["x"]})).item_ids == ("x",)
@@ -180,6 +183,8 @@ def test_files_are_read(tmp_path: Path) -> None:
     pl.DataFrame(EVENTS).write_csv(tmp_path / "events.csv")
     assert read_events(tmp_path / "events.csv").user_ids == read_events(str(tmp_path / "events.csv")).user_ids
     assert read_catalog(tmp_path / "events.csv").item_ids == ("x", "y")
+    with (tmp_path / "events.csv").open("rb") as file:
+        assert read_events(file).user_ids == ("b", "a")
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"x", ["a"], object(), True])
