@@ -16,6 +16,7 @@ from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
 from recllm.data.trained import TrainedOn
+from recllm.encoders.text import TextEncoder
 from recllm.errors import DataError
 from recllm.explain.gathering import Background
 from recllm.explaining import Reasons
@@ -62,10 +63,21 @@ class Fitted:
         background = Background(model.catalog, model.channels.popularity, model.feedback, self.config.explanation)
         return Reasons(model, background)
 
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """Puts new texts beside the items'; loaded once, at the first of them."""
+        return TextEncoder(self.config.text, self.model.text_adapter, self.model.backbone)
+
+    def with_model(self, model: Model) -> "Fitted":
+        """The same with a model that has more items; what encodes texts stays."""
+        changed = replace(self, model=model)
+        vars(changed).update({name: value for name, value in vars(self).items() if name == "text_encoder"})
+        return changed
+
     def remembering(self, memory: Memory) -> "Fitted":
         """The same model with another memory; what was looked up in the model stays."""
         changed = replace(self, memory=memory)
-        of_the_model = ("fingerprint", "reasons")
+        of_the_model = ("fingerprint", "reasons", "text_encoder")
         vars(changed).update({name: value for name, value in vars(self).items() if name in of_the_model})
         return changed
 

@@ -31,7 +31,7 @@ from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
 from recllm.data.process import stay_in_process
 from recllm.data.trained import TrainedOn
-from recllm.encoders.text import TextEncoder, describe_items
+from recllm.encoders.text import describe_items
 from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
 from recllm.explain.explainer import Explainer, Level
 from recllm.explain.overall import Overall
@@ -396,7 +396,8 @@ class Recommender:
             )
         state = self._fitted()
         model = state.model
-        vector = model.whitening(TextEncoder(state.config.text, model.text_adapter, model.backbone).encode([text]))
+        with model.threads_for(1):
+            vector = model.whitening(state.text_encoder.encode([text], keep=False))
         scores = (torch.from_numpy(vector) @ model.channels.text.T).numpy()
         # An id is no word: its vector lies far from all texts, and whitening puts what is far from all near to any.
         if model.catalog.in_words.any():
@@ -419,9 +420,9 @@ class Recommender:
             tell(f"add_items: {note}" for note in grown.report.notes)
             fresh = len(grown) - len(model.catalog)
             if fresh:
-                encoder = TextEncoder(state.config.text, model.text_adapter, model.backbone)
+                encoder = state.text_encoder
                 texts = describe_items(grown, encoder.prompt)[-fresh:]
-                self._state = replace(state, model=model.with_items(grown, encoder.encode(texts)))
+                self._state = state.with_model(model.with_items(grown, encoder.encode(texts)))
         return self
 
     def update(self, events: Any) -> Self:

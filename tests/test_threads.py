@@ -46,6 +46,7 @@ def answer(rec: Recommender, call: int, toy: ToyShop) -> Any:
         lambda: rec.score(users, ["i1", "i2", "i30"]).round(4).tolist(),
         lambda: rec.recommend(list(users), n=5, adapters=rec.adapt(users)).to_json(),
         lambda: rec.explain(users, ["i5"]).to_json() if call % 8 == 3 else rec.recommend(["u1", "u2"], n=3).to_json(),
+        lambda: rec.search(f"thing number {call}", n=3).to_json(),
     ]
     return asked[call % len(asked)]()
 

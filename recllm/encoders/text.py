@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, final
 
 import numpy as np
@@ -46,6 +47,10 @@ def describe_items(catalog: Catalog, prompt: Prompt) -> list[str]:
     return [prompt.render(**item_values(catalog.item(row))) for row in range(len(catalog))]
 
 
+_encoding = Lock()
+"""Neither loading a transformer nor a tokenizer may be used by two threads at once."""
+
+
 @final
 class TextEncoder:
     """The sentence encoder, with a cache on disk.
@@ -73,6 +78,7 @@ class TextEncoder:
                 "Recommender.load(folder, backbone=…), or fit again."
             )
         self.prompt: Prompt = load_prompt(config.prompt)
+        self._loaded: dict[str, Any] = {}
 
     def encode(
         self,
@@ -80,6 +86,7 @@ class TextEncoder:
         *,
         device: str = "cpu",
         progress: Callable[[float, float], None] | None = None,
+        keep: bool = True,
     ) -> np.ndarray:
         """Unit vectors, float32 [texts, dim]; equal texts are encoded once.
 
@@ -87,9 +94,10 @@ class TextEncoder:
             texts: What to encode.
             device: Where to compute.
             progress: Called with (texts done, texts in all).
+            keep: Whether the cache on disk may hold them: what visitors write is nobody else's business.
         """
         distinct = list(dict.fromkeys(texts))
-        cached = _cache_file(fingerprint(*self.identity(), *distinct))
+        cached = _cache_file(fingerprint(*self.identity(), *distinct)) if keep else None
         vectors = _read_cache(cached, len(distinct))
         if vectors is None:
             vectors = self._encode_distinct(distinct, device, progress)
@@ -123,7 +131,13 @@ class TextEncoder:
     def _encode_distinct(
         self, texts: list[str], device: str, progress: Callable[[float, float], None] | None
     ) -> np.ndarray:
-        model = self.load(device)
+        with _encoding:
+            return self._encoded(texts, device, progress)
+
+    def _encoded(self, texts: list[str], device: str, progress: Callable[[float, float], None] | None) -> np.ndarray:
+        if device not in self._loaded:
+            self._loaded[device] = self.load(device)
+        model = self._loaded[device]
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # batches of like length waste no padding
         chunk = 8 * self.config.batch_size
         vectors = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)

@@ -82,3 +82,18 @@ def test_whitening_of_hardly_any_items_is_finite(items: int) -> None:
 def test_config_errors_say_what_is_allowed() -> None:
     with pytest.raises(ConfigError, match=r"\[0, 1\]"):
         TextEncoderConfig(shrinkage=2)
+
+
+def test_what_visitors_write_is_not_kept_on_disk(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECLLM_CACHE", str(tmp_path))
+    encoder = TextEncoder(TextEncoderConfig(backbone=str(tiny)))
+    vectors = encoder.encode(["a secret wish"], keep=False)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    np.testing.assert_array_equal(encoder.encode(["a secret wish"]), vectors)
+
+
+def test_the_transformer_is_loaded_once(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder(TextEncoderConfig(backbone=str(tiny)))
+    encoder.encode(["one"], keep=False)
+    monkeypatch.setattr(TextEncoder, "load", lambda *_: pytest.fail("it is there already"))
+    encoder.encode(["two"], keep=False)
