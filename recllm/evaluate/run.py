@@ -1,13 +1,15 @@
 """Evaluation, put together: splits, methods, lists, metrics, report."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from recllm import __version__
-from recllm.data.doors import read_catalog, read_events, read_user_ids
+from recllm.data.doors import read_catalog, read_events, read_user_ids, whole_number
 from recllm.errors import ConfigError
 from recllm.evaluate import square as squares
 from recllm.evaluate.cells import Cells
@@ -80,13 +82,16 @@ def evaluate(
     catalog, events = read_catalog(catalog), read_events(events)
     test_users = None if test_users is None else read_user_ids(test_users)
     methods = _named(config_or_scorer)
+    shots, seeds = (
+        [whole_number(one, name, 0) for one in _several(given, name)]
+        for given, name in ((shots, "shots"), (seeds, "seeds"))
+    )
+    sparsity, folds = _several(sparsity, "sparsity"), whole_number(folds, "folds", 1)
     names = _baseline_names(baselines)
     if square:
         _check_square(methods)
     if not methods and not names and rankings is None:
         raise ConfigError("there is nothing to evaluate; give a config, a scorer, baselines or rankings.")
-    if not len(seeds) or not len(sparsity):
-        raise ConfigError("seeds and sparsity need at least one value each.")
     title = dataset or events.report.source.partition(".")[0]
     measurement = Measurement(title, methods, names, square, rankings, Cells(cache), options or TrainOptions())
     about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
@@ -109,6 +114,17 @@ def evaluate(
                 about["splits"].append(split.about())
                 measured += measurement.of(split, about["methods"])
     return Report(measured, about)
+
+
+def _several(given: Any, name: str) -> list[Any]:
+    """Numbers; one alone will do."""
+    numbers = [given] if isinstance(given, int | float) else given
+    if isinstance(numbers, str | bytes | Mapping) or not isinstance(numbers, Iterable):
+        raise ConfigError(f"{name} are numbers, such as (1, 3); got {given!r}.")
+    several = list(numbers)
+    if not several or not all(isinstance(one, int | float | np.number) for one in several):
+        raise ConfigError(f"{name} are numbers, at least one, such as (1, 3); got {given!r}.")
+    return several
 
 
 def _named(given: Method | Mapping[str, Method] | None) -> dict[str, Method]:

@@ -104,6 +104,16 @@ def test_the_package_is_called_even_after_its_modules_are_imported(toy: ToyShop)
         ({"seeds": ()}, "seeds"),
         ({"sparsity": ()}, "sparsity"),
         ({"sparsity": (2.0,)}, "share"),
+        ({"shots": "1,3"}, "shots"),
+        ({"shots": None}, "shots"),
+        ({"shots": (1.5,)}, "shots"),
+        ({"shots": (True,)}, "shots"),
+        ({"shots": ["1"]}, "shots"),
+        ({"seeds": {}}, "seeds"),
+        ({"seeds": "0"}, "seeds"),
+        ({"folds": 1.5}, "folds"),
+        ({"folds": "2"}, "folds"),
+        ({"sparsity": "0.5"}, "sparsity"),
         ({"square": True}, "RecommenderConfig"),
     ],
 )
@@ -185,3 +195,16 @@ def test_settings_for_new_items_are_chosen_on_rehearsed_ones(
     }
     assert report.about["methods"]["text mean"][0]["for new items"]["chosen"]["window"] == 5
     assert "for new items" not in report.about["methods"]["popularity"][0], "it cannot tell new items apart"
+
+
+def test_data_in_any_form_and_one_number_for_several(toy: ToyShop, tmp_path: Path) -> None:
+    toy.events.frame.write_parquet(tmp_path / "events.parquet")
+    whole = evaluate(None, toy.catalog, toy.events, shots=(3,), seeds=(1,), baselines="popularity", dataset="x")
+    frames = toy.catalog.frame.to_pandas(), tmp_path / "events.parquet"
+    other = evaluate(None, *frames, shots=3, seeds=1, sparsity=1, baselines="popularity", dataset="x")
+    columns = ["method", "shots", "metric", "value"]
+    assert (
+        other.to_pandas()[columns]
+        .query("metric == 'NDCG@10'")
+        .equals(whole.to_pandas()[columns].query("metric == 'NDCG@10'"))
+    )
