@@ -133,7 +133,7 @@ def series_of(name: str, values: Iterable[Any], repaired: list[str] | None = Non
     except UNREADABLE:
         pass
     repaired = [] if repaired is None else repaired
-    if kinds <= {list, tuple, set, frozenset, np.ndarray} and kinds:
+    if kinds <= {list, tuple, set, frozenset} and kinds:
         lists = [None if v is None else [_valid(_as_text(x), repaired, name) for x in _elements(v)] for v in values]
         return pl.Series(name, lists, dtype=pl.List(pl.String))
     texts = [None if v is None else _valid(_as_text(v), repaired, name) for v in values]

@@ -228,3 +228,13 @@ def test_values_that_do_not_fit_a_kind_are_null_and_counted(
     fitted = fitted_to(given_values, kind)
     assert (fitted.values.dtype, fitted.values.to_list()) == (kind, expected)
     assert [note.split(" value")[0] for note in fitted.notes] == ([f"year: {lost}"] if lost else [])
+
+
+@pytest.mark.parametrize(
+    "cells", [[[], []], [["a"], []], [["a", "b"], ["c"]], [["a"], ["b"]], [None, ["a"]], [[2.5], [1.5]]]
+)
+def test_arrays_of_objects_in_cells_are_lists(cells: list[Any]) -> None:
+    """As pandas gives the lists of a parquet file; polars' own arrays of Python objects end the process."""
+    arrays = [None if cell is None else np.array(cell, dtype=object) for cell in cells]
+    catalog = Catalog.from_frame(pd.DataFrame({"item_id": ["1", "2"], "categories": arrays}))
+    assert catalog.frame["categories"].to_list() == [[str(one) for one in cell or []] for cell in cells]
