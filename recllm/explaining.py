@@ -9,18 +9,14 @@ import numpy as np
 import torch
 
 from recllm.data.histories import Histories
-from recllm.errors import DataError
 from recllm.explain.evidence import Evidence
 from recllm.explain.explainer import Explainer
 from recllm.explain.gathering import Background, gather_evidence
 from recllm.explain.overall import Influence, Overall, influences
 from recllm.explain.ranker import Ranking
-from recllm.explain.verify import complaints
-from recllm.explain.wording import word
-from recllm.lists import Served
+from recllm.lists import Lists, Served
 from recllm.model import Model
-from recllm.proof import Check, Proof, Verification, differences
-from recllm.request import ListRequest
+from recllm.proof import Proof, differences, digest_of, seal_of
 from recllm.retrieval.channels import IN_WORDS
 
 
@@ -36,26 +32,32 @@ class ServedRanking:
 
     def __init__(self, served: Served, history: Histories, steps: int | None = None) -> None:
         self._served, self._model, self._steps = served, served.model, steps
-        self._eligible = torch.from_numpy(served.eligible(history))
+        self._eligible = served.eligible(history)
         self._asked_at = served.asked_at(history)
 
     def __call__(self, histories: Histories) -> Ranking:
         """Adapt, retrieve and rank anew for each of these histories."""
         size = self._model.batch_users
-        scores, listed = [], []
+        scores = []
         for start in range(0, len(histories), size):
             part = histories.of(np.arange(start, min(start + size, len(histories))))
             now = np.repeat(self._asked_at, len(part))
-            batch = self._served.rank(part, self._adapted(part), self._eligible.expand(len(part), -1), now)
-            scores.append(batch.scores.numpy())
-            listed.append(batch.retrieved.numpy())
-        return Ranking(np.concatenate(scores), np.concatenate(listed), self._model.ties)
+            scores.append(self._served.scores(part, self._adapted(part), now).numpy())
+        # The best by score are always retrieved: what is listed follows from the scores.
+        listed = np.broadcast_to(self._eligible, (len(histories), self._eligible.shape[1]))
+        return Ranking(np.concatenate(scores), listed, self._model.ties)
 
     def channels_of(self, history: Histories, items: np.ndarray) -> list[str]:
         """The channel in which each item stands out most."""
         scores = self._model.channel_scores(history, self._adapted(history), self._asked_at)
         best = scores[0][:, torch.from_numpy(items)].argmax(dim=0).tolist()
         return [self._model.channels.names[channel] for channel in best]
+
+    def lists(self, history: Histories) -> Lists:
+        """The list as it is served."""
+        lists, known = Lists(self._served), self._served.known(history)
+        lists.add(history, known, self._adapted(known))
+        return lists
 
     def _adapted(self, histories: Histories) -> dict[str, torch.Tensor] | None:
         adapt = self._served.request.adapt and self._model.learner is not None
@@ -81,6 +83,8 @@ class Reasons:
         histories: Histories,
         rows: Sequence[np.ndarray],
         explainer: Explainer,
+        *,
+        lists: Lists | None = None,
         steps: Sequence[int | None] | None = None,
     ) -> dict[str, Any]:
         """Columns of reasons for the items `rows` of each user, user by user.
@@ -90,25 +94,70 @@ class Reasons:
             histories: All that the users have.
             rows: [users], catalog rows.
             explainer: Finds the words.
-            steps: [users], of adapting, where that is not as the model is configured.
+            lists: The lists that `rows` are; None: they are items that were asked about.
+            steps: [users], of ready-made adapters; None: users were adapted to their histories, as the model is
+                configured.
         """
+        ready_made = steps is not None
         steps = [None] * len(rows) if steps is None else steps
         evidence = self.evidence(served, histories, rows, steps)
         wordings = explainer.explain(evidence)
-        proofs = [
-            proof
-            for user, items in enumerate(rows)
-            for proof in [self._proof(served.request, histories.of([user]), steps[user])] * len(items)
-        ]
-        return {
+        columns = {
             "explanation": [wording.text for wording in wordings],
             "reason_code": [found.reason_code for found in evidence],
             "evidence": [
                 {**found.to_dict(), "wording": wording.to_dict()}
                 for found, wording in zip(evidence, wordings, strict=True)
             ],
-            "proof": proofs,
         }
+        proofs = []
+        for user in range(len(rows)):
+            history = histories.of([user])
+            remade = lists is None or not ready_made or self._remade(served, history, lists, user, steps[user])
+            proof = Proof.of(
+                self.digest,
+                replace(served.request, without=self._meant(served.request.without)),
+                history,
+                self.model.catalog,
+                about="item" if lists is None else "line",
+                remade=remade,
+                level=explainer.level,
+                detail=explainer.detail,
+                steps=steps[user],
+            ).to_dict()
+            proofs.append(proof)
+        return {**columns, "proof": self._sealed(proofs, rows, columns, lists)}
+
+    def _meant(self, without: Sequence[str] | None) -> list[str]:
+        """What of it the catalog knows; the rest is passed over."""
+        rows, attributes = self.model.catalog.rows(without or ()), self.background.attributes
+        named = zip(without or (), rows.tolist(), strict=True)
+        return [one for one, row in named if row >= 0 or attributes.items_valued(one).any()]
+
+    def _remade(self, served: Served, history: Histories, lists: Lists, user: int, steps: int | None) -> bool:
+        """Whether adapting anew gives the user's list."""
+        again = ServedRanking(served, history, steps).lists(history)
+        same = np.array_equal(again.rows[0], lists.rows[user])
+        return same and not differences(lists.scores[user].tolist(), again.scores[0].tolist())
+
+    def _sealed(
+        self,
+        proofs: Sequence[dict[str, Any]],
+        rows: Sequence[np.ndarray],
+        columns: Mapping[str, list[Any]],
+        lists: Lists | None,
+    ) -> list[dict[str, Any]]:
+        """Each row's proof: its user's, and a seal over the row."""
+        catalog, sealed = self.model.catalog, []
+        for user, (proof, items) in enumerate(zip(proofs, rows, strict=True)):
+            digest = digest_of(proof)
+            for number, item in enumerate(items.tolist()):
+                row = {name: column[len(sealed)] for name, column in columns.items()}
+                row |= {"user_id": proof["user_id"], "item_id": catalog.item_ids[item], "title": catalog.titles[item]}
+                if lists is not None:
+                    row |= {"rank": number + 1, "score": float(lists.scores[user][number])}
+                sealed.append({**proof, "seal": seal_of(row, digest)})
+        return sealed
 
     def evidence(
         self, served: Served, histories: Histories, rows: Sequence[np.ndarray], steps: Sequence[int | None]
@@ -130,6 +179,7 @@ class Reasons:
                 n=served.request.n,
                 channels=ranking.channels_of(known, items),
                 wishes=self._granted(served, history, items, steps[user]) if len(served.wishes) else None,
+                owned=np.isin(items, history.item_rows).tolist(),
             )
         # Counterfactuals speak of the list by score; of a list that was made varied they might not be true.
         return [replace(one, counterfactual=None) for one in evidence] if served.request.diversity else evidence
@@ -155,58 +205,11 @@ class Reasons:
         """SHA-256 of the whole model."""
         return self.model.digest()
 
-    def _proof(self, request: ListRequest, history: Histories, steps: int | None) -> dict[str, Any]:
-        return Proof.of(self.digest, request, history, self.model.catalog, steps).to_dict()
-
     def _granted(
         self, served: Served, history: Histories, items: np.ndarray, steps: int | None
     ) -> list[tuple[str, ...]]:
         """For each item, the wishes without which it would not be in the list."""
         usual = Served(self.model, replace(served.request, wishes=None), self.background.attributes)
         top = ServedRanking(usual, history, steps)(usual.known(history)).top(0, served.request.n)
-        return [() if item in top else served.wishes.raising(item) for item in items.tolist()]
-
-
-def check_explanation(explanation: Mapping[str, Any], reasons: Reasons, domain: str) -> Verification:
-    """See `Recommender.verify_explanation`."""
-    said, text, proof = _parts(explanation)
-    item, user = str(explanation.get("item_id")), str(explanation.get("user_id"))
-    catalog = reasons.model.catalog
-    row = catalog.rows([item])
-    if row[0] < 0:
-        raise DataError(f"the explanation is about item {item!r}, which the model's catalog does not have.")
-    another = "it was made by another model; verify it with that one" if proof.model != reasons.digest else ""
-    histories = proof.histories(catalog, reasons.model.feedback)
-    served = Served(reasons.model, proof.request.to_list_request(), reasons.background.attributes)
-    (found,) = reasons.evidence(served, histories, [row], [proof.request.steps])
-    known = [] if proof.user_id == user else [f"the proof is of user {proof.user_id!r}, the explanation of {user!r}"]
-    return Verification(
-        user,
-        item,
-        (
-            Check("model", (another,) if another else ()),
-            Check("evidence", tuple(known + differences(said, found.to_dict()))),
-            Check("reason code", tuple(differences(explanation.get("reason_code"), found.reason_code, "reason_code"))),
-            Check("words", _words(text, explanation["evidence"].get("wording", {}), found, domain)),
-        ),
-    )
-
-
-def _parts(explanation: Mapping[str, Any]) -> tuple[dict[str, Any], str, Proof]:
-    """Evidence without its wording, the words, the proof."""
-    if not isinstance(explanation, Mapping):
-        raise DataError(f"an explanation is a JSON object; got {type(explanation).__name__}.")
-    evidence, text = explanation.get("evidence"), explanation.get("explanation")
-    if not isinstance(evidence, dict) or not isinstance(text, str) or "proof" not in explanation:
-        raise DataError("an explanation has the fields evidence, explanation and proof; take a line of to_json().")
-    said = {name: value for name, value in evidence.items() if name != "wording"}
-    return said, text, Proof.from_dict(explanation["proof"])
-
-
-def _words(text: str, wording: Any, evidence: Evidence, domain: str) -> tuple[str, ...]:
-    """Template text has to be the template's; any other has to say nothing that the evidence does not hold."""
-    method = wording.get("method") if isinstance(wording, dict) else None
-    if method == "L0":
-        expected = (word(evidence, domain, detail="short"), word(evidence, domain, detail="full"))
-        return () if text in expected else (f"the words are {text!r}, and the template says {expected[-1]!r}",)
-    return complaints(text, evidence, domain=domain)
+        listable = served.eligible(history)[0]
+        return [served.wishes.raising(item) if listable[item] and item not in top else () for item in items.tolist()]

@@ -79,15 +79,24 @@ class Served:
     ) -> "RankedBatch":
         """Retrieve and score for a batch of users."""
         model, wishes = self.model, self.wishes
-        channels = model.channel_scores(histories, lora, asked_at)
+        channels, scores = self._scores(histories, lora, asked_at)
         retrieved = top_candidates(channels, eligible, max(model.retrieval.per_channel, self.request.n))
         if len(wishes):
             retrieved |= eligible & wishes.raised
-        scores = wishes.apply(model.rank(histories, channels, lora))
         # No channel need bring what the head, which weighs them all, scores best: lists are in the order of `score`.
         best = scores.masked_fill(~eligible, -torch.inf).topk(min(self.request.n, scores.shape[1]), dim=1).values
         retrieved |= eligible & (scores >= best[:, -1:])
         return RankedBatch(channels, retrieved, scores)
+
+    def scores(
+        self, histories: Histories, lora: dict[str, Tensor] | None, asked_at: np.ndarray
+    ) -> Float[Tensor, "users items"]:
+        """What lists are ordered by, for a batch of users."""
+        return self._scores(histories, lora, asked_at)[1]
+
+    def _scores(self, histories: Histories, lora: dict[str, Tensor] | None, asked_at: np.ndarray) -> tuple[Any, Any]:
+        channels = self.model.channel_scores(histories, lora, asked_at)
+        return channels, self.wishes.apply(self.model.rank(histories, channels, lora))
 
 
 @final

@@ -1,9 +1,12 @@
 """What an explanation carries so that anybody with the model can compute it again, and what came of that."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self, final
+from reprlib import Repr
+from typing import Any, Literal, Self, final
 
 import numpy as np
 
@@ -12,14 +15,50 @@ from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.errors import ConfigError, DataError
+from recllm.explain.explainer import Level
+from recllm.explain.wording import Detail
 from recllm.ranking.filters import Accepted, plain_filters
 from recllm.request import ListRequest
 
-FORMAT = "recllm-proof-1"
+FORMAT = "recllm-proof-2"
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 """How far figures may lie apart: other batches and other machines round differently."""
 LATEST = 2**53
 MOST_STEPS = 1000
+MOST_EVENTS = 100_000
+
+
+About = Literal["line", "item"]
+SEALED = ("user_id", "item_id", "rank", "score", "title", "explanation", "reason_code", "evidence")
+
+
+def seal_of(row: Mapping[str, Any], proof: str | None = None) -> str:
+    """SHA-256 over a row and its proof, however the numbers are written.
+
+    Args:
+        row: As `to_dicts` gives it.
+        proof: `digest_of` its proof, if that is known.
+    """
+    sealed = {name: row[name] for name in SEALED if name in row}
+    return _sha256([digest_of(row["proof"]) if proof is None else proof, sealed])
+
+
+def digest_of(proof: Mapping[str, Any]) -> str:
+    """SHA-256 over a proof without its seal."""
+    return _sha256({name: value for name, value in proof.items() if name != "seal"})
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(_as_written(value), sort_keys=True).encode()).hexdigest()
+
+
+def _as_written(value: Any) -> Any:
+    """Numbers all as floats: a program that passes rows on may write 1.0 as 1."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_written(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 @final
@@ -79,19 +118,44 @@ class Proof:
         format: Of this record.
         model: SHA-256 of the model that was asked.
         user_id: Whose history it is.
+        about: A "line" of the user's list, which has a rank and a score, or an "item" that was asked about.
+        remade: Whether adapting to the history gives the list's scores; not so if ready-made adapters knew other
+            events.
+        level: The rung of the ladder of words that was asked for.
+        detail: How much the words were to say.
         request: What list was asked for.
         history: All that the user had, oldest first.
+        seal: As `seal_of` the row. There is no key to it: it tells what was changed without a thought, not by whom.
     """
 
     format: str
     model: str
     user_id: str
+    about: About
+    remade: bool
+    level: Level
+    detail: Detail
     request: Request
     history: tuple[KnownEvent, ...]
+    seal: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.history) > MOST_EVENTS:
+            raise ConfigError(f"a proof has {len(self.history)} events; up to {MOST_EVENTS} can be checked.")
 
     @classmethod
     def of(
-        cls, model: str, request: ListRequest, history: Histories, catalog: Catalog, steps: int | None = None
+        cls,
+        model: str,
+        request: ListRequest,
+        history: Histories,
+        catalog: Catalog,
+        *,
+        about: "About" = "item",
+        remade: bool = True,
+        level: Level = "L0",
+        detail: Detail = "short",
+        steps: int | None = None,
     ) -> Self:
         """Of one user's request, adapted with so many steps (None: as the model is configured)."""
         user, candidates = history.user_ids[0], request.candidates
@@ -115,7 +179,8 @@ class Proof:
             diversity=float(request.diversity),
             steps=steps,
         )
-        return cls(FORMAT, model, user, plain, tuple(KnownEvent(*event) for event in events))
+        known = tuple(KnownEvent(*event) for event in events)
+        return cls(FORMAT, model, user, about, remade, level, detail, plain, known)
 
     def to_dict(self) -> dict[str, Any]:
         """In types that JSON knows."""
@@ -177,11 +242,19 @@ class Check:
 @final
 @dataclass(frozen=True)
 class Verification:
-    """What came of checking one explanation."""
+    """What came of checking one explanation.
+
+    Attributes:
+        user_id: Whose it is.
+        item_id: What it is about.
+        checks: What was computed again, and how it differs.
+        uncovered: Fields that nothing can be computed for; only the seal tells whether they were changed.
+    """
 
     user_id: str
     item_id: str
     checks: tuple[Check, ...]
+    uncovered: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -194,7 +267,8 @@ class Verification:
 
     def __str__(self) -> str:
         lines = [f"{'PASS' if self.passed else 'FAIL'}  {self.item_id} for {self.user_id}"]
-        return "\n".join(lines + [f"      {check.name}: {one}" for check in self.checks for one in check.complaints])
+        lines += [f"      {check.name}: {one}" for check in self.checks for one in check.complaints]
+        return "\n".join(lines + [f"      not computed again: {', '.join(self.uncovered)}"] * bool(self.uncovered))
 
 
 def differences(said: Any, found: Any, where: str = "evidence") -> list[str]:
@@ -207,10 +281,15 @@ def differences(said: Any, found: Any, where: str = "evidence") -> list[str]:
         pairs = ((a, b, f"{where}[{place}]") for place, (a, b) in enumerate(zip(said, found, strict=True)))
         return [line for pair in pairs for line in differences(*pair)]
     if isinstance(said, float | int) and isinstance(found, float) and not isinstance(said, bool):
-        same = math.isclose(said, found, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+        same = is_close(said, found)
     else:
         same = type(said) is type(found) and said == found
     return [] if same else [f"{where} is said to be {_shown(said)}, and is {_shown(found)}"]
+
+
+def is_close(said: float, found: float) -> bool:
+    """Whether two figures are the same but for rounding."""
+    return math.isclose(said, found, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
 
 
 class _Missing:
@@ -221,6 +300,10 @@ class _Missing:
 _MISSING = _Missing()
 
 
+_BRIEF = Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
+
+
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = _BRIEF.repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

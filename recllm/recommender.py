@@ -35,7 +35,6 @@ from recllm.encoders.text import describe_items
 from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
 from recllm.explain.explainer import Explainer, Level
 from recllm.explain.overall import Overall
-from recllm.explaining import check_explanation
 from recllm.fitted import Fitted, tell
 from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
 from recllm.model import Model
@@ -46,6 +45,7 @@ from recllm.ranking.wishes import Wish
 from recllm.request import ListRequest
 from recllm.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 from recllm.storage import load_recommender, save_recommender
+from recllm.verifying import check_explanation
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]
 
@@ -222,7 +222,8 @@ class Recommender:
         reasons = {}
         if truth(explain, "explain"):
             steps = None if kept is None else kept.steps_of(seen.user_ids)
-            reasons = state.reasons.of(served, seen, lists.rows, Explainer(domain=self.config.domain), steps)
+            explainer = Explainer(domain=self.config.domain)
+            reasons = state.reasons.of(served, seen, lists.rows, explainer, lists=lists, steps=steps)
         tell(notes)
         columns = lists.columns(state.model.catalog)
         return Recommendations(**columns, **reasons, user_ids=seen.user_ids, notes=notes)

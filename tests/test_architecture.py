@@ -32,6 +32,7 @@ LINES = [
         "lists",
         "proof",
         "explaining",
+        "verifying",
         "fitting",
         "fitted",
         "card",

@@ -146,6 +146,9 @@ def _samples() -> Iterator[Evidence]:
         )
     for count in (1, 2, 3):
         yield _sample("asked", wishes=("Garden", "something warm", "tea")[:count])
+    for count in (0, 1, 2, 3):
+        owned = tuple(Cause(ids[i], titles[i], 1.0, 0.3, "purchase") for i in range(count))
+        yield _sample("owned", causes=owned)
     yield _sample("popular", popular=True)
     yield _sample("weak")
     yield _sample("weak", popular=True)

@@ -9,7 +9,7 @@ from recllm.explain.evidence import Evidence
 
 Role = Literal[
     "item", "cause", "main", "did", "shared", "removed", "gone", "instead", "against", "wish", "popular",
-    "not_from_history", "no_cause", "guess", "unknown_taste", "count", "unread",
+    "not_from_history", "no_cause", "guess", "unknown_taste", "owned", "count", "unread",
 ]  # fmt: skip
 Part = Literal["reason", "shared", "counterfactual", "against"]
 PARTS: tuple[Part, ...] = ("reason", "shared", "counterfactual", "against")
@@ -24,8 +24,8 @@ class Claim:
             user did `value` with them), "shared" (they have `value`, of `kind`, in common with the recommended item),
             "removed" (without exactly these), "gone" (the recommended item would not be in the list), "instead" (these
             would be), "against", "wish" (the user asked for `value`), "count" (`value` many, of `kind`); "popular",
-            "not_from_history", "no_cause", "guess" and "unknown_taste" speak for themselves. "unread": `value` cannot
-            be understood, or must not be said.
+            "not_from_history", "no_cause", "guess", "unknown_taste" and "owned" speak for themselves. "unread": `value`
+            cannot be understood, or must not be said.
         titles: As `key` makes them.
     """
 
@@ -114,6 +114,8 @@ def deeds_of(event: str | None) -> frozenset[str]:
 
 def _reason(evidence: Evidence) -> set[Claim]:
     causes = evidence.causes
+    if evidence.reason_code == "owned":
+        return {Claim("owned"), *({Claim("cause", keys([cause.title])) for cause in causes} or {Claim("no_cause")})}
     if causes:
         verbs = {wording.verb_for(cause.event) for cause in causes}
         verb = verbs.pop() if len(verbs) == 1 else None

@@ -50,6 +50,8 @@ class Kind:
 KINDS = {
     "cited": Kind(("cited",), ("verb",)),
     "asked": Kind(("wishes",)),
+    "owned": Kind(),
+    "owned.cited": Kind(("cited",)),
     "popular": Kind(),
     "weak": Kind(),
     "cold_start": Kind(),
@@ -268,6 +270,8 @@ def _no_partial(partial: str) -> str:
 
 
 def _reason_kind(facts: Mapping[str, Fact]) -> str:
+    if facts["owned"]:
+        return "owned.cited" if facts["cited"] else "owned"
     for kind, slot in (("cited", "cited"), ("asked", "wishes")):
         if facts[slot]:
             return kind

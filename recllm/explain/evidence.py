@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from recllm.config import from_mapping
 
-ReasonCode = Literal["history", "asked", "popular", "cold_start", "weak"]
+ReasonCode = Literal["history", "asked", "popular", "cold_start", "weak", "owned"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Evidence:
         title: Of the recommended item.
         reason_code: "history" (the causes made it), "asked" (a wish of the user's brought it), "popular" (it would be
             there without the history, and is popular), "weak" (nothing can be named as its cause), "cold_start" (there
-            is no history).
-        causes: The cited history items, strongest first; empty unless the reason is "history".
+            is no history), "owned" (the user has the item; the causes are what else in the history speaks for it).
+        causes: The cited history items, strongest first; empty unless the reason is "history" or "owned".
         attributes: What the item shares with them.
         counterfactual: A small set of history items without which it would not be in the list; None: no small set.
         against: The history item that speaks most against it, if that counts.
@@ -98,9 +98,10 @@ class Evidence:
         popular: Whether the item is in the most popular tenth of the catalog.
         n_events: Events of the history.
         n: Length of the list that the counterfactual speaks of.
-        place: The item's place by score among what may be listed, from 1, in the middle of equal ones. None without a
-            history.
-        place_without_history: The same, had the user no history.
+        place: The item's place, from 1, in the user's list if that is long enough to hold everything that may be
+            listed; `diversity` apart. None without a history, and for what may not be listed, such as what the user
+            has.
+        place_without_history: The same, had the user no history: as `recommend(…, without=…)` with all of it lists.
     """
 
     user_id: str
@@ -124,7 +125,7 @@ class Evidence:
     @property
     def share(self) -> float:
         """How much of what speaks for the item the cited items carry, 0 to 1."""
-        return min(1.0, sum(cause.share for cause in self.causes))
+        return min(1.0, sum((cause.share for cause in self.causes), 0.0))
 
     def to_dict(self) -> dict[str, Any]:
         """The evidence in types that JSON knows."""

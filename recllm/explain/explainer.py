@@ -1,7 +1,7 @@
 """From evidence to the words that a user reads: a ladder on which every rung is checked and the lowest always holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from recllm.errors import ConfigError, GenerationError
@@ -31,6 +31,7 @@ LONGEST_TEXT = 1200  # all that can be said of three titles of the greatest leng
 LONGEST_FALLBACK = 200
 TRIES = 2
 PATIENCE = 3
+GENERATOR, FALLBACK = "generator", "fallback"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,21 @@ class Wording:
     def to_dict(self) -> dict[str, Any]:
         """The fields in types that JSON knows."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Retold:
+    """Words computed again.
+
+    Attributes:
+        wording: What they have to be.
+        taken: What of it was taken from the words that were checked, because nothing else tells it.
+        complaints: Against those words.
+    """
+
+    wording: Wording
+    taken: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
 
 
 class Explainer:
@@ -111,6 +127,32 @@ class Explainer:
             details = DETAILS if self.detail == "full" else ()
             return [self._say(one, compose(one, self.domain, details), "L2") for one in evidence]
         return [self._template(one) for one in evidence]
+
+    def retold(self, evidence: Evidence, text: str, said: Mapping[str, Any], level: Level) -> "Retold":
+        """What `text` and `said`, its wording, have to be if this explainer was asked for `level`; no model is asked.
+
+        Templates and the clause bank say it again. What a model chose has to be one of the options, and what it wrote
+        has to pass the verifier. The model's name, and why it was not followed, cannot be found out again.
+        """
+        if level in ("L0", "L2"):
+            own = Explainer(domain=self.domain, level=level, detail=self.detail)
+            return Retold(*own.explain([evidence]))
+        name, fallback = said.get("generator"), said.get("fallback")
+        if said.get("method") == level and isinstance(name, str) and name:
+            if level == "L3":
+                bare = self._without_ending(text)
+                if wrong := self._wrong(bare, evidence):
+                    return Retold(self._template(evidence), complaints=wrong)
+                words = Wording(self._ended(bare), "L3", True, None, evidence.share, _written_with(), name)
+                return Retold(words, (GENERATOR,))
+            for option in options_for(evidence, self.domain) if _names_something(evidence) else ():
+                words = self._say(evidence, option.clause, "L1", name)
+                if words.text == text:
+                    return Retold(words, (GENERATOR,))
+        template = self._template(evidence)
+        if isinstance(fallback, str) and 0 < len(fallback) <= LONGEST_FALLBACK + 1:
+            return Retold(replace(template, fallback=fallback), (FALLBACK,))
+        return Retold(template, complaints=(f"the wording says neither that {level} was made nor why it was not",))
 
     def _template(self, evidence: Evidence, fallback: str | None = None) -> Wording:
         text = word(evidence, self.domain, detail=self.detail)
@@ -171,8 +213,7 @@ class Explainer:
             text = self._without_ending(_text(generator, system.render(), _facts(evidence, wrong)))
             wrong = self._wrong(text, evidence)
             if not wrong:
-                prompt = f"{system.reference}+{shipped_prompt('facts.reason').reference}"
-                return Wording(self._ended(text), "L3", True, None, evidence.share, prompt, generator.name)
+                return Wording(self._ended(text), "L3", True, None, evidence.share, _written_with(), generator.name)
         return self._template(evidence, f"The model's text did not pass the check {TRIES} times: {wrong[0]}")
 
     def _wrong(self, text: str, evidence: Evidence) -> tuple[str, ...]:
@@ -197,8 +238,14 @@ _NOTHING = "The evidence names nothing that a model could put into words"
 
 
 def _names_something(evidence: Evidence) -> bool:
+    """Of what the user has there is nothing to recommend; that is said as it is."""
     facts = facts_of(evidence)
-    return bool(facts["cited"] or facts["wishes"])
+    return bool(facts["cited"] or facts["wishes"]) and not facts["owned"]
+
+
+def _written_with() -> str:
+    """The prompts of L3."""
+    return "+".join(shipped_prompt(name).reference for name in ("write.reason", "facts.reason"))
 
 
 def _facts(evidence: Evidence, wrong: tuple[str, ...] = ()) -> str:

@@ -86,6 +86,7 @@ def gather_evidence(
     n: int = 10,
     channels: Sequence[str | None] | None = None,
     wishes: Sequence[Sequence[str]] | None = None,
+    owned: Sequence[bool] | None = None,
 ) -> list[Evidence]:
     """The evidence for recommending `item_rows` to one user: one `Evidence` per row, in their order.
 
@@ -97,9 +98,10 @@ def gather_evidence(
 
     The evidence is weak if nothing can be cited, if the positive contributions add up to less than `LEAST_STRENGTH`
     standard deviations of the user's scores, or if the item would have the same or a better place without any history
-    (except that the first place cannot be bettered). Weak evidence has the reason "popular" if the history did not
-    lift the item and it is in the most popular `POPULAR_SHARE` of the catalog, else "weak". A counterfactual comes only
-    with the reason "history".
+    (except that the first place cannot be bettered, and that what may not be listed has none). Weak evidence has the
+    reason "popular" if the history did not lift the item and it is in the most popular `POPULAR_SHARE` of the catalog,
+    else "weak". What the user has is "owned": it is no guess, and what is cited is what else speaks for it, wherever it
+    would be listed. A counterfactual comes only with causes.
 
     Args:
         rank: What is served, before any diversity.
@@ -110,6 +112,7 @@ def gather_evidence(
         n: Length of the list that the counterfactual speaks of.
         channels: [items], what retrieved each item.
         wishes: [items], wishes of the user's without which the item would not be in the list.
+        owned: [items], what the user has; None: what is in the history.
 
     Raises:
         DataError: An item row is not in the catalog.
@@ -120,13 +123,16 @@ def gather_evidence(
         raise DataError(f"an item row is outside of the catalog's {n_items} rows; ask about items of the catalog only")
     if not len(items):
         return []
-    verdicts = [_Verdict("cold_start") for _ in items]
+    has = np.isin(items, histories.items_of(user)).tolist() if owned is None else list(owned)
+    verdicts = [_Verdict("owned" if mine else "cold_start") for mine in has]
     if len(histories.items_of(user)):
         found = contributions(rank, histories, user, items, background.groups)
         judge = _Judge(found, histories, user, background)
         orders = [judge.nameable(number, item) for number, item in enumerate(items.tolist())]
         removed = removals(rank, histories, user, items, found, orders, n)
-        verdicts = [judge.verdict(number, item, removed[number]) for number, item in enumerate(items.tolist())]
+        verdicts = [
+            judge.verdict(number, item, removed[number], has[number]) for number, item in enumerate(items.tolist())
+        ]
     return [
         _evidence(
             histories.user_ids[user],
@@ -182,18 +188,19 @@ class _Judge:
         gains = self._gains(number, item)
         return [cause for cause in _strongest(gains) if gains[cause] > 0 and self.named[cause]]
 
-    def verdict(self, number: int, item: int, removal: Removal | None) -> _Verdict:
+    def verdict(self, number: int, item: int, removal: Removal | None, owned: bool) -> _Verdict:
         """What is said of item row `item`, line `number` of the contributions."""
         gains = self._gains(number, item)
         total = float(gains.sum())
         strength = total / self.spread if self.spread > 0 else 0.0
         before, now = self.found.ranking.place(1, item), self.found.ranking.place(0, item)
-        lifted = strength >= LEAST_STRENGTH and (now < before or now == 1)
+        risen = owned or now is None or before is None or now < before or now == 1
+        lifted = strength >= LEAST_STRENGTH and risen
         cited = self._cited(gains, total, removal) if lifted else ()
         _, popular = self.background.popular(item)
         instead = None if removal is None or removal.instead is None else self._named_item(removal.instead)
         return _Verdict(
-            "history" if cited else "popular" if popular and not lifted else "weak",
+            "owned" if owned else "history" if cited else "popular" if popular and not lifted else "weak",
             tuple(self._cause(cause, gains[cause], total) for cause in cited),
             tuple(int(self.rows[cause]) for cause in cited),
             strength / (1 + strength),

@@ -40,7 +40,7 @@ _MARKS = (
     ),
     (
         "no_cause",
-        rf"(?:there is )?(?:nothing|none|no (?:single |one |clear |particular )?(?:causes?|reasons?"
+        rf"(?:there is )?(?:nothing(?: else)?|none|no (?:single |one |clear |particular )?(?:causes?|reasons?"
         rf"|{{noun}})) (?:in|from|of)"
         rf" {_HISTORY}(?: (?:clearly )?(?:(?:stands|stood) out{_AS_CAUSE}|(?:points|leads|led) to))?"
         rf"|nothing stands out in {_HISTORY}{_AS_CAUSE}",
@@ -55,6 +55,7 @@ _MARKS = (
         rf"|there is no history(?: of yours| to go by)?(?: yet| so far)?|{_TASTE} (?:is|are) not known(?: yet"
         rf"| so far)?",
     ),
+    ("owned", r"you (?:already have|have|already own|own) (?:this|it)(?: already)?(?= ?(?:[;,]|$))"),
     ("disclaimer", r"(?:this is |it is )?(?:not|no) (?:financial |investment )?advice"),
     # Counterfactuals.
     ("removed_did", rf"(?:if|had) you (?:had )?(?:not|never){_OFTEN} (?:{{did}})"),

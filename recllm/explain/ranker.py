@@ -20,7 +20,7 @@ class Ranking:
 
     Attributes:
         scores: [histories, items], higher is better, all finite.
-        listed: bool [histories, items], what may stand in the list: retrieved, and not ruled out.
+        listed: bool [histories, items], what may stand in a list that is long enough: what is not ruled out.
         ties: int64 [items]; of equal scores the item with the lower value comes first.
     """
 
@@ -38,12 +38,13 @@ class Ranking:
         """The list: rows of the `n` best items, best first."""
         return best_items(self.scores[history], self.listed[history], self.ties, n).astype(np.int64)
 
-    def place(self, history: int, item: int) -> int:
-        """The item's place by score among what may be listed, from 1; in the middle of equal ones."""
+    def place(self, history: int, item: int) -> int | None:
+        """The item's place, from 1, in a list of everything that may be listed; None if it may not be."""
+        if not self.listed[history, item]:
+            return None
         scores, score = self.scores[history], self.scores[history, item]
-        others = self.listed[history].copy()
-        others[item] = False
-        return 1 + int((scores[others] > score).sum()) + int((scores[others] == score).sum()) // 2
+        ahead = (scores > score) | ((scores == score) & (self.ties < self.ties[item]))
+        return 1 + int((ahead & self.listed[history]).sum())
 
 
 RankFunction = Callable[[Histories], Ranking]

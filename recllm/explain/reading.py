@@ -14,7 +14,7 @@ LONGEST_TEXT = 1200
 LONGEST_BESIDE_NAMES = 400
 MOST_SENTENCES = 6  # a shipped text has at most five, and a disclaimer
 
-_WITHOUT_NAMES: tuple[Role, ...] = ("popular", "not_from_history", "no_cause", "guess", "unknown_taste")
+_WITHOUT_NAMES: tuple[Role, ...] = ("popular", "not_from_history", "no_cause", "guess", "unknown_taste", "owned")
 _ROLES_OF_WHAT_FOLLOWS = ("removed", "against", "wish", "with", "similar", "condition")
 _KINDS = ("kind", "title_kind", "its_kind")
 _AFTER_KIND = frozenset({"the", "has", "have", "contains", "contain", "also"})

@@ -21,6 +21,7 @@ _SAYINGS = {
     "popular": "It is not known to be popular; say nothing of other people.",
     "not_from_history": "It is not true that the history has no part in it.",
     "no_cause": "It is not true that nothing in the history stands out.",
+    "owned": "The user is not known to have it already.",
     "guess": "It is not a guess; name the given causes.",
     "unknown_taste": "It is not true that nothing is known of the user.",
     "count": "The number {value} is not in the evidence; leave it out.",

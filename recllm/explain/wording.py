@@ -15,7 +15,7 @@ Detail = Literal["short", "full"]
 Fact = str | bool | None
 
 _READ = 20 * LONGEST_TITLE  # what stands further back in a title is not shown anyway
-_REASON_FACTS = ("cited", "verb", "wishes", "popular", "cold_start")
+_REASON_FACTS = ("owned", "cited", "verb", "wishes", "popular", "cold_start")
 # What programs further down might turn into a thing to click or run. “ ” would fake a second citation, < > markup.
 _QUOTES = str.maketrans("“”", "‘’")
 _INERT = _QUOTES | str.maketrans("<>＜＞", "‹›‹›")
@@ -90,13 +90,15 @@ def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None, d
 def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
     """What prompts and clauses may say of `evidence`, ready to print; None where it holds nothing.
 
-    Titles, values and wishes come in quotation marks, several of them as one list in words. Three facts are flags:
-    ``popular``, ``cold_start`` and ``them`` (what is taken out is exactly what is cited, more than one thing).
+    Titles, values and wishes come in quotation marks, several of them as one list in words. Four facts are flags:
+    ``owned``, ``popular``, ``cold_start`` and ``them`` (what is taken out is exactly what is cited, more than one
+    thing).
     """
     verbs = {verb_for(cause.event) for cause in evidence.causes}
     changed = evidence.counterfactual
     taken_out = {display_title(title) for title in changed.titles} if changed else set()
     return {
+        "owned": evidence.reason_code == "owned",
         "cited": listed(cause.title for cause in evidence.causes),
         "verb": verb or (verbs.pop() if len(verbs) == 1 else None),
         "wishes": listed(evidence.wishes) if evidence.reason_code == "asked" else None,

@@ -40,7 +40,14 @@ def test_samples_have_every_shape() -> None:
     causes = [sample.causes for sample in samples()]
     assert {len(cited) for cited in causes} == {0, 1, 2, 3}
     assert {verb_for(cited[0].event) for cited in causes if cited} == {*VERBS.values(), None}
-    assert {sample.reason_code for sample in samples()} == {"history", "asked", "popular", "weak", "cold_start"}
+    assert {sample.reason_code for sample in samples()} == {
+        "history",
+        "asked",
+        "popular",
+        "weak",
+        "cold_start",
+        "owned",
+    }
     kinds = {attribute.kind for sample in samples() for attribute in sample.attributes}
     assert kinds == {"categories", "brand_name", "title"}
 
