@@ -102,7 +102,7 @@ class Reasons:
         steps = [None] * len(rows) if steps is None else steps
         evidence = self.evidence(served, histories, rows, steps)
         wordings = explainer.explain(evidence)
-        columns = {
+        columns: dict[str, list[Any]] = {
             "explanation": [wording.text for wording in wordings],
             "reason_code": [found.reason_code for found in evidence],
             "evidence": [
@@ -148,7 +148,8 @@ class Reasons:
         lists: Lists | None,
     ) -> list[dict[str, Any]]:
         """Each row's proof: its user's, and a seal over the row."""
-        catalog, sealed = self.model.catalog, []
+        catalog = self.model.catalog
+        sealed: list[dict[str, Any]] = []
         for user, (proof, items) in enumerate(zip(proofs, rows, strict=True)):
             digest = digest_of(proof)
             for number, item in enumerate(items.tolist()):

@@ -136,7 +136,8 @@ class Explainer:
         """
         if level in ("L0", "L2"):
             own = Explainer(domain=self.domain, level=level, detail=self.detail)
-            return Retold(*own.explain([evidence]))
+            (wording,) = own.explain([evidence])
+            return Retold(wording)
         name, fallback = said.get("generator"), said.get("fallback")
         if said.get("method") == level and isinstance(name, str) and name:
             if level == "L3":
