@@ -317,7 +317,7 @@ def test_a_preview_shows_what_wishes_change(fitted: Recommender, user: dict[str,
     assert before == {row.item_id: row.rank for row in fitted.recommend(user, n=N)}
     assert after == {row.item_id: row.rank for row in fitted.recommend(user, n=N, wishes=["more of garden (4)"])}
     assert "comes in" in repr(preview)
-    assert list(preview.to_pandas().columns) == ["user_id", "item_id", "rank_before", "rank_after"]
+    assert list(preview.to_pandas().columns) == ["user_id", "item_id", "rank_before", "rank_after", "title"]
     assert preview.to_polars().height == len(preview)
 
 
