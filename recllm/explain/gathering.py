@@ -98,10 +98,10 @@ def gather_evidence(
 
     The evidence is weak if nothing can be cited, if the positive contributions add up to less than `LEAST_STRENGTH`
     standard deviations of the user's scores, or if the item would have the same or a better place without any history
-    (except that the first place cannot be bettered, and that what may not be listed has none). Weak evidence has the
-    reason "popular" if the history did not lift the item and it is in the most popular `POPULAR_SHARE` of the catalog,
-    else "weak". What the user has is "owned": it is no guess, and what is cited is what else speaks for it, wherever it
-    would be listed. A counterfactual comes only with causes.
+    (except that the first place cannot be bettered, and that what may not be listed has none; equal scores count as
+    the middle of their places). Weak evidence has the reason "popular" if the history did not lift the item and it is
+    in the most popular `POPULAR_SHARE` of the catalog, else "weak". What the user has is "owned": it is no guess, and
+    what is cited is what else speaks for it, wherever it would be listed. A counterfactual comes only with causes.
 
     Args:
         rank: What is served, before any diversity.
@@ -194,8 +194,7 @@ class _Judge:
         total = float(gains.sum())
         strength = total / self.spread if self.spread > 0 else 0.0
         before, now = self.found.ranking.place(1, item), self.found.ranking.place(0, item)
-        risen = owned or now is None or before is None or now < before or now == 1
-        lifted = strength >= LEAST_STRENGTH and risen
+        lifted = strength >= LEAST_STRENGTH and (owned or self.found.ranking.rises(1, 0, item))
         cited = self._cited(gains, total, removal) if lifted else ()
         _, popular = self.background.popular(item)
         instead = None if removal is None or removal.instead is None else self._named_item(removal.instead)
