@@ -13,6 +13,7 @@ def card(config: RecommenderConfig, model: Model, report: FitReport) -> str:
     counts = "\n".join(f"- {name}: {value:,}" for name, value in report.counts.items())
     figures = "\n".join(f"| {name} | {_figure(value)} |" for name, value in report.figures.items())
     seconds = "\n".join(f"- {name}: {value:.0f} s" for name, value in report.seconds.items())
+    notes = "\n".join(f"- {note}" for note in report.notes) or "Nothing out of the ordinary."
     stopped = "\n".join(f"- {name}: {reason}" for name, reason in report.stopped.items())
     notes = "\n".join(f"- note: {note}" for note in report.notes)
     curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
@@ -33,6 +34,9 @@ those weights.
 | part | NDCG@10 |
 |---|---|
 {figures}
+
+## To be known
+{notes}
 
 ## Time
 {seconds}
@@ -83,7 +87,7 @@ The backbone's licence applies.
 """
 
 
-def _curve(name: str, points: list[tuple[int, float | None, float]]) -> str:
+def _curve(name: str, points: list[tuple[int, float | None, float | None]]) -> str:
     lines = "\n".join(f"| {step} | {_figure(loss)} | {_figure(value)} |" for step, loss, value in points)
     return f"{name}\n\n| step | training loss | validation NDCG@10 |\n|---|---|---|\n{lines}"
 

@@ -198,6 +198,10 @@ class Reasons:
         def head(channels: np.ndarray) -> np.ndarray:
             return model.rank(histories, torch.from_numpy(channels)).numpy()
 
+        if not known and model.channels.newcomers is not None:  # the same order for everybody, whatever channels say
+            told = [(name, float(name == "popularity")) for name in model.channels.names]
+            found = [Influence(0, len(histories), name, share, share) for name, share in told]
+            return sorted(found, key=lambda one: -one.share)
         channels = model.channel_scores(histories, None).numpy()
         return influences(head, channels, eligible, model.channels.names, n=n, known=known)
 

@@ -1,10 +1,10 @@
 """Fitting, stage by stage: words, channels, base, adapters, head. Each stage sees only the users it may see."""
 
 import copy
-import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeVar, final
 
 import numpy as np
 import torch
@@ -33,10 +33,22 @@ from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_he
 from recllm.retrieval.channels import OF_TEXT, Channels, RetrievalConfig, Trend, binary_matrix
 from recllm.retrieval.cooccurrence import Cooccurrence, affordable_items
 from recllm.retrieval.learning import ChannelLearner
+from recllm.retrieval.newcomers import Newcomers, ndcg_of_order, orders, sure_gain
 from recllm.retrieval.profiles import Space
 
-FINETUNE_SHARE, BASE_SHARE, ADAPTATION_SHARE = 0.4, 0.75, 0.6
-"""Parts of the time that is left of a budget when a stage begins; the head takes the rest."""
+T = TypeVar("T")
+
+FINETUNE_SHARE, BASE_SHARE, HEAD_SHARE, ADAPTATION_SHARE = 0.4, 0.7, 0.5, 0.6
+"""Parts of the time that is left of a budget when a stage begins; what the last one leaves is for measuring."""
+
+DRAWING_SHARE = 0.6
+"""Part of the head's and the adapters' time at most for asking the channels about windows of users."""
+
+LEAST_SHARE = 0.02
+"""Part of the whole budget that every stage gets at least, however late it is: enough for a few steps."""
+
+READING_SHARE = 0.5
+"""Where texts take more of a budget than this, the report says so: reading them cannot be cut."""
 
 CHANNELS_SHARE = 0.2
 """Part of the whole budget that co-occurrence may cost: over all events and over the liked ones."""
@@ -50,6 +62,9 @@ WANTED_TASKS = 400
 MOST_HELD_OUT = {"head": 1000, "stop": 400}
 """More users than this sharpen neither the head nor the validation figure, and are better trained on."""
 
+
+FEWEST_TO_LEARN_FROM = 5
+"""Reserved users who came back, below which the head stays a plain sum of the channels."""
 
 MOST_ROUNDS = 60
 """Windows of one reserved user at most: the same events again and again teach nothing new."""
@@ -134,13 +149,14 @@ class FitReport:
         curves: Training and validation figures over the steps of each stage.
         seconds: Time of each stage.
         stopped: Why each training stage ended.
-        chosen: What was chosen on validation users.
-        notes: What whoever trained should know of it, in sentences.
+        chosen: Settings that were chosen on users held out, and by whom newcomers are served.
+        notes: What whoever relies on the fit should know: what could not be measured or learned and why, where the
+            time went, and figures that a simpler ranking beats.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
-    curves: dict[str, list[tuple[int, float | None, float]]] = field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float | None, float | None]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
@@ -173,6 +189,7 @@ class Fitter:
     ) -> None:
         self.config, self.catalog, self.options = config, catalog, options
         self.report = FitReport()
+        self.device = options.torch_device()  # what cannot be used is refused before anything is done
         self.feedback = Feedback.infer(events, config.liked_from)
         self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
         if not len(self.histories.item_rows):
@@ -190,6 +207,7 @@ class Fitter:
         stop = min(max(0.05, 0.75 * wanted), MOST_HELD_OUT["stop"] / len(ids))
         parts = split_users(ids, {"base": 1 - head - stop, "head": head, "stop": stop}, seed=self.options.seed)
         self.base, self.reserved, stopping = (self.histories.of(users[parts[p]]) for p in ("base", "head", "stop"))
+        self.stopping = users[parts["stop"]]  # rows of the histories
         if not len(self.base.item_rows):
             self.base = self.histories
         self.validation: Tasks = rolling_tasks(stopping, WANTED_TASKS)
@@ -204,7 +222,7 @@ class Fitter:
 
     def run(self) -> Model:
         """Fit every stage."""
-        self._begin = time.monotonic()
+        self._begin = self.options.clock()
         with reproducible():
             return self._run()
 
@@ -235,10 +253,12 @@ class Fitter:
 
     def _rank_and_adapt(self, model: Model) -> None:
         """Everything that is learned from the reserved users, whom base and channels have not seen."""
-        self._timed("head", lambda: self._fit_head(model))
+        self._timed("head", lambda: self._fit_head(model, self._share(HEAD_SHARE)))
         model.head.requires_grad_(False)
         self._fit_adaptation(model)
+        self._timed("newcomers", lambda: self._welcome(model))
         self._measure(model)
+        self._account()
 
     def _fit_text(self, warm: np.ndarray) -> tuple[TextEncoder, np.ndarray, Whitening]:
         """The text encoder, fine-tuned where that is wanted and pays, the items' vectors and their whitening."""
@@ -247,37 +267,38 @@ class Fitter:
         if self.config.finetune == "lora":
             tuner = TextTuner(encoder, self.catalog, self.base, self.validation, self.config.finetuning, self.options)
             tuned = tuner.run(self._share(FINETUNE_SHARE))
-            self.report.curves["fine-tuning"] = tuner.log.points
+            self.report.curves["fine-tuning"] = _measured(tuner.log.points)
             self.report.seconds["fine-tuning"] = tuner.log.seconds
             self.report.stopped["fine-tuning"] = tuner.log.verdict
-        begin = time.monotonic()
-        self._say("read the catalog", 0, 1)
-        device = str(self.options.torch_device())
-
-        def progress(done: float, total: float) -> None:
-            self._say("read the catalog", done, total)
-
+        begin = self.options.clock()
+        device, progress = str(self.device), reading(self.options, self.report, self._left())
+        progress(0, 1)
         if tuned is None:
             text = encoder.encode_catalog(self.catalog, device=device, progress=progress)
             whitening = Whitening.fit(text[warm], self.config.text.shrinkage)
         else:
             encoder, whitening = TextEncoder(self.config.text, tuned.adapter), tuned.whitening
             text = tuned.complete(encoder, self.catalog, device=device, progress=progress)
-        self._say("read the catalog", 1, 1)
-        self.report.seconds["text"] = time.monotonic() - begin
+        progress(1, 1)
+        self.report.seconds["text"] = self.options.clock() - begin
+        if self.device.type != "cpu":
+            self.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
         return encoder, text, whitening
+
+    def _left(self) -> float | None:
+        """Seconds that are left of the budget, perhaps fewer than none."""
+        budget = self.options.budget_seconds()
+        return None if budget is None else budget - (self.options.clock() - self._begin)
 
     def _share(self, part: float) -> float | None:
         """Seconds for a stage: a part of what is left of the budget, and always enough for a few steps."""
-        budget = self.options.budget_seconds()
-        if budget is None:
-            return None
-        return max(part * (budget - (time.monotonic() - self._begin)), 0.02 * budget)
+        left, budget = self._left(), self.options.budget_seconds()
+        return None if left is None or budget is None else max(part * left, LEAST_SHARE * budget)
 
-    def _timed(self, stage: str, run: Any) -> Any:
-        begin = time.monotonic()
+    def _timed(self, stage: str, run: Callable[[], T]) -> T:
+        begin = self.options.clock()
         result = run()
-        self.report.seconds[stage] = time.monotonic() - begin
+        self.report.seconds[stage] = self.options.clock() - begin
         return result
 
     def _say(self, stage: str, done: float, total: float, note: str = "") -> None:
@@ -322,13 +343,20 @@ class Fitter:
         elif config.epochs:
             learner.open.fill_(False)
             self.report.chosen["adapters"] = "left alone: nobody was there to learn from"
+            self.report.notes.append("users' adapters are left alone: too few users came back to learn from them.")
         learner.requires_grad_(False)
 
     def _meta_train(self, model: Model, learner: MetaLearner, config: AdaptationConfig) -> None:
+        seconds = self._share(ADAPTATION_SHARE)
+        drawing = None if seconds is None else DRAWING_SHARE / 2 * seconds
         before = self._validated(replace(model, learner=None))
-        histories, tasks = self._ranking_tasks(model, config.tasks, nothing_known=0.0, masked_items=0.0)
+        begin = self.options.clock()
+        histories, tasks = self._ranking_tasks(
+            model, config.tasks, nothing_known=0.0, masked_items=0.0, seconds=drawing
+        )
+        left = None if seconds is None else max(seconds - (self.options.clock() - begin), seconds / 4)
         untouched = copy.deepcopy(model.head.state_dict()), copy.deepcopy(learner.state_dict())
-        log = MetaTrainer(learner, model.base, histories, tasks, self.options).run(self._share(ADAPTATION_SHARE))
+        log = MetaTrainer(learner, model.base, histories, tasks, self.options).run(left)
         # The folds of meta-training have left out what did not help their own held-out users; these are others.
         gain = self._validated(model) - before
         # Less than a standard error above nothing is nothing: adapters rarely help a shop that has many users.
@@ -337,7 +365,7 @@ class Fitter:
             learner.load_state_dict(untouched[1])
             learner.open.fill_(False)
         self.report.chosen["adapters"] = "used" if learner.open else "left alone: they did not help held-out users"
-        if len(gain):
+        if len(gain) and np.isfinite(gain).all():
             self.report.figures["adapters' gain"] = float(gain.mean())
         self.report.seconds["adaptation"], self.report.stopped["adaptation"] = log.seconds, log.stopped
 
@@ -352,11 +380,14 @@ class Fitter:
         return mean
 
     def _note(self, stage: str, log: Any) -> None:
-        self.report.curves[stage] = log.points
+        self.report.curves[stage] = _measured(log.points)
         self.report.seconds[stage] = log.seconds
         self.report.stopped[stage] = log.stopped
         if np.isfinite(log.best):
             self.report.figures[stage] = log.best
+        if "time budget" in log.stopped:
+            done = log.points[-1][0] if log.points else 0
+            self.report.notes.append(f"{stage}: cut by the time budget after {done:,} steps; more time may do better.")
 
     def _windows(self) -> WindowSampler:
         """Windows of the reserved users."""
@@ -368,18 +399,27 @@ class Fitter:
             mixed=True,
         )
 
-    def _fit_head(self, model: Model) -> None:
-        if len(self._windows()) < 5:  # too few to learn from: a plain sum of the channels
+    def _fit_head(self, model: Model, seconds: float | None = None) -> None:
+        if len(self._windows()) < FEWEST_TO_LEARN_FROM:
+            self.report.notes.append(
+                f"the ranking is a plain sum of its channels: {len(self._windows())} of the {len(self.reserved)} users "
+                f"kept for the head came back at a later moment, and {FEWEST_TO_LEARN_FROM} are needed to weigh them."
+            )
             return
-        config = self.config.ranking
+        config, begin = self.config.ranking, self.options.clock()
         _, tasks = self._ranking_tasks(
-            model, config.tasks, nothing_known=NOTHING_KNOWN, masked_items=config.masked_items
+            model,
+            config.tasks,
+            nothing_known=NOTHING_KNOWN,
+            masked_items=config.masked_items,
+            seconds=None if seconds is None else DRAWING_SHARE * seconds,
         )
-        fit_head(model.head, tasks, self.options.seed)
+        left = None if seconds is None else max(seconds - (self.options.clock() - begin), seconds / 4)
+        fit_head(model.head, tasks, self.options.seed, seconds=left, clock=self.options.clock)
         self._say("weigh the channels", 1, 1)
 
     def _ranking_tasks(
-        self, model: Model, wanted: int, *, nothing_known: float, masked_items: float
+        self, model: Model, wanted: int, *, nothing_known: float, masked_items: float, seconds: float | None = None
     ) -> tuple[Histories, RankingTasks]:
         """Windows of the reserved users and what came next, the same number of each user.
 
@@ -388,12 +428,15 @@ class Fitter:
             wanted: Tasks in all, roughly.
             nothing_known: Share of windows whose events are hidden.
             masked_items: Share of items that look new.
+            seconds: After which no further round begins.
         """
         sampler, config = self._windows(), self.config.ranking
         rounds = min(max(config.rounds, -(-wanted // len(sampler))), MOST_ROUNDS)
         rng = np.random.default_rng(self.options.seed + 2)
-        histories, tasks = [], []
+        histories, tasks, begin = [], [], self.options.clock()
         for round_ in range(rounds):
+            if round_ and seconds is not None and self.options.clock() - begin >= seconds:
+                break
             self._say("weigh the channels", round_, rounds + 1)
             masked = torch.from_numpy(rng.random(len(self.catalog)) < masked_items)
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -434,26 +477,115 @@ class Fitter:
         size = self.config.ranking.listed
         return RankingTasks.listing(scores, known, eligible, target, torch.from_numpy(users), size, generator)
 
+    def _welcome(self, model: Model) -> None:
+        """Whoever nothing is known of is served by the head where that is shown to be better than what is popular."""
+        chosen, asked = Newcomers.choose(self.histories, model.ties, self.options.seed), self.validation.newest()
+        served = chosen.name
+        if len(asked.query):
+            # Of those who are asked now, no event may be counted.
+            others = np.setdiff1d(np.arange(len(self.histories)), self.stopping[asked.user_rows])
+            counts = orders(self.histories.of(others), len(self.catalog))[chosen.name]
+            heads = few_shot_ndcg(lambda nobody: model.scores(nobody, None), asked, (0,), batch=model.batch_users)[0]
+            simple = ndcg_of_order(counts, model.ties, asked.query)
+            if sure_gain(heads - simple) > 0:
+                served, figure = "the head", float(heads.mean())
+            else:
+                figure = float(simple.mean())
+            self.report.figures["nothing known"] = figure
+        if served == chosen.name:
+            model.channels = replace(model.channels, newcomers=chosen.counts)
+        self.report.chosen["newcomers"] = served
+
     def _measure(self, model: Model) -> None:
-        """Validation figures of the whole ranking, without and with adaptation."""
+        """Validation figures of the whole ranking, without and with adaptation, and of what it has to beat."""
         if not len(self.validation.query):
+            self.report.notes.append(
+                "how good the ranking is could not be measured: none of the users held out has 3 events at 2 moments, "
+                "the last of them liked."
+            )
             return
-        batch = model.batch_users
-        self.report.figures["ranking"] = mean_ndcg(lambda h: model.scores(h, None), self.validation, batch=batch)
+        batch, figures = model.batch_users, self.report.figures
+        figures["ranking"] = mean_ndcg(lambda h: model.scores(h, None), self.validation, batch=batch)
         if model.learner is not None:
-            self.report.figures["ranking, adapted"] = mean_ndcg(
+            figures["ranking, adapted"] = mean_ndcg(
                 lambda h: model.scores(h, model.adapt(h)), self.validation, batch=batch
             )
+        channels = model.channels
+        figures["popularity"] = self._of_order(channels.popularity)
+        figures["recent"] = self._of_order(channels.trend.at(np.array([channels.trend.end]))[0])
+
+    def _of_order(self, counts: np.ndarray) -> float:
+        """The validation figure of one list for everybody."""
+        order = torch.from_numpy(counts)
+        return mean_ndcg(lambda histories: order.expand(len(histories), -1), self.validation)
+
+    def _account(self) -> None:
+        """Say what a figure or a time means for whoever relies on the fit."""
+        report, budget = self.report, self.options.budget_seconds()
+        tasks, figures = len(self.validation.query), report.figures
+        simple = max(("popularity", "recent"), key=lambda name: figures.get(name, 0.0))
+        if "ranking" in figures and figures["ranking"] < figures[simple]:
+            said = {"popularity": "what is popular", "recent": "what is popular now"}[simple]
+            report.notes.append(
+                f"the ranking is poor: NDCG@10 {figures['ranking']:.4f} on {tasks} tasks of users held out, where "
+                f"{said} alone has {figures[simple]:.4f}; give it more time or more events."
+            )
+        if 0 < tasks < FEWEST_HELD_OUT:
+            report.notes.append(f"figures rest on {tasks} tasks of users held out and say little.")
+        spent = self.options.clock() - self._begin
+        if budget is not None and spent > 1.1 * budget:
+            longest = max(report.seconds, key=report.seconds.__getitem__)
+            report.notes.append(
+                f"the fit took {spent:.0f} s of a budget of {budget:.0f} s; the longest stage was {longest} with "
+                f"{report.seconds[longest]:.0f} s."
+            )
+
+
+def reading(options: TrainOptions, report: FitReport, left: float | None) -> Callable[[float, float], None]:
+    """Tells how far reading the texts is; from the first ones on, it is known whether that fits into the time left."""
+    begin, told = options.clock(), False
+
+    def progress(done: float, total: float) -> None:
+        nonlocal told
+        seconds, note = (options.clock() - begin) * total / done if done else 0.0, ""
+        if total > 1 and left is not None and seconds > READING_SHARE * max(left, 0.0):
+            note = f"about {seconds:.0f} s, of {max(left, 0.0):.0f} s that are left of the budget"
+            if not told:
+                report.notes.append(
+                    f"reading {total:,.0f} texts takes {note}, and cannot be cut; the other stages get what remains. "
+                    "Vectors are kept, so that the next fit with these texts has all of its budget for learning."
+                )
+            told = True
+        if options.progress is not None:
+            options.progress("read the catalog", done, total, note)
+
+    return progress
+
+
+def _measured(points: Sequence[tuple[int, float | None, float]]) -> list[tuple[int, float | None, float | None]]:
+    """Without numbers that are none: what could not be measured is None."""
+
+    def plain(value: float | None) -> float | None:
+        return value if value is not None and np.isfinite(value) else None
+
+    return [(step, plain(loss), plain(value)) for step, loss, value in points]
 
 
 UNSEEN_SHRINKAGE, UNSEEN_RIDGE = 0.3, 1.0
 """Of a catalog without events: at least so much shrinkage, and the ridge of a visitor's own direction of text."""
 
 
-def untrained_model(config: RecommenderConfig, catalog: Catalog) -> Model:
+def untrained_model(
+    config: RecommenderConfig, catalog: Catalog, options: TrainOptions | None = None, report: FitReport | None = None
+) -> Model:
     """A model of a catalog without events: only text speaks, through each visitor's own closed-form update."""
+    options, report = options or TrainOptions(), report or FitReport()
+    device, begin = str(options.torch_device()), options.clock()
     text_encoder = TextEncoder(config.text)
-    text = text_encoder.encode_catalog(catalog)
+    progress = reading(options, report, options.budget_seconds())
+    text = text_encoder.encode_catalog(catalog, device=device, progress=progress)
+    progress(1, 1)
+    report.counts["items"], report.seconds["text"] = len(catalog), options.clock() - begin
     whitening = Whitening.fit(text, max(config.text.shrinkage, UNSEEN_SHRINKAGE))
     white = torch.from_numpy(whitening(text))
     nobody = Histories.empty(0)

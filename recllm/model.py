@@ -111,7 +111,11 @@ class Model:
         known = torch.from_numpy(histories.lengths.astype(np.float32))
         with torch.no_grad():
             served = self.head(channel_scores, known)
-            return through_adapters(served, channel_scores, lora, torch.arange(len(known)), known)
+            scores = through_adapters(served, channel_scores, lora, torch.arange(len(known)), known)
+            nobody = known == 0
+            if bool(nobody.any()):
+                scores[nobody] = self.channels.for_newcomers(scores[nobody])
+            return scores
 
     def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:
         """From histories to the head's scores over the whole catalog."""

@@ -1,14 +1,22 @@
 """How a run is carried out, apart from what is learned: seed, device, time, progress."""
 
+import math
+import operator
 import os
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from recllm.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+HIGHEST_SEED = 2**32
 
 
 class Progress(Protocol):
@@ -25,41 +33,59 @@ class TrainOptions:
 
     Attributes:
         seed: Same seed, same result, on one machine (unless the budget cuts training short).
-        device: `auto` takes a GPU where there is one.
-        budget: Most time for training, such as `90s`, `10m`, `1h`; None trains to the end. Training that would take
-            longer is cut and its learning rate brought down in time; the best state so far is kept.
+        device: Where texts are encoded and the text encoder is fine-tuned: `auto` takes a GPU where there is one.
+            Everything else is small enough for the CPU and runs there; the report says so where the two differ.
+        budget: Most time for a fit: seconds, or such as `90s`, `10m`, `1h`, or a `timedelta`; None trains to the end.
+            Training that would take longer is cut and its learning rate brought down in time; the best state so far is
+            kept. Reading the catalog's texts cannot be cut: the report says where it took most of the budget.
         progress: Called as stages advance.
         checkpoint: A folder where the state of base training is kept while it runs. A fit that was stopped and is asked
             for again with the same data, settings and seed goes on from there and ends as if it had never stopped.
+        clock: Seconds that only ever grow; the budget is counted with it.
+
+    Raises:
+        ConfigError: One of them is no such thing.
     """
 
     seed: int = 0
     device: str = "auto"
-    budget: str | None = None
+    budget: str | float | timedelta | None = None
     progress: Progress | None = None
     checkpoint: "str | os.PathLike[str] | None" = None
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", _seed(self.seed))
+        if not isinstance(self.device, str) or not self.device.strip():
+            raise ConfigError(f"device {self.device!r} is no device; write 'auto', 'cpu' or 'cuda'.")
         self.budget_seconds()
+        if self.progress is not None and not callable(self.progress):
+            raise ConfigError(f"progress is called as stages advance; {self.progress!r} is no function.")
+        if self.checkpoint is not None and not isinstance(self.checkpoint, str | os.PathLike):
+            raise ConfigError(f"checkpoint {self.checkpoint!r} is no folder; give its path.")
+        if not callable(self.clock):
+            raise ConfigError(f"clock is called for the time in seconds; {self.clock!r} is no function.")
 
     def budget_seconds(self) -> float | None:
         """The budget in seconds.
 
         Raises:
-            ConfigError: It is not a number followed by s, m or h.
+            ConfigError: It is no time above 0.
         """
         if self.budget is None:
             return None
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", self.budget)
-        if match is None or float(match[1]) == 0:
-            raise ConfigError(f"budget {self.budget!r} is not a time; write for example '90s', '10m' or '1h'.")
-        return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+        seconds = _seconds(self.budget)
+        if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+            raise ConfigError(
+                f"budget {self.budget!r} is not a time; write seconds, or for example '90s', '10m' or '1h'."
+            )
+        return seconds
 
     def torch_device(self) -> "torch.device":
         """The device to compute on.
 
         Raises:
-            ConfigError: torch does not know the device, or it is not there.
+            ConfigError: torch does not know the device, it is not there, or it does not compute.
         """
         import torch
 
@@ -67,7 +93,34 @@ class TrainOptions:
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             device = torch.device(self.device)
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError) as error:
+            usable = torch.ones(2, device=device).sum().item() == 2  # `meta` has no numbers
+        except Exception as error:  # each backend of torch raises what it likes, ImportError among it
             raise ConfigError(f"device {self.device!r} cannot be used here; choose 'auto' or 'cpu'.") from error
+        if not usable:
+            raise ConfigError(f"device {self.device!r} does not compute; choose 'auto' or 'cpu'.")
         return device
+
+
+def _seed(seed: Any) -> int:
+    try:
+        number = -1 if isinstance(seed, bool) else operator.index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number < HIGHEST_SEED:
+        raise ConfigError(f"seed {seed!r} is not a whole number from 0 to {HIGHEST_SEED - 1}; write for example 0.")
+    return number
+
+
+def _seconds(budget: Any) -> float | None:
+    """None: it is no time."""
+    if isinstance(budget, timedelta):
+        return budget.total_seconds()
+    if isinstance(budget, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", budget)
+        return None if match is None else float(match[1]) * UNITS[match[2] or "s"]
+    if isinstance(budget, bool) or not hasattr(budget, "__float__"):
+        return None
+    try:
+        return float(budget)
+    except (TypeError, ValueError, OverflowError):
+        return None

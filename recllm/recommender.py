@@ -119,7 +119,12 @@ class Recommender:
 
     @classmethod
     def from_catalog(
-        cls, catalog: Any, adapter: str | None = None, *, config: RecommenderConfig | None = None
+        cls,
+        catalog: Any,
+        adapter: str | None = None,
+        *,
+        config: RecommenderConfig | None = None,
+        options: TrainOptions | None = None,
     ) -> "Recommender":
         """A recommender for a catalog without any events: whitened text similarity to what a user likes.
 
@@ -127,13 +132,15 @@ class Recommender:
             catalog: The items: a `Catalog`, a data frame, or a file.
             adapter: A shipped adapter to start from; this version ships none.
             config: Hyper-parameters; adaptation needs events to be meta-trained and is off.
+            options: Device and progress; texts are read to the end, and the report says where that passes the budget.
         """
         if adapter is not None:
             raise ConfigError(f"adapter {adapter!r} is unknown: this version ships no adapters; leave it out.")
         recommender = cls(config)
-        model, nothing = untrained_model(recommender.config, read_catalog(catalog)), Interactions.from_mapping({})
+        report, nothing = FitReport(), Interactions.from_mapping({})
+        model = untrained_model(recommender.config, read_catalog(catalog), options, report)
         recommender._state = Fitted(
-            recommender.config, model, Memory.of(nothing), TrainedOn.of(nothing), FitReport(), seed=0
+            recommender.config, model, Memory.of(nothing), TrainedOn.of(nothing), report, seed=0
         )
         return recommender
 

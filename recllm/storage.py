@@ -238,21 +238,17 @@ def _plain(value: Any) -> Any:
 
 
 def _report(saved: Mapping[str, Any]) -> FitReport:
-    """The inverse of `_plain`: a figure that is null is NaN again."""
-
-    def figure(value: Any) -> float:
-        return float("nan") if value is None else 1.0 * value
-
+    """The inverse of `_plain`; a figure that is null was not measured."""
     known = {field.name for field in fields(FitReport)}
     if not set(saved) <= known:
         raise ArtifactError(f"the report holds {min(set(saved) - known)!r}, which does not belong there")
     found = dict(saved)
     for name in ("figures", "seconds"):
-        found[name] = {key: figure(value) for key, value in saved[name].items()}
+        found[name] = {key: 1.0 * value for key, value in saved[name].items() if value is not None}
     found["counts"] = {key: int(value) for key, value in saved["counts"].items()}
     found["stopped"] = {key: str(value) for key, value in saved["stopped"].items()}
     found["curves"] = {
-        key: [(int(step), None if loss is None else 1.0 * loss, figure(value)) for step, loss, value in points]
+        key: [(int(step), *(None if value is None else 1.0 * value for value in told)) for step, *told in points]
         for key, points in saved["curves"].items()
     }
     found["notes"] = [str(note) for note in saved.get("notes", ())]

@@ -20,6 +20,9 @@ from recllm.retrieval.profiles import InSpace
 TRUST_RATE = 10.0
 """How much faster gate and scale learn than start and step sizes."""
 
+PREPARING_SHARE = 0.5
+"""Part of the time at most for asking about supports."""
+
 BATCH = 128
 """Users whose support is asked about together."""
 
@@ -82,8 +85,7 @@ class MetaTrainer:
         The state before the first step is one of the candidates of every fold: users who were not trained on decide.
         """
         config, log = self.learner.config, TrainingLog()
-        folds = self.tasks.folds(config.folds, self.options.seed)
-        schedule = Schedule(max(config.epochs, 1) * len(folds), seconds, warmup=1)
+        schedule = Schedule(max(config.epochs * config.folds, 1), seconds, warmup=1, clock=self.options.clock)
         if not config.epochs or len(self.tasks) < 2:
             log.stopped = "nothing to learn from, or no epochs"
             return log
@@ -91,8 +93,8 @@ class MetaTrainer:
         first = _trained_state(self.learner, self.base)
         found = []
         try:
-            with torch.no_grad():
-                self.lessons = Lesson.prepare(self.learner, self.base, self.histories, self.tasks)
+            self._prepare(schedule)
+            folds = self.tasks.folds(config.folds, self.options.seed)
             for number, fold in enumerate(folds):
                 _restore(self.learner, self.base, first)
                 found.append(self._fold(fold, number, len(folds), schedule, log))
@@ -108,6 +110,19 @@ class MetaTrainer:
         log.seconds = schedule.elapsed()
         return log
 
+    @torch.no_grad()
+    def _prepare(self, schedule: Schedule) -> None:
+        """Make the lessons, in up to half of the time; what it does not suffice for is not learned from."""
+        self.lessons: list[Lesson] = []
+        for start in range(0, len(self.tasks), BATCH):
+            if self.lessons and schedule.progress(0) >= PREPARING_SHARE:
+                break
+            rows = torch.arange(start, min(start + BATCH, len(self.tasks)))
+            of_rows = self.histories.of(rows.numpy()), self.tasks.of(rows)
+            self.lessons += Lesson.prepare(self.learner, self.base, *of_rows)
+        prepared = torch.arange(sum(len(lesson.tasks) for lesson in self.lessons))
+        self.histories, self.tasks = self.histories.of(prepared.numpy()), self.tasks.of(prepared)
+
     def _fold(
         self, fold: tuple[Tensor, Tensor], number: int, folds: int, schedule: Schedule, log: TrainingLog
     ) -> dict[str, Tensor]:
@@ -122,6 +137,8 @@ class MetaTrainer:
             for place in torch.randperm(len(train), generator=generator).tolist():
                 order = torch.randperm(len(train[place].tasks), generator=generator)
                 for rows in order.split(config.batch_users):
+                    if schedule.progress(0) >= 1:
+                        break
                     self._step(train[place].of(rows), optimiser)
             value, since = self._loss(held), since + 1
             log.points.append((number * config.epochs + epoch + 1, None, begun - value))

@@ -1,7 +1,7 @@
 """How far a training run is, how fast it learns, and the average of what it has learned."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -20,19 +20,22 @@ class Schedule:
         steps: Gradient steps at most.
         seconds: Time at most; None for no limit.
         warmup: Steps of the warm-up.
+        clock: Counts the seconds.
     """
 
     STABLE = 0.7
     DECAY_AFTER_PLATEAU = 0.4
 
-    def __init__(self, steps: int, seconds: float | None, warmup: int = 50) -> None:
-        self.steps, self.seconds, self.warmup = steps, seconds, warmup
-        self.begin = time.monotonic()
+    def __init__(
+        self, steps: int, seconds: float | None, warmup: int = 50, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.steps, self.seconds, self.warmup, self.clock = steps, seconds, warmup, clock
+        self.begin = clock()
         self.decay_from: int | None = None
 
     def elapsed(self) -> float:
         """Seconds since training began."""
-        return time.monotonic() - self.begin
+        return self.clock() - self.begin
 
     def progress(self, step: int) -> float:
         """Share of the run that is over, in [0, 1]."""
@@ -55,7 +58,7 @@ class Schedule:
         steps, decay_from = int(state["steps"]), state["decay_from"]
         self.steps = min(max(steps, 1), self.steps)  # a decay makes them fewer, and nothing makes them more
         self.decay_from = None if decay_from is None else int(decay_from)
-        self.begin = time.monotonic() - max(float(state["elapsed"]), 0.0)
+        self.begin = self.clock() - max(float(state["elapsed"]), 0.0)
 
     @property
     def decaying(self) -> bool:

@@ -179,7 +179,7 @@ class BaseTrainer:
         log = TrainingLog()
         if len(self.sampler):
             try:
-                self._loop(log, Schedule(self._steps(), seconds))
+                self._loop(log, Schedule(self._steps(), seconds, clock=self.options.clock))
             except KeyboardInterrupt:
                 log.stopped = "interrupted; the best state so far is kept"
         else:

@@ -1,5 +1,7 @@
 """The ranking head: a small network over the channels' scores that learns whom to believe, and when."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, final
 
@@ -170,19 +172,39 @@ class RankingTasks:
         return [(torch.nonzero(~mask).ravel(), torch.nonzero(mask).ravel()) for mask in held]
 
 
-def fit_head(head: RankingHead, tasks: RankingTasks, seed: int) -> float:
+def fit_head(
+    head: RankingHead,
+    tasks: RankingTasks,
+    seed: int,
+    *,
+    seconds: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> float:
     """Fit several small heads by listwise cross-entropy and put their average into `head`.
 
     One head follows the luck of its start and of the users that decide when it is good (by 3 % at 5 events known, on
     MovieLens); the mean of networks is a network again, whose hidden layer is those of all side by side.
 
+    Args:
+        head: Fitted in place.
+        tasks: To learn from.
+        seed: Of folds and starts.
+        seconds: Time at most, the same for each of the heads; one that has none stays a plain sum.
+        clock: Counts them.
+
     Returns:
         The loss on held-out users, mean over the folds.
     """
-    config = head.config
+    config, begin = head.config, clock()
     folds = tasks.folds(min(config.folds, config.hidden), seed)
+
+    def is_over(number: int) -> Callable[[], bool]:
+        return lambda: seconds is not None and clock() - begin >= seconds * (number + 1) / len(folds)
+
     members = [
-        _fit_member(replace(config, hidden=len(units)), head.channels, tasks, fold, seed + number)
+        _fit_member(
+            replace(config, hidden=len(units)), head.channels, tasks, fold, seed + number, is_over=is_over(number)
+        )
         for number, (fold, units) in enumerate(
             zip(folds, torch.arange(config.hidden).tensor_split(len(folds)), strict=True)
         )
@@ -198,7 +220,14 @@ def fit_head(head: RankingHead, tasks: RankingTasks, seed: int) -> float:
 
 
 def _fit_member(
-    config: RankingConfig, channels: int, tasks: RankingTasks, fold: tuple[Tensor, Tensor], seed: int, batch: int = 64
+    config: RankingConfig,
+    channels: int,
+    tasks: RankingTasks,
+    fold: tuple[Tensor, Tensor],
+    seed: int,
+    batch: int = 64,
+    *,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> tuple[RankingHead, float]:
     """One head, at the epoch that was best for the users held out, and its loss on them."""
     train, check = (tasks.of(rows if len(rows) else fold[1]) for rows in fold)
@@ -212,6 +241,8 @@ def _fit_member(
     best, best_loss, since = {k: v.clone() for k, v in head.state_dict().items()}, float("inf"), 0
     for _ in range(config.epochs):
         for rows in torch.randperm(len(train)).split(batch):
+            if is_over():
+                break
             optimiser.zero_grad()
             loss_of(train.of(rows)).backward()
             optimiser.step()
@@ -220,7 +251,7 @@ def _fit_member(
         since += 1
         if np.isfinite(value) and value < best_loss:
             best, best_loss, since = {k: v.clone() for k, v in head.state_dict().items()}, value, 0
-        if since >= 5:
+        if since >= 5 or is_over():
             break
     head.load_state_dict(best)
     return head, best_loss

@@ -19,7 +19,7 @@ from recllm.data.saved import LATEST
 from recllm.errors import ArtifactError
 from recllm.retrieval.company import Company
 from recllm.retrieval.cooccurrence import Cooccurrence
-from recllm.retrieval.profiles import InSpace, Profile, Shared, Space, Sparse, standardised
+from recllm.retrieval.profiles import SMALLEST_SPREAD, InSpace, Profile, Shared, Space, Sparse, standardised
 
 CHANNELS = ("history", "text", "company", "cooccurrence", "liked", "following", "popularity", "trend", "recent")
 """history: the user vector · text: whitened text similarity to liked items · company: co-occurrence as far as text
@@ -155,6 +155,8 @@ class Channels:
         company: Co-occurrence as text predicts it; None where nothing is known to predict.
         ridge: Where set, a user's text vector is not the mean of the liked ones but the ridge regression that tells
             them from the rest of the catalog, which whitening has centred; for catalogs without events.
+        newcomers: What orders the items for users of whom nothing is known, float32 [items]; None where the head,
+            which weighs what is popular and what is so now, does that better.
     """
 
     text: Tensor
@@ -165,6 +167,7 @@ class Channels:
     following: Cooccurrence | None = None
     company: Company | None = None
     ridge: float | None = None
+    newcomers: np.ndarray | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -259,6 +262,15 @@ class Channels:
         """Cosine between the mean text of the liked items and every item."""
         return self.text_profile(liked).all()
 
+    def for_newcomers(self, scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
+        """The head's scores of users of whom nothing is known, in the order of `newcomers`; place and spread stay."""
+        if self.newcomers is None:
+            return scores
+        counts = standardised(torch.from_numpy(np.log1p(self.newcomers)).unsqueeze(0))
+        mean = scores.mean(dim=1, keepdim=True)
+        spread = (scores - mean).square().mean(dim=1, keepdim=True).sqrt()
+        return mean + counts * torch.where(spread > SMALLEST_SPREAD, spread, 1.0)
+
     def extended(self, text: Tensor) -> "Channels":
         """The same channels over a catalog that has grown to the items of `text`; new items have no past."""
         fresh = len(text) - len(self.text)
@@ -271,6 +283,7 @@ class Channels:
             following=None if self.following is None else self.following.extended(len(text)),
             company=None if self.company is None else self.company.extended(text.numpy()),
             ridge=self.ridge,
+            newcomers=None if self.newcomers is None else np.pad(self.newcomers, (0, fresh)),
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -278,8 +291,10 @@ class Channels:
         models = {"cooccurrence": self.cooccurrence, "liked": self.liked, "following": self.following}
         company = {} if self.company is None else vars(self.company)
         ridge = {} if self.ridge is None else {"ridge": np.array(self.ridge)}
+        newcomers = {} if self.newcomers is None else {"newcomers": self.newcomers}
         return {
             **ridge,
+            **newcomers,
             **{f"company.{name}": part for name, part in company.items()},
             "popularity": self.popularity,
             "trend.ends": self.trend.ends,
@@ -318,6 +333,7 @@ class Channels:
             following=models.get("following"),
             company=company,
             ridge=arrays.number("ridge", 1e-6, 1e6) if "ridge" in arrays else None,
+            newcomers=arrays.floats("newcomers", items, least=0, most=MOST_EVENTS) if "newcomers" in arrays else None,
         )
         arrays.all_taken()
         return channels

@@ -48,6 +48,7 @@ class Activations:
         most_bytes: float = float("inf"),
         seconds: float | None = None,
         progress: Callable[[float, float], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> "Activations":
         """Run texts through a sentence encoder and keep what enters its last `blocks` blocks.
 
@@ -58,8 +59,9 @@ class Activations:
             most_bytes: Memory for the activations.
             seconds: Time for computing them.
             progress: Called with (texts done, texts in all).
+            clock: Counts the seconds.
         """
-        begin, size = time.monotonic(), 0
+        begin, size = clock(), 0
         states: list[Tensor] = []
         vectors: list[np.ndarray] = []
         for start in range(0, len(texts), CHUNK):
@@ -70,7 +72,7 @@ class Activations:
             vectors.append(fresh_vectors)
             if progress is not None:
                 progress(start + len(chunk), len(texts))
-            late = seconds is not None and time.monotonic() - begin > seconds
+            late = seconds is not None and clock() - begin > seconds
             if late or size * (start + 2 * CHUNK) / (start + CHUNK) > most_bytes:
                 break
         offsets = np.concatenate([[0], np.cumsum([len(state) for state in states])]).astype(np.int64)

@@ -88,6 +88,7 @@ def train_on_pairs(
     look: Look,
     say: Callable[[float], None],
     seconds: float | None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> str:
     """Train a `SentenceTransformer` in place, looking how good it is now and then.
 
@@ -99,6 +100,7 @@ def train_on_pairs(
         look: Called `config.looks` times, the last time at the end.
         say: Called with the share that is done.
         seconds: Time at most; the steps are cut to it, and the learning rate comes down in time.
+        clock: Counts them.
 
     Returns:
         Why training ended.
@@ -108,7 +110,7 @@ def train_on_pairs(
     from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
     from transformers import PrinterCallback
 
-    pace = _Pace(config, len(pairs), look, say, seconds)
+    pace = _Pace(config, len(pairs), look, say, seconds, clock)
     arguments.max_steps = pace.steps
 
     class Trainer(SentenceTransformerTrainer):
@@ -154,13 +156,19 @@ class _Pace:
     WARMUP = 0.1
 
     def __init__(
-        self, config: "FinetuneConfig", pairs: int, look: Look, say: Callable[[float], None], seconds: float | None
+        self,
+        config: "FinetuneConfig",
+        pairs: int,
+        look: Look,
+        say: Callable[[float], None],
+        seconds: float | None,
+        clock: Callable[[], float],
     ) -> None:
         batches = config.pairs / config.batch_pairs
         self.steps = max(1, round(min(batches, config.epochs * max(pairs / config.batch_pairs, 1))))
         self.looks, self.look, self.say, self.seconds = config.looks, look, say, seconds
         self.stopped = "all pairs read"
-        self.begin = time.monotonic()
+        self.clock, self.begin = clock, clock()
         self.losses: list[float] = []
 
     def factor(self, step: int) -> float:
@@ -170,10 +178,10 @@ class _Pace:
 
     def over(self, step: int) -> bool:
         """Called after each step: looks, and says whether that was the last one."""
-        spent = time.monotonic() - self.begin
+        spent = self.clock() - self.begin
         if self.seconds is not None:
             if step == TIMED_STEPS:
-                affordable = agreed(int(LOOKS_SHARE * self.seconds * step / spent))
+                affordable = agreed(int(LOOKS_SHARE * self.seconds * step / max(spent, 1e-9)))
                 if affordable < self.steps:
                     self.steps, self.stopped = max(affordable, step), "the time budget"
             if agreed(spent > self.seconds):

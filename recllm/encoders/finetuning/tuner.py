@@ -6,7 +6,6 @@ is kept only if it pays on users, and for items, that training has not seen.
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, final
@@ -161,7 +160,7 @@ class TextTuner:
         Raises:
             BackboneError: The backbone's last blocks cannot be trained by themselves.
         """
-        begin = time.monotonic()
+        begin = self.options.clock()
         try:
             with tempfile.TemporaryDirectory() as folder:
                 return self._run(training_arguments(self.config, self.options, folder), begin, seconds)
@@ -170,7 +169,7 @@ class TextTuner:
             return None
         finally:
             self._say(1.0)
-            self.log.seconds = time.monotonic() - begin
+            self.log.seconds = self.options.clock() - begin
 
     def _run(self, arguments: Any, begin: float, seconds: float | None) -> TunedText | None:
         config = self.config
@@ -185,6 +184,7 @@ class TextTuner:
             most_bytes=1e6 * config.cached_mb,
             seconds=None if seconds is None else ACTIVATIONS_SHARE * seconds,
             progress=lambda done, total: self._say(ACTIVATIONS_SHARE * done / total),
+            clock=self.options.clock,
         )
         material = material.first(agreed(len(activations)))
         if not self._suffices(material):
@@ -204,11 +204,18 @@ class TextTuner:
             self.log.points.append((step, loss, figures.means()["NDCG@10"]))
 
         pairs = material.pairs(self.histories, config, self.rng)
-        left = None if seconds is None else seconds - (time.monotonic() - begin)
+        left = None if seconds is None else seconds - (self.options.clock() - begin)
         rest = 1 - ACTIVATIONS_SHARE
         try:
             self.log.stopped = train_on_pairs(
-                tail, pairs, config, arguments, look, lambda part: self._say(ACTIVATIONS_SHARE + rest * part), left
+                tail,
+                pairs,
+                config,
+                arguments,
+                look,
+                lambda part: self._say(ACTIVATIONS_SHARE + rest * part),
+                left,
+                self.options.clock,
             )
         except KeyboardInterrupt:
             self.log.stopped = "interrupted; the best state so far is kept"

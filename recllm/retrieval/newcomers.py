@@ -1,0 +1,115 @@
+"""What somebody is shown of whom nothing is known: what is popular, or what has been of late, whichever served better.
+
+Everybody who is not known gets the same order, so it can be tried on all training users: each fifth of them is asked
+about an order that the others made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from recllm.data.histories import Histories
+from recllm.data.tasks import make_tasks, split_users
+from recllm.retrieval.channels import Trend, binary_matrix
+
+PARTS = 5
+"""Groups of users, each of which is asked about what the others made."""
+
+HALF_LIVES = (0.5, 0.2, 0.1, 0.05)
+"""Shares of the log after which an event counts half in what is popular of late."""
+
+TAKEN, LIKED, OF_LATE = "popular", "popular by likes", "popular of late"
+
+DISCOUNTS = 1.0 / np.log2(np.arange(2, 12))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Newcomers:
+    """The order for users of whom nothing is known.
+
+    Attributes:
+        name: Of what it counts.
+        counts: float32 [items], the higher the better.
+        figure: NDCG@10 on training users who were left out of the counts; None where there was nobody to ask.
+    """
+
+    name: str
+    counts: Float[np.ndarray, "items"]
+    figure: float | None
+
+    @classmethod
+    def choose(cls, histories: Histories, ties: Int[np.ndarray, "items"], seed: int = 0) -> "Newcomers":
+        """The order that was best for users who had no part in it; it counts all of them.
+
+        What is popular of late rests on fewer events, so it must be better for sure.
+
+        Args:
+            histories: Training users.
+            ties: Of items that count alike the one with the lower value comes first.
+            seed: Of the groups of users.
+        """
+        values = asked_in_parts(histories, ties, seed)
+        named = orders(histories, len(ties))
+        if not len(values[LIKED]):
+            return cls(LIKED, named[LIKED], None)
+        means = {name: float(found.mean()) for name, found in values.items()}
+        best = LIKED if means[LIKED] >= means.get(TAKEN, -1.0) else TAKEN
+        sure = {name: sure_gain(values[name] - values[best]) for name in means if name.startswith(OF_LATE)}
+        late = max(sure, key=sure.__getitem__)
+        if sure[late] > 0:
+            best = late
+        return cls(best, named[best], means[best])
+
+
+def orders(histories: Histories, items: int) -> dict[str, Float[np.ndarray, "items"]]:
+    """Every way to count, by name."""
+    liked, taken = (
+        np.asarray(binary_matrix(histories, items, liked_only=only).sum(axis=0), dtype=np.float32).ravel()
+        for only in (True, False)
+    )
+    found = {LIKED: liked} if (liked == taken).all() else {LIKED: liked, TAKEN: taken}
+    for half_life in HALF_LIVES:
+        trend = Trend.fit(histories, items, half_life)
+        found[f"{OF_LATE} (half of it from the last {half_life:.0%} of the events)"] = trend.counts[-1]
+    return found
+
+
+def asked_in_parts(
+    histories: Histories, ties: Int[np.ndarray, "items"], seed: int
+) -> Mapping[str, Float[np.ndarray, "tasks"]]:
+    """NDCG@10 of every order for the newest query of each user, none of whose events it counts."""
+    items, users = len(ties), np.arange(len(histories))
+    groups = split_users(histories.user_ids, {str(part): 1 / PARTS for part in range(PARTS)}, seed)
+    values: dict[str, list[np.ndarray]] = {}
+    for group in groups.values():
+        query = make_tasks(histories.of(group)).query
+        for name, counts in orders(histories.of(np.setdiff1d(users, group)), items).items():
+            values.setdefault(name, []).append(ndcg_of_order(counts, ties, query))
+    # Where some part likes all it takes, both counts are the same there.
+    full = len(values[LIKED])
+    return {name: np.concatenate(parts) for name, parts in values.items() if len(parts) == full}
+
+
+def ndcg_of_order(
+    counts: Float[np.ndarray, "items"], ties: Int[np.ndarray, "items"], query: Histories
+) -> Float[np.ndarray, "users"]:
+    """NDCG@10 of one list for everybody; what they liked is relevant."""
+    top = np.lexsort((ties, -counts))[: len(DISCOUNTS)]
+    gains = np.zeros(len(counts))
+    gains[top] = DISCOUNTS[: len(top)]
+    liked = query.drop_events(query.signals > 0)
+    ideal = np.concatenate([[np.inf], np.cumsum(DISCOUNTS)])[np.minimum(liked.lengths, len(DISCOUNTS))]
+    found = np.bincount(liked.user_rows, gains[liked.item_rows], minlength=len(query))
+    result: np.ndarray = found / ideal
+    return result
+
+
+def sure_gain(gains: Float[np.ndarray, "tasks"]) -> float:
+    """Their mean less two standard errors: above nothing where they are so for sure."""
+    if len(gains) < 2:
+        return -np.inf
+    return float(gains.mean() - 2 * gains.std(ddof=1) / len(gains) ** 0.5)
