@@ -360,11 +360,13 @@ class Fitter:
         # The folds of meta-training have left out what did not help their own held-out users; these are others.
         gain = self._validated(model) - before
         # Less than a standard error above nothing is nothing: adapters rarely help a shop that has many users.
-        if len(gain) and not gain.mean() > gain.std() / max(len(gain) - 1, 1) ** 0.5:
+        if not len(gain) or not gain.mean() > gain.std() / max(len(gain) - 1, 1) ** 0.5:
             model.head.load_state_dict(untouched[0])
             learner.load_state_dict(untouched[1])
             learner.open.fill_(False)
         self.report.chosen["adapters"] = "used" if learner.open else "left alone: they did not help held-out users"
+        if not len(gain):
+            self.report.chosen["adapters"] = "left alone: nobody was held out to measure them on"
         if len(gain) and np.isfinite(gain).all():
             self.report.figures["adapters' gain"] = float(gain.mean())
         self.report.seconds["adaptation"], self.report.stopped["adaptation"] = log.seconds, log.stopped
@@ -533,6 +535,7 @@ class Fitter:
         if 0 < tasks < FEWEST_HELD_OUT:
             report.notes.append(f"figures rest on {tasks} tasks of users held out and say little.")
         spent = self.options.clock() - self._begin
+        report.seconds["loading and else"] = max(spent - sum(report.seconds.values()), 0.0)
         if budget is not None and spent > 1.1 * budget:
             longest = max(report.seconds, key=report.seconds.__getitem__)
             report.notes.append(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from recllm.data.histories import Histories
 from recllm.data.tasks import make_tasks, split_users
@@ -45,22 +45,27 @@ class Newcomers:
     def choose(cls, histories: Histories, ties: Int[np.ndarray, "items"], seed: int = 0) -> "Newcomers":
         """The order that was best for users who had no part in it; it counts all of them.
 
-        What is popular of late rests on fewer events, so it must be better for sure.
+        What is popular of late rests on fewer events, so it must be better for sure for those who were asked in the
+        later half, as newcomers are, and no worse for all.
 
         Args:
             histories: Training users.
             ties: Of items that count alike the one with the lower value comes first.
             seed: Of the groups of users.
         """
-        values = asked_in_parts(histories, ties, seed)
+        values, later = asked_in_parts(histories, ties, seed)
         named = orders(histories, len(ties))
         if not len(values[LIKED]):
             return cls(LIKED, named[LIKED], None)
         means = {name: float(found.mean()) for name, found in values.items()}
         best = LIKED if means[LIKED] >= means.get(TAKEN, -1.0) else TAKEN
-        sure = {name: sure_gain(values[name] - values[best]) for name in means if name.startswith(OF_LATE)}
-        late = max(sure, key=sure.__getitem__)
-        if sure[late] > 0:
+        sure = {
+            name: sure_gain((values[name] - values[best])[later])
+            for name in means
+            if name.startswith(OF_LATE) and means[name] >= means[best]
+        }
+        late = max(sure, key=sure.__getitem__, default=best)
+        if sure.get(late, 0.0) > 0:
             best = late
         return cls(best, named[best], means[best])
 
@@ -80,18 +85,26 @@ def orders(histories: Histories, items: int) -> dict[str, Float[np.ndarray, "ite
 
 def asked_in_parts(
     histories: Histories, ties: Int[np.ndarray, "items"], seed: int
-) -> Mapping[str, Float[np.ndarray, "tasks"]]:
-    """NDCG@10 of every order for the newest query of each user, none of whose events it counts."""
+) -> tuple[Mapping[str, Float[np.ndarray, "tasks"]], Bool[np.ndarray, "tasks"]]:
+    """NDCG@10 of every order for the newest query of each user, none of whose events it counts.
+
+    Returns:
+        The figures by name of the order, and which of the queries are of the later half.
+    """
     items, users = len(ties), np.arange(len(histories))
     groups = split_users(histories.user_ids, {str(part): 1 / PARTS for part in range(PARTS)}, seed)
     values: dict[str, list[np.ndarray]] = {}
+    asked: list[np.ndarray] = []
     for group in groups.values():
         query = make_tasks(histories.of(group)).query
+        asked.append(query.timestamps[query.offsets[:-1]])
         for name, counts in orders(histories.of(np.setdiff1d(users, group)), items).items():
             values.setdefault(name, []).append(ndcg_of_order(counts, ties, query))
     # Where some part likes all it takes, both counts are the same there.
     full = len(values[LIKED])
-    return {name: np.concatenate(parts) for name, parts in values.items() if len(parts) == full}
+    times = np.concatenate(asked)
+    later = times >= np.median(times) if len(times) else np.zeros(0, dtype=bool)
+    return {name: np.concatenate(parts) for name, parts in values.items() if len(parts) == full}, later
 
 
 def ndcg_of_order(

@@ -9,9 +9,10 @@ with 95 % intervals of a paired bootstrap over users. What the library chooses, 
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import recllm
 
@@ -42,7 +43,10 @@ def measure(folder: Path, budget: str | None) -> dict[str, Any]:
     found |= {name: float(values.loc[name, "value"]) for name in ("recllm", *BASELINES)}
     for name in BASELINES:
         (pair,) = report.compare("recllm", name, METRIC)
-        found[f"against {name}"] = {key: value for key, value in asdict(pair.ratio).items() if key != "n"}
+        # Where some resample of the users has none whom the baseline serves, the ratio has no interval.
+        ratio = pair.ratio if np.isfinite(pair.ratio.low) else pair.difference
+        scale = 1.0 if ratio is pair.ratio else found[name]
+        found[f"against {name}"] = {end: getattr(ratio, end) / scale for end in ("value", "low", "high")}
     return found
 
 
