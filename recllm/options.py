@@ -116,8 +116,8 @@ def _seconds(budget: Any) -> float | None:
     if isinstance(budget, timedelta):
         return budget.total_seconds()
     if isinstance(budget, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", budget)
-        return None if match is None else float(match[1]) * UNITS[match[2] or "s"]
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", budget)
+        return None if match is None else float(match[1]) * UNITS[match[2]]
     if isinstance(budget, bool) or not hasattr(budget, "__float__"):
         return None
     try:

@@ -239,6 +239,10 @@ def _plain(value: Any) -> Any:
 
 def _report(saved: Mapping[str, Any]) -> FitReport:
     """The inverse of `_plain`; a figure that is null was not measured."""
+
+    def measured(value: Any) -> float | None:
+        return None if value is None else 1.0 * value
+
     known = {field.name for field in fields(FitReport)}
     if not set(saved) <= known:
         raise ArtifactError(f"the report holds {min(set(saved) - known)!r}, which does not belong there")
@@ -248,7 +252,7 @@ def _report(saved: Mapping[str, Any]) -> FitReport:
     found["counts"] = {key: int(value) for key, value in saved["counts"].items()}
     found["stopped"] = {key: str(value) for key, value in saved["stopped"].items()}
     found["curves"] = {
-        key: [(int(step), *(None if value is None else 1.0 * value for value in told)) for step, *told in points]
+        key: [(int(step), measured(loss), measured(value)) for step, loss, value in points]
         for key, points in saved["curves"].items()
     }
     found["notes"] = [str(note) for note in saved.get("notes", ())]

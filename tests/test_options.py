@@ -19,7 +19,7 @@ def test_a_budget_is_a_time(budget: Any, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "budget", [0, -1, "0s", "soon", "", "1d", float("nan"), float("inf"), True, [60], {}, timedelta(0), b"60s"]
+    "budget", [0, -1, "0s", "10", "soon", "", "1d", float("nan"), float("inf"), True, [60], {}, timedelta(0), b"60s"]
 )
 def test_what_is_no_time_is_refused(budget: Any) -> None:
     with pytest.raises(ConfigError, match="is not a time; write seconds, or for example '90s'"):

@@ -211,7 +211,7 @@ def test_the_softmax_estimates_the_full_one() -> None:
         torch.arange(50),
         torch.arange(50),
         torch.ones(50),
-        np.zeros(50, dtype=np.int64),
+        np.zeros(50),
     )
     exact = softmax_loss(states, items, predictions, torch.arange(2000), 2000)
     reference = torch.nn.functional.cross_entropy(states @ items.T, torch.arange(50))

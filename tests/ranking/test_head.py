@@ -97,8 +97,8 @@ def test_sampled_others_stand_for_all_others() -> None:
 def test_the_head_is_the_mean_of_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
     members, fitted = [], heads._fit_member
 
-    def remembered(*arguments: object) -> tuple[RankingHead, float]:
-        members.append(fitted(*arguments))  # type: ignore[arg-type]
+    def remembered(*arguments: object, **named: object) -> tuple[RankingHead, float]:
+        members.append(fitted(*arguments, **named))  # type: ignore[arg-type]
         return members[-1]
 
     monkeypatch.setattr(heads, "_fit_member", remembered)
