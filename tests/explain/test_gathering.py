@@ -279,3 +279,21 @@ def test_planted_causes_are_cited(domain: str) -> None:
         (evidence,) = gather_evidence(rank, users(history), 0, [45], Background(catalog, np.ones(60)))
         hits += cited(evidence)[:1] == [f"i{planted}"]
     assert hits >= 190
+
+
+def test_three_that_lead_to_a_fourth() -> None:
+    """Without a history the fourth is behind everything else, however few of it a channel would bring."""
+    prior = {row: 1.0 + row / 100 for row in range(N_ITEMS) if row != 10}
+    score = Additive({(row, 10): 2.0 for row in range(3)}, prior=prior, seen=[0, 1, 2])
+    (evidence,) = gather(score, users([0, 1, 2]), [10])
+    assert (evidence.place, evidence.place_without_history) == (1, N_ITEMS - 3)
+    assert (evidence.reason_code, sorted(cited(evidence))) == ("history", ["i0", "i1", "i2"])
+
+
+def test_what_the_user_has_is_owned_wherever_it_would_be_listed() -> None:
+    score = Additive({(0, 1): 2.0, (1, 1): 9.0}, prior={3: 5.0}, seen=[0, 1])
+    first, second = gather(score, users([0, 1]), [1, 0])
+    assert (first.reason_code, cited(first), first.place, first.place_without_history) == ("owned", ["i0"], None, None)
+    assert (second.reason_code, cited(second)) == ("owned", [])
+    (left_out,) = gather(score, users([]), [1], owned=[True])
+    assert left_out.reason_code == "owned"
