@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from recllm.adaptation.meta import AdaptationConfig
+from recllm.data.catalog import Catalog
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.model import Model
@@ -72,3 +74,29 @@ def test_a_thread_does_not_see_the_adapters_of_another(model: Model) -> None:
 def test_layers_are_made_ready_once(model: Model) -> None:
     """Training wraps and unwraps the layers; each still adds its users' matrices exactly once."""
     assert [len(layer._forward_hooks) for layer in model.encoder.last_block_inputs().values()] == [1, 1]
+
+
+def test_adapters_belong_to_encoder_head_and_start_whatever_the_catalog(model: Model, toy: ToyShop) -> None:
+    """Each of them is in the fingerprint; what new items bring is in the digest, which proofs name, only."""
+    assert model.learner is not None
+    before, whole = model.fingerprint(), model.digest()
+    fresh = Catalog.from_frame(pl.DataFrame({"item_id": ["new"], "title": ["garden thing"]}))
+    grown = model.with_items(model.catalog.extend(fresh), model.text[:1])
+    assert grown.fingerprint() == before
+    assert grown.digest() != whole
+    for part in (model.encoder, model.head, model.learner, model.items.project):
+        weight = next(part.parameters())
+        kept = weight.detach().clone()
+        try:
+            weight.data.add_(1.0)
+            assert model.fingerprint() != before, type(part).__name__
+        finally:
+            weight.data.copy_(kept)
+    assert model.fingerprint() == before
+
+
+def test_new_items_are_whitened_as_the_others_were(model: Model) -> None:
+    fresh = Catalog.from_frame(pl.DataFrame({"item_id": ["new"], "title": ["garden thing"]}))
+    grown = model.with_items(model.catalog.extend(fresh), model.text[:1])
+    torch.testing.assert_close(grown.channels.text[:-1], model.channels.text)
+    torch.testing.assert_close(grown.channels.text[-1], model.channels.text[0], msg="its text is that of item 0")

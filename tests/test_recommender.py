@@ -121,7 +121,8 @@ def test_a_forgotten_user_is_gone_from_the_adapters(fitted: Recommender, toy: To
     kept = fitted.score(["b"], ["i1"], adapters=adapters)
     with pytest.warns(UserWarning, match="nobody named 'unknown' has an adapter here"):
         adapters.forget(["a", "unknown"])
-    assert adapters.user_ids == ("b",)
+    assert adapters.user_ids == adapters.events.user_ids == ("b",)
+    assert set(adapters.events.frame["user_id"]) == {"b"}, "their events are gone as well"
     np.testing.assert_allclose(fitted.score(["b"], ["i1"], adapters=adapters), kept)
     assert fitted.recommend(["a"], n=1, explain=True, adapters=adapters).to_dicts()[0]["reason_code"] == "cold_start"
 

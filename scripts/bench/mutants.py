@@ -4,7 +4,8 @@
 
 `mutants.toml` beside this file is the table: each fault has a name, the promise that it breaks, a file, the text that
 is replaced (it has to stand there exactly once, else the fault is stale), what replaces it, and the tests that should
-notice. Those are run until the first one fails. Exit code 1 if a fault lives or is stale.
+notice. Those are run until the first one fails; before, all of them are run without a fault and have to pass. Exit
+code 1 if a fault lives or is stale.
 
 What is kept is a list of (name, promise, outcome, test, seconds). Outcomes: "noticed", "lives", "stale", "broken" (the
 fault could not even be imported, which proves nothing).
@@ -47,6 +48,8 @@ class Mutant:
     def stale(self) -> str | None:
         """Why it cannot be put in; None if it can."""
         path = ROOT / self.file
+        if self is NO_FAULT:
+            return None
         if not path.is_file():
             return f"{self.file} is not there"
         places = path.read_text(encoding="utf-8").count(self.old)
@@ -54,6 +57,9 @@ class Mutant:
         if places != 1:
             return f"its text stands {places} times in {self.file}"
         return f"{gone[0]} is not there" if gone else None
+
+
+NO_FAULT = Mutant("no fault", "without a fault the tests pass", "README.md", "", "", ())
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ def run(mutants: list[Mutant], jobs: int) -> list[Outcome]:
     outcomes: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory() as folder:
         free = [copy_tree(Path(folder) / str(number)) for number in range(jobs)]
+        check_without_fault(mutants, free[0])
         waiting, running = mutants[::-1], list[Run]()
         while waiting or running:
             while waiting and free:
@@ -116,6 +123,18 @@ def run(mutants: list[Mutant], jobs: int) -> list[Outcome]:
                 found = outcomes[one.mutant.name] = one.outcome()
                 print(f"{found.outcome:8} {found.name:32} {found.seconds:4.0f} s  {found.test}", flush=True)
     return [outcomes[one.name] for one in mutants]
+
+
+def check_without_fault(mutants: list[Mutant], copy: Path) -> None:
+    """Tests that fail anyway notice nothing."""
+    tests = dict.fromkeys(test for one in mutants if not one.stale() for test in one.tests)
+    whole = [test for test in tests if test.partition("::")[0] == test or test.partition("::")[0] not in tests]
+    run = Run(NO_FAULT, copy, tuple(whole))
+    while not run.over():
+        time.sleep(0.1)
+    found = run.outcome()
+    if found.outcome != "lives":
+        raise SystemExit(f"the tests fail without any fault: {found.test}")
 
 
 def import_what_tests_import() -> None:
@@ -143,15 +162,17 @@ def copy_tree(target: Path) -> Path:
 class Run:
     """One fault, put into a copy of the tree, whose tests run in a process of their own until one fails."""
 
-    def __init__(self, mutant: Mutant, copy: Path) -> None:
+    def __init__(self, mutant: Mutant, copy: Path, tests: tuple[str, ...] | None = None) -> None:
         self.mutant, self.copy, self.begin = mutant, copy, time.monotonic()
+        self.tests = mutant.tests if tests is None else tests
         self.child, self.said = 0, copy / "said"
         self.why = mutant.stale()
         if self.why:
             return
         self.path = copy / mutant.file
         self.sound = self.path.read_text(encoding="utf-8")
-        self.path.write_text(self.sound.replace(mutant.old, mutant.new), encoding="utf-8")
+        faulty = self.sound.replace(mutant.old, mutant.new) if mutant.old else self.sound
+        self.path.write_text(faulty, encoding="utf-8")
         self.child = os.fork()
         if self.child == 0:
             self._test()
@@ -168,7 +189,7 @@ class Run:
             import pytest
 
             early = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
-            code = pytest.main([*self.mutant.tests, "-x", "-q", "-p", "no:cacheprovider", "-W", early])
+            code = pytest.main([*self.tests, "-x", "-q", "-p", "no:cacheprovider", "-W", early])
             sys.stdout.flush()
         except BaseException:
             traceback.print_exc()
@@ -177,7 +198,7 @@ class Run:
 
     def over(self) -> bool:
         """Whether the tests are; those that hang are ended."""
-        if self.child and time.monotonic() - self.begin > SECONDS:
+        if self.child and self.mutant is not NO_FAULT and time.monotonic() - self.begin > SECONDS:
             os.kill(self.child, signal.SIGKILL)
             os.waitpid(self.child, 0)
             self.said.write_text("FAILED it hangs\n", encoding="utf-8")

@@ -100,6 +100,16 @@ def test_a_schedule_warms_up_holds_and_decays() -> None:
     assert early.progress(140) == 1
 
 
+def test_a_schedule_is_over_when_its_seconds_are() -> None:
+    schedule = Schedule(steps=1000, seconds=100.0, warmup=1)
+    assert schedule.progress(1) < 0.1
+    schedule.begin -= 85
+    assert schedule.progress(1) == pytest.approx(0.85, abs=0.01)
+    assert schedule.factor(1) == pytest.approx(0.5, abs=0.02), "the rate is brought down in time"
+    schedule.begin -= 15
+    assert (schedule.progress(1), schedule.factor(1)) == (1, 0)
+
+
 def test_the_budget_stops_and_validates(tiny: Path, toy: ToyShop) -> None:
     run = trainer(tiny, toy, BaseTrainingConfig(steps=100_000, validate_every=50_000))
     log = run.run(seconds=0.5)
