@@ -238,7 +238,7 @@ def _plain(value: Any) -> Any:
 
 
 def _report(saved: Mapping[str, Any]) -> FitReport:
-    """The inverse of `_plain`; a figure that is null was not measured."""
+    """The inverse of `_plain`: a figure that is null is NaN again; in a curve it stays None, as fitting writes it."""
 
     def measured(value: Any) -> float | None:
         return None if value is None else 1.0 * value
@@ -248,7 +248,7 @@ def _report(saved: Mapping[str, Any]) -> FitReport:
         raise ArtifactError(f"the report holds {min(set(saved) - known)!r}, which does not belong there")
     found = dict(saved)
     for name in ("figures", "seconds"):
-        found[name] = {key: 1.0 * value for key, value in saved[name].items() if value is not None}
+        found[name] = {key: float("nan") if value is None else 1.0 * value for key, value in saved[name].items()}
     found["counts"] = {key: int(value) for key, value in saved["counts"].items()}
     found["stopped"] = {key: str(value) for key, value in saved["stopped"].items()}
     found["curves"] = {
