@@ -42,21 +42,24 @@ class ServedRanking:
         for start in range(0, len(histories), size):
             part = histories.of(np.arange(start, min(start + size, len(histories))))
             now = np.repeat(self._asked_at, len(part))
-            scores.append(self._served.scores(part, self._adapted(part), now).numpy())
+            with self._model.threads_for(len(part)):
+                scores.append(self._served.scores(part, self._adapted(part), now).numpy())
         # The best by score are always retrieved: what is listed follows from the scores.
         listed = np.broadcast_to(self._eligible, (len(histories), self._eligible.shape[1]))
         return Ranking(np.concatenate(scores), listed, self._model.ties)
 
     def channels_of(self, history: Histories, items: np.ndarray) -> list[str]:
         """The channel in which each item stands out most."""
-        scores = self._model.channel_scores(history, self._adapted(history), self._asked_at)
+        with self._model.threads_for(len(history)):
+            scores = self._model.channel_scores(history, self._adapted(history), self._asked_at)
         best = scores[0][:, torch.from_numpy(items)].argmax(dim=0).tolist()
         return [self._model.channels.names[channel] for channel in best]
 
     def lists(self, history: Histories) -> Lists:
         """The list as it is served."""
         lists, known = Lists(self._served), self._served.known(history)
-        lists.add(history, known, self._adapted(known))
+        with self._model.threads_for(len(known)):
+            lists.add(history, known, self._adapted(known))
         return lists
 
     def _adapted(self, histories: Histories) -> dict[str, torch.Tensor] | None:

@@ -16,6 +16,11 @@ from tests.small import config_for
 EVENTS = {"mia": ["i0", "i1"]}
 
 
+@pytest.fixture(scope="module")
+def fitted(tiny: Path, toy: ToyShop) -> Recommender:
+    return Recommender(config_for(tiny)).fit(toy.catalog, toy.events)
+
+
 def ask(answer: multiprocessing.connection.Connection, given: Any, what: str) -> None:
     """In the child: ask, and send what came of it."""
     questions = {
@@ -48,13 +53,12 @@ def answer_of(method: str, given: Any, what: str) -> Any:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")
 @pytest.mark.parametrize("what", ["recommend", "score", "adapt", "load", "events", "catalog"])
-def test_a_fork_is_told_what_to_do(tiny: Path, toy: ToyShop, tmp_path: Path, what: str) -> None:
-    rec = Recommender(config_for(tiny)).fit(toy.catalog, toy.events)
-    said = answer_of("fork", tmp_path if what == "load" else rec, what)
+def test_a_fork_is_told_what_to_do(fitted: Recommender, tmp_path: Path, what: str) -> None:
+    said = answer_of("fork", tmp_path if what == "load" else fitted, what)
     assert str(said).startswith("ForkError"), said
     assert "spawn" in said
 
 
-def test_a_process_started_afresh_works(tiny: Path, toy: ToyShop, tmp_path: Path) -> None:
-    Recommender(config_for(tiny)).fit(toy.catalog, toy.events).save(tmp_path / "model")
+def test_a_process_started_afresh_works(fitted: Recommender, toy: ToyShop, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "model")
     assert answer_of("spawn", tmp_path / "model", "load") == len(toy.catalog)
