@@ -247,7 +247,7 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch:
 
 
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="cannot write .*choose another place"):
+    with pytest.raises(ArtifactError, match=r"cannot write .*choose another place"):
         Report([], {}).to_html(tmp_path)
 
 
