@@ -231,10 +231,9 @@ def _tie_keys(
     tied = order[np.concatenate([[False], same]) | np.concatenate([same, [False]])] if len(order) else order
     pairs, place = np.unique(users[tied] * max(len(item_ids), 1) + items[tied], return_inverse=True)
     prefixes = [f"{seed}\x00{user}\x00".encode() for user in user_ids]
-    names = [item.encode() for item in item_ids]
     rows = zip(*(part.tolist() for part in np.divmod(pairs, max(len(item_ids), 1))), strict=True)
     sha = hashlib.sha256
-    digests = b"".join(sha(prefixes[user] + names[item]).digest()[:8] for user, item in rows)
+    digests = b"".join(sha(prefixes[user] + item_ids[item].encode()).digest()[:8] for user, item in rows)
     keys[tied] = np.frombuffer(digests, dtype=">u8").astype(np.uint64)[place]
     return keys
 
