@@ -22,8 +22,8 @@ def people(rows: np.ndarray, times: np.ndarray, signals: np.ndarray | None = Non
     )
 
 
-def two_eras(drift: bool) -> Histories:
-    rng = np.random.default_rng(0)
+def two_eras(drift: bool, seed: int = 0) -> Histories:
+    rng = np.random.default_rng(seed)
     late = np.arange(200) >= 100
     rows = np.stack([rng.permutation(20)[:6] + 20 * (drift and one) for one in late])
     return people(rows, np.arange(6) + 100.0 * np.arange(200)[:, None])
@@ -33,6 +33,12 @@ def test_what_is_popular_of_late_is_taken_where_tastes_change_and_only_there() -
     ties = np.arange(ITEMS)
     assert Newcomers.choose(two_eras(drift=True), ties).name.startswith(OF_LATE)
     assert Newcomers.choose(two_eras(drift=False), ties).name == LIKED
+
+
+def test_luck_does_not_make_it_popular_of_late() -> None:
+    ties = np.arange(ITEMS)
+    chosen = [Newcomers.choose(two_eras(drift=False, seed=seed), ties).name for seed in range(12)]
+    assert sum(name.startswith(OF_LATE) for name in chosen) <= 1
 
 
 def test_taken_and_liked_are_told_apart() -> None:
