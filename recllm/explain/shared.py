@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 from typing import final
 
 from recllm.data.attributes import Attributes
@@ -16,6 +17,8 @@ COMMON_VALUE = 0.4
 COMMON_WORD = 0.05
 """Words of more titles than this do not make a shared phrase on their own."""
 _ALWAYS_RARE = 20
+_COMPARED = 200
+"""Words of a title that are looked at; longer ones are hardly titles."""
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 
 
@@ -62,7 +65,8 @@ class SharedText:
 
     def _title_words(self, item: int, row: int) -> SharedAttribute | None:
         """The longest run of words that both titles have, if one of them is rare."""
-        ours, theirs = (list(_WORD.finditer(self._catalog.frame["title"][r])) for r in (item, row))
+        titles = (self._catalog.frame["title"][r] for r in (item, row))
+        ours, theirs = (list(islice(_WORD.finditer(title), _COMPARED)) for title in titles)
         best = max(self._runs(ours, theirs), key=lambda run: run[2], default=None)
         if best is None:
             return None
@@ -84,6 +88,13 @@ class SharedText:
             for j, other in enumerate(their_words):
                 if word != other or not self._rare(word):
                     continue
+                if (
+                    i
+                    and j
+                    and self._rare(our_words[i - 1])
+                    and _text(ours[i - 1 : i + 1]) == _text(theirs[j - 1 : j + 1])
+                ):
+                    continue  # part of the run that began a word before
                 length = best = 1
                 while i + length < len(ours) and j + length < len(theirs):
                     length += 1

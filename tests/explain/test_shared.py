@@ -1,6 +1,8 @@
 """What items share stands in the catalog, letter by letter."""
 
 import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
@@ -69,3 +71,30 @@ def test_nothing_shared() -> None:
 
 def test_forbidden_values_are_not_named() -> None:
     assert [one.value for one in shared(0, [1], never_cite=("gifts", "red retrospot"))] == []
+
+
+@given(st.lists(st.sampled_from(["red", "Red", "mug", "bag", "of"]), max_size=7), st.data())
+def test_titles_share_their_longest_run_of_words(ours: list[str], data: st.DataObject) -> None:
+    theirs = data.draw(st.lists(st.sampled_from(["red", "mug", "bag", "of"]), max_size=7))
+    joined = [" ".join(words) for words in (ours, theirs)]
+    frame = pl.DataFrame({"item_id": ["a", "b"], "title": joined}).vstack(
+        pl.DataFrame({"item_id": [f"f{row}" for row in range(60)], "title": [f"filling of {row}" for row in range(60)]})
+    )
+    found = SharedText(Attributes(Catalog.from_frame(frame)), ExplanationConfig()).of(0, [1])
+    runs = [
+        " ".join(ours[i : i + length])
+        for length in range(len(ours), 0, -1)
+        for i in range(len(ours) - length + 1)
+        for j in range(len(theirs) - length + 1)
+        if [word.casefold() for word in ours[i : i + length]] == theirs[j : j + length]
+        and "of" not in (ours[i], ours[i + length - 1])
+    ]
+    assert [one.value for one in found] == runs[:1]
+
+
+def test_titles_without_end_are_compared_in_no_time() -> None:
+    """As many runs as pairs of words, each as long as the title: minutes, if every one of them were read."""
+    titles = ["word " * 2_000, "Word " * 2_000, *(f"filling {row}" for row in range(60))]
+    frame = pl.DataFrame({"item_id": [f"i{row}" for row in range(62)], "title": titles})
+    (found,) = SharedText(Attributes(Catalog.from_frame(frame)), ExplanationConfig()).of(0, [1])
+    assert found.value == " ".join(["word"] * 200)
