@@ -126,7 +126,8 @@ def shop(tmp_path, monkeypatch) -> Path:
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app, arguments)
+    # A runner of tests may say how wide its own lines are; recllm shall not believe it.
+    return CliRunner(env={"COLUMNS": None}).invoke(app, arguments)
 
 
 def refuses(result: Any, *parts: str, code: int = 1) -> None:

@@ -137,6 +137,7 @@ def test_same_seed_same_adapter(tuned: Any, backbone: str) -> None:
     assert again.adapter.digest() == tuned.result.adapter.digest()
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_where_events_say_nothing(backbone: str) -> None:
     world = code_world(random=True)
     frozen = recllm.Recommender(settings(backbone, finetune="none", training=short()))

@@ -32,6 +32,7 @@ Because of {{cited}}.
 """
 
 
+@pytest.mark.slow
 def test_the_shipped_clauses_are_true_of_every_sample() -> None:
     assert verify_bank() == ()
 
