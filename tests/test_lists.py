@@ -10,11 +10,16 @@ import polars as pl
 import pytest
 import torch
 
+from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
+from recllm.explain.contributions import without as histories_without
+from recllm.explaining import ServedRanking
+from recllm.lists import Served
 from recllm.ranking.head import RankingHead
 from recllm.recommender import Recommender
+from recllm.request import ListRequest
 from recllm.results import Recommendations
 from recllm.retrieval.channels import RetrievalConfig, Trend
 from recllm.testing import DEPARTMENTS, ToyShop
@@ -88,6 +93,19 @@ def test_what_is_left_out_changes_no_clock(shop: Recommender, toy: ToyShop) -> N
     early = listening.recommend({"x": events[:1]}, n=5)
     assert [row.score for row in still_now] == pytest.approx([row.score for row in now], abs=1e-5)
     assert [row.score for row in now] != pytest.approx([row.score for row in early], abs=1e-3), "popularity has faded"
+
+
+def test_what_would_be_without_an_event_is_asked_at_the_same_moment(shop: Recommender, toy: ToyShop) -> None:
+    """A ranking by the time alone is the same without any event, also without the one that says when."""
+    listening = listening_to(shop, "recent", toy)
+    events = [{"item_id": "i5", "timestamp": 1_000_100}, {"item_id": "i6", "timestamp": 1_040_000}]
+    log = Interactions.from_mapping({"x": events})
+    history = make_histories(log, listening.catalog, listening.model.feedback)
+    served = Served(listening.model, ListRequest(n=5), Attributes(listening.catalog))
+    copies = histories_without(history, 0, [(), listening.catalog.rows(["i6"]), history.item_rows])
+    scores = ServedRanking(served, history)(copies).scores
+    np.testing.assert_allclose(scores[1:], scores[[0, 0]], atol=1e-5)
+    assert np.ptp(scores[0]) > 0.1
 
 
 def test_filters_and_candidates_all_have_to_hold(shop: Recommender, toy: ToyShop) -> None:

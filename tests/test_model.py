@@ -1,6 +1,7 @@
 """The fitted model is shared between threads: each gets its own answers, and nothing in it is changed by asking."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,9 @@ def test_adapters_belong_to_encoder_head_and_start_whatever_the_catalog(model: M
     grown = model.with_items(model.catalog.extend(fresh), model.text[:1])
     assert grown.fingerprint() == before
     assert grown.digest() != whole
+    renamed = model.catalog.frame.with_columns(title=pl.lit("another title"))
+    retold = replace(model, catalog=Catalog(renamed, model.catalog.report))
+    assert (retold.fingerprint() == before, retold.digest() != whole) == (True, True), "reasons name titles"
     for part in (model.encoder, model.head, model.learner, model.items.project):
         weight = next(part.parameters())
         kept = weight.detach().clone()

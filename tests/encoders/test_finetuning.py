@@ -154,6 +154,15 @@ def test_nothing_is_kept_where_events_say_nothing(backbone: str) -> None:
         chosen.export_text_adapter("nowhere")
 
 
+def test_nothing_is_kept_that_does_not_pay(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where training has found a better state: the last word is that of the measurement."""
+    monkeypatch.setattr("recllm.encoders.finetuning.tuner.pays_off", lambda frozen, tuned: (False, "not for sure"))
+    tuner = tuner_of(code_world(), settings(backbone))
+    assert tuner.run() is None
+    assert max(value for step, _, value in tuner.log.points if step) > tuner.log.points[0][2]
+    assert tuner.log.verdict == "kept frozen: not for sure"
+
+
 def short() -> Any:
     return recllm.fitting.BaseTrainingConfig(steps=5, validate_every=5)
 
