@@ -80,13 +80,15 @@ class Served:
         """Retrieve and score for a batch of users."""
         model, wishes = self.model, self.wishes
         channels, scores = self._scores(histories, lora, asked_at)
+        if not self.request.diversity:  # the best by score are listed, whichever channel would bring them
+            return RankedBatch(eligible, scores)
         retrieved = top_candidates(channels, eligible, max(model.retrieval.per_channel, self.request.n))
         if len(wishes):
             retrieved |= eligible & wishes.raised
-        # No channel need bring what the head, which weighs them all, scores best: lists are in the order of `score`.
+        # No channel need bring what the head, which weighs them all, scores best.
         best = scores.masked_fill(~eligible, -torch.inf).topk(min(self.request.n, scores.shape[1]), dim=1).values
         retrieved |= eligible & (scores >= best[:, -1:])
-        return RankedBatch(channels, retrieved, scores)
+        return RankedBatch(retrieved, scores)
 
     def scores(
         self, histories: Histories, lora: dict[str, Tensor] | None, asked_at: np.ndarray
@@ -105,12 +107,10 @@ class RankedBatch:
     """Some users' items.
 
     Attributes:
-        channels: Standardised channel scores.
-        retrieved: What the channels bring.
+        retrieved: What may be listed; for a varied list, of that what the channels bring and the head scores best.
         scores: What lists are ordered by.
     """
 
-    channels: Float[Tensor, "users channels items"]
     retrieved: Bool[Tensor, "users items"]
     scores: Float[Tensor, "users items"]
 

@@ -129,7 +129,10 @@ def test_wishes_reach_beyond_the_candidates(shop: Recommender, toy: ToyShop) -> 
     assert (len(never), set(departments(toy, never))) == (36, {0, 1, 2})
 
 
-def test_what_the_head_scores_best_is_listed_whichever_channel_brings_it(shop: Recommender, toy: ToyShop) -> None:
+@pytest.mark.parametrize("diversity", [0.0, 1e-9])
+def test_what_the_head_scores_best_is_listed_whichever_channel_brings_it(
+    shop: Recommender, toy: ToyShop, diversity: float
+) -> None:
     """The channels are at odds; each brings one item, and the head likes best what none of them does."""
     few = retrieving(shop, per_channel=1)
     head = RankingHead(len(few.model.channels.names), shop.config.ranking).requires_grad_(False)
@@ -137,7 +140,7 @@ def test_what_the_head_scores_best_is_listed_whichever_channel_brings_it(shop: R
     contrary = few.with_model(replace(few.model, head=head), shop.config)
     users, items = {"x": newcomer(toy, 3)}, [item for item in toy.catalog.item_ids if item not in newcomer(toy, 3)]
     best = np.argsort(-contrary.score(users, items)[0])[:2]
-    assert ids(contrary.recommend(users, n=2)) == [items[place] for place in best]
+    assert ids(contrary.recommend(users, n=2, diversity=diversity)) == [items[place] for place in best]
 
 
 def test_lists_are_longer_than_what_a_channel_brings(shop: Recommender, toy: ToyShop) -> None:
