@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recllm.adaptation.lora import UserLora
 from recllm.adaptation.meta import MetaLearner, encode_adapted
 from recllm.adaptation.support import Base, through_adapters
 from recllm.arrays import SavedArrays
@@ -20,6 +19,7 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.lora import UserLora
 from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
 from recllm.ranking.head import RankingHead

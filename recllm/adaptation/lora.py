@@ -9,10 +9,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from recllm.encoders.lora import UserLora, low_rank
-
-__all__ = ["UserLora", "for_each_user", "low_rank", "starting_lora"]
-
 
 def starting_lora(linears: Mapping[str, nn.Linear], lora_rank: int, generator: torch.Generator) -> dict[str, Tensor]:
     """One adapter that changes nothing: A is random, B is zero (LoRA, arXiv 2106.09685)."""

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from recllm.adaptation.lora import low_rank
 from recllm.data.histories import Histories
 from recllm.encoders.history import EventBatch, HistoryEncoder
+from recllm.encoders.lora import low_rank
 from recllm.ranking.head import RankingHead, history_features
 from recllm.retrieval.channels import Channels
 from recllm.retrieval.profiles import InSpace, Space
