@@ -181,11 +181,16 @@ def logits(
     Only the adapted parts are computed anew: the head's weights act on the channels' scores alone, so a change of them
     is added to what the base served.
     """
-    if any(f"{name}.A" in lora for name in base.encoder.last_block_inputs()):
+    if bends_encoder(lora):
         support = support.with_states(base, contrast, base.encoder(support.batch, base.space.vectors, lora))
     scores = through_adapters(support.served, support.scores, lora, support.users, support.known)
     raised = contrast.raised.expand_as(support.rivals).masked_fill(~support.rivals, torch.finfo(torch.float32).min / 2)
     return torch.cat([scores[:, :1], scores[:, 1:] + raised], dim=1)
+
+
+def bends_encoder(lora: Mapping[str, Tensor]) -> bool:
+    """Whether adapters change how histories are read, and not the ranking head alone."""
+    return any(not name.startswith(f"{HEAD}.") for name in lora)
 
 
 def through_adapters(

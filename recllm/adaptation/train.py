@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recllm.adaptation.meta import MetaLearner, encode_adapted
-from recllm.adaptation.support import HEAD, Base, Support, through_adapters
+from recllm.adaptation.support import HEAD, Base, Support, bends_encoder, through_adapters
 from recllm.data.histories import Histories
 from recllm.encoders.schedule import Schedule
 from recllm.encoders.train import TrainingLog
@@ -199,7 +199,7 @@ class MetaTrainer:
 def query_losses(base: Base, lesson: Lesson, lora: dict[str, Tensor]) -> Float[Tensor, "tasks"]:
     """How badly each user's next items are ranked through their adapters."""
     tasks, served = lesson.tasks, lesson.served
-    if any(f"{name}.A" in lora for name in base.encoder.last_block_inputs()):
+    if bends_encoder(lora):
         tasks = replace(tasks, scores=_history_again(base, lesson, lora))
     if tasks is not lesson.tasks or base.head.weights.weight.requires_grad:
         served = _served(base, tasks)
