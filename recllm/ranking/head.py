@@ -79,15 +79,16 @@ class RankingHead(nn.Module):
             scores: Standardised channel scores.
             known: Events known of each user.
         """
-        user = history_features(known)
-        summed = torch.einsum("uci,uc->ui", scores, self.weights(user))
-        # One product for all channels and items, without a copy of the scores per hidden unit's input.
-        channels = scores.shape[1]
-        offsets = user @ self.hidden.weight[:, channels:].T + self.hidden.bias
-        for units in torch.arange(len(self.hidden.weight)).split(UNITS):
-            hidden = torch.einsum("uci,hc->uhi", scores, self.hidden.weight[units, :channels])
-            hidden = torch.relu(hidden + offsets[:, units].unsqueeze(2))
-            summed = summed + torch.einsum("uhi,h->ui", hidden, self.output.weight[0, units])
+        user, channels = history_features(known), scores.shape[1]
+        users = len(scores)
+        summed = torch.bmm(self.weights(user).unsqueeze(1), scores).squeeze(1)
+        offsets = (user @ self.hidden.weight[:, channels:].T + self.hidden.bias).unsqueeze(2)
+        inward = self.hidden.weight[:, :channels].expand(users, -1, -1)
+        outward = self.output.weight.expand(users, 1, -1)
+        # Products over whole users' scores, where they lie: einsum would copy them for every few units.
+        for units in (slice(first, first + UNITS) for first in range(0, len(self.hidden.weight), UNITS)):
+            hidden = torch.baddbmm(offsets[:, units], inward[:, units], scores).relu()
+            summed = summed + torch.bmm(outward[:, :, units], hidden).squeeze(1)
         return summed
 
 
