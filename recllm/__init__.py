@@ -28,14 +28,14 @@ if TYPE_CHECKING:
         RecllmError,
         ResourceError,
     )
-    from recllm.evaluate.run import evaluate as evaluate
+    from recllm.evaluation.run import evaluate
     from recllm.explain.explainer import Explainer
-    from recllm.explain.policy import ExplanationConfig
+    from recllm.lists.results import Explanations, Recommendations
+    from recllm.model.config import ExplanationConfig
     from recllm.options import TrainOptions
     from recllm.prompting.llm import CannedGenerator, open_generator
     from recllm.ranking.wishes import Wish
     from recllm.recommender import Recommender, RecommenderConfig
-    from recllm.results import Explanations, Recommendations
 
 __all__ = [
     "AdapterMismatch",
@@ -74,14 +74,15 @@ _HOMES = {
     "CannedGenerator": "recllm.prompting.llm",
     "Catalog": "recllm.data.catalog",
     "Explainer": "recllm.explain.explainer",
-    "ExplanationConfig": "recllm.explain.policy",
-    "Explanations": "recllm.results",
+    "ExplanationConfig": "recllm.model.config",
+    "Explanations": "recllm.lists.results",
     "Interactions": "recllm.data.interactions",
-    "Recommendations": "recllm.results",
+    "Recommendations": "recllm.lists.results",
     "Recommender": "recllm.recommender",
     "RecommenderConfig": "recllm.recommender",
     "TrainOptions": "recllm.options",
     "Wish": "recllm.ranking.wishes",
+    "evaluate": "recllm.evaluation.run",
     "load_demo": "recllm.data.interactions",
     "open_generator": "recllm.prompting.llm",
 }
@@ -89,8 +90,6 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name where it lives, once."""
-    if name == "evaluate":  # a package that can be called
-        return importlib.import_module("recllm.evaluate")
     home = _HOMES.get(name)
     if home is None:
         if name not in __all__:

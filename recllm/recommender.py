@@ -12,7 +12,6 @@ from torch import Tensor
 
 from recllm.adaptation.adapters import Adapters, Kept
 from recllm.artifact import check_table, check_target
-from recllm.card import adapter_card
 from recllm.data.catalog import Catalog
 from recllm.data.doors import (
     items_of,
@@ -35,17 +34,22 @@ from recllm.encoders.text import describe_items
 from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
 from recllm.explain.explainer import Explainer, Level
 from recllm.explain.overall import Overall
-from recllm.fitted import Fitted, tell
-from recllm.fitting import FitReport, Fitter, RecommenderConfig, untrained_model
-from recllm.model import Model
+from recllm.explain.proof import Verification
+from recllm.explain.reasons import Reasons
+from recllm.explain.rows import check_explanation
+from recllm.lists.request import ListRequest
+from recllm.lists.results import Explanation, Explanations, Preview, Recommendation, Recommendations
+from recllm.lists.serve import Lists, Served, nearest
+from recllm.model.card import adapter_card
+from recllm.model.config import RecommenderConfig
+from recllm.model.fitted import Fitted, tell
+from recllm.model.fitting import Fitter, untrained_model
+from recllm.model.model import Model
+from recllm.model.report import FitReport
+from recllm.model.storage import load_recommender, save_recommender
 from recllm.options import TrainOptions
 from recllm.prompting.llm import Generator, open_generator
-from recllm.proof import Verification
 from recllm.ranking.wishes import Wish
-from recllm.request import ListRequest
-from recllm.results import Explanation, Explanations, Preview, Recommendation, Recommendations
-from recllm.storage import load_recommender, save_recommender
-from recllm.verifying import check_explanation
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]
 
@@ -223,14 +227,13 @@ class Recommender:
         state = self._fitted()
         kept = _kept(adapters, state)
         seen, notes = state.histories(state.events_of(users, kept))
-        served = state.served(request)
-        lists = state.lists(served, seen, kept)
+        lists = Lists.of(state, request, seen, kept)
         notes += lists.notes
         reasons = {}
         if truth(explain, "explain"):
             steps = None if kept is None else kept.steps_of(seen.user_ids)
             explainer = Explainer(domain=self.config.domain)
-            reasons = state.reasons.of(served, seen, lists.rows, explainer, lists=lists, steps=steps)
+            reasons = Reasons.by(state).of(lists.served, seen, lists.rows, explainer, lists=lists, steps=steps)
         tell(notes)
         columns = lists.columns(state.model.catalog)
         return Recommendations(**columns, **reasons, user_ids=seen.user_ids, notes=notes)
@@ -250,7 +253,7 @@ class Recommender:
         requests = [ListRequest(n, adapt, wishes=said) for said in (None, wishes)]
         histories, notes = state.histories(state.events_of(users, kept))
         tell(notes)
-        before, after = (state.lists(state.served(request), histories, kept).rows for request in requests)
+        before, after = (Lists.of(state, request, histories, kept).rows for request in requests)
         catalog = state.model.catalog
         return Preview.of(catalog.item_ids, catalog.titles, histories.user_ids, before, after)
 
@@ -331,7 +334,7 @@ class Recommender:
         histories, notes = state.histories(state.events_of(users))
         tell(notes)
         rows = state.rows_of(items, histories.user_ids)
-        reasons = state.reasons.of(state.served(request), histories, rows, explainer)
+        reasons = Reasons.by(state).of(Served(state.model, request), histories, rows, explainer)
         catalog = state.model.catalog
         owners = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
         flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
@@ -362,7 +365,7 @@ class Recommender:
         chosen = np.argsort(-histories.lengths, kind="stable")[: min(asked, state.model.batch_users)]
         if not len(chosen):
             raise DataError("no events of users are remembered, so there is nobody to ask; fit or update first.")
-        return state.reasons.overall(histories.of(chosen), known, whole_number(n, "n, the length of the lists,", 1))
+        return Reasons.by(state).overall(histories.of(chosen), known, whole_number(n, "n, the length of the lists,", 1))
 
     def verify_explanation(self, explanation: Mapping[str, Any] | Explanation | Recommendation) -> Verification:
         """Compute an explanation again from its proof, and compare: model, evidence and words.
@@ -377,7 +380,7 @@ class Recommender:
         state = self._fitted()
         if isinstance(explanation, Explanation | Recommendation):
             explanation = asdict(explanation)
-        return check_explanation(explanation, state.reasons, self.config.domain)
+        return check_explanation(explanation, Reasons.by(state), self.config.domain)
 
     def similar_items(self, item_ids: Any, n: int = 10) -> Recommendations:
         """Items whose text is alike; `user_id` holds the item asked for, the score is a cosine."""
@@ -391,7 +394,7 @@ class Recommender:
             raise DataError(f"item {asked[int(np.argmin(rows))]!r} is not in the catalog.")
         similarity = (text[rows] @ text.T).numpy()
         similarity[np.arange(len(rows)), rows] = -np.inf
-        return state.nearest(asked, similarity, n)
+        return nearest(state.model, asked, similarity, n)
 
     def search(self, text: str, n: int = 10) -> Recommendations:
         """Items whose text is closest to a few words; the score is a cosine.
@@ -410,7 +413,7 @@ class Recommender:
         # An id is no word: its vector lies far from all texts, and whitening puts what is far from all near to any.
         if model.catalog.in_words.any():
             scores[:, ~model.catalog.in_words] = -np.inf
-        return state.nearest([text], scores, n)
+        return nearest(state.model, [text], scores, n)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from recllm.adaptation.meta import AdaptationConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
 from recllm.encoders.train import BaseTrainingConfig
-from recllm.fitting import RecommenderConfig
+from recllm.model.config import RecommenderConfig
 from recllm.testing import ToyShop
 
 

@@ -16,33 +16,21 @@ PACKAGE = ROOT / "recllm"
 
 # The rooms, in the order data flows. A module imports only from its own line and the lines above.
 LINES = [
-    ["errors", "config", "options", "resources", "arrays", "folders", "tables", "artifact"],
+    ["errors", "config", "options", "resources", "artifact"],
     ["data"],
     ["prompting"],
     ["encoders"],
     ["retrieval"],
     ["ranking"],
     ["adaptation"],
+    ["model"],
+    ["lists"],
     ["explain"],
-    [
-        "export",
-        "results",
-        "model",
-        "request",
-        "lists",
-        "proof",
-        "explaining",
-        "verifying",
-        "fitting",
-        "fitted",
-        "card",
-        "storage",
-        "recommender",
-    ],
-    ["evaluate"],
+    ["recommender"],
+    ["evaluation"],
     ["tuning"],
     ["serve"],
-    ["demo", "terminal", "cli", "testing"],
+    ["terminal", "cli", "testing"],
 ]
 LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "_data" not in path.parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import recllm
-from recllm.evaluate.run import evaluate
+from recllm.evaluation.run import evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = (

@@ -13,7 +13,7 @@ from recllm.data.interactions import Interactions
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import AdapterMismatch, ArtifactError, ConfigError, DataError, NotFittedError
-from recllm.fitting import RecommenderConfig
+from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop, toy_shop

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recllm.arrays import SavedArrays
+from recllm.artifact.arrays import SavedArrays
+from recllm.artifact.folders import read_regular, replace_file
+from recllm.artifact.tables import pack_table, unpack_table
 from recllm.data.interactions import Interactions
 from recllm.data.saved import event_table, id_table, saved_events, saved_ids
 from recllm.errors import ArtifactError
-from recllm.folders import read_regular, replace_file
-from recllm.tables import pack_table, unpack_table
 
 __all__ = ["AdapterFile", "read_adapters", "write_adapters"]
 

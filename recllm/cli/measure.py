@@ -92,7 +92,7 @@ def evaluate(
 
 def _check_places(html: Path | None, *folders: Path | None) -> None:
     """Refuse what could not be written, before anything is measured."""
-    from recllm.export import check_place
+    from recllm.lists.export import check_place
 
     if html is not None:
         check_place(html)

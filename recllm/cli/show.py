@@ -14,7 +14,7 @@ from recllm.prompting.syntax import clean_text
 from recllm.terminal import ProgressBar, in_one_sentence, make_console, make_table, say
 
 if TYPE_CHECKING:
-    from recllm.demo import Customer, DemoResult, Suggestion
+    from recllm.cli.demo import Customer, DemoResult, Suggestion
 
 
 @app.command()
@@ -28,7 +28,7 @@ def demo(
 ) -> None:
     """Learn the shop that comes with recllm, and recommend to three customers it has never seen."""
     from recllm.artifact import check_target
-    from recllm.demo import run_demo
+    from recllm.cli.demo import run_demo
 
     if out is not None:
         check_target(out)

@@ -7,10 +7,10 @@ from typing import Any, Protocol, final
 import numpy as np
 import torch
 
-from recllm.arrays import SavedArrays
-from recllm.artifact import MANIFEST, check_target, load_artifact, save_artifact
+from recllm.artifact.arrays import SavedArrays
+from recllm.artifact.folders import former_of
+from recllm.artifact.saved import MANIFEST, check_target, load_artifact, save_artifact
 from recllm.errors import ArtifactError
-from recllm.folders import former_of
 
 KIND = "training checkpoint"
 

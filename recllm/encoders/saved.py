@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from recllm.arrays import SavedArrays
+from recllm.artifact.arrays import SavedArrays
 from recllm.encoders.backbone import without_unused_parts
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig
 from recllm.errors import ArtifactError

@@ -14,10 +14,10 @@ from recllm.explain.contributions import Contributions, contributions
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, SharedAttribute, Span
 from recllm.explain.explainer import Explainer
 from recllm.explain.gathering import Background, gather_evidence
-from recllm.explain.policy import ExplanationConfig
 from recllm.explain.ranker import RankFunction, Ranking
-from recllm.explain.verify import complaints
-from recllm.explain.wording import reason_domains, verb_for, word
+from recllm.explain.verify.complaints import complaints
+from recllm.explain.wording import verb_for, word
+from recllm.model.config import ExplanationConfig
 
 __all__ = [
     "Background",
@@ -34,7 +34,6 @@ __all__ = [
     "complaints",
     "contributions",
     "gather_evidence",
-    "reason_domains",
     "verb_for",
     "word",
 ]

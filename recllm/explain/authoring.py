@@ -14,10 +14,10 @@ from typing import Any
 from recllm.errors import PromptError
 from recllm.explain.clauses import FOLDER, KINDS, ClauseFile, bank, load_clauses, parse_clauses
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, ReasonCode, SharedAttribute
-from recllm.explain.verify import complaints
-from recllm.explain.wording import VERBS, facts_of, reason_domains
+from recllm.explain.verify.complaints import complaints
+from recllm.explain.wording import VERBS, facts_of
 from recllm.prompting.llm import Generator
-from recllm.prompting.template import list_prompts, load_prompt
+from recllm.prompting.template import list_prompts, load_prompt, prompt_domains
 from recllm.resources import data_folder
 
 _TOKENS = 40  # for one sentence
@@ -41,7 +41,7 @@ def clause_complaints(file: ClauseFile) -> dict[str, str | None]:
 
     Each is filled in from every sample that it is true of, and, where it is a neutral one, read in every domain.
     """
-    domains = reason_domains() if file.domain == "neutral" else (file.domain,)
+    domains = prompt_domains() if file.domain == "neutral" else (file.domain,)
     wrong: dict[str, str] = {}
     filled: set[str] = set()
     for evidence in samples():

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from recllm.errors import ConfigError, GenerationError
 from recllm.explain.clauses import DETAILS, Clause, compose, options_for
 from recllm.explain.evidence import Evidence
-from recllm.explain.verify import complaints
+from recllm.explain.verify.complaints import complaints
 from recllm.explain.wording import (
     Detail,
     Fact,
@@ -15,7 +15,6 @@ from recllm.explain.wording import (
     is_plain,
     listed,
     plain,
-    reason_domains,
     reason_facts,
     shipped_prompt,
     shorten,
@@ -23,7 +22,7 @@ from recllm.explain.wording import (
 )
 from recllm.prompting.llm import Generator
 from recllm.prompting.syntax import clean_text
-from recllm.prompting.template import list_prompts
+from recllm.prompting.template import list_prompts, prompt_domains
 
 Level = Literal["L0", "L1", "L2", "L3"]
 
@@ -103,7 +102,7 @@ class Explainer:
     ) -> None:
         if level is None:
             level = "L0" if generator is None else "L3" if generator.writes else "L1"
-        _check("domain", domain, reason_domains())
+        _check("domain", domain, prompt_domains())
         _check("level", level, get_args(Level))
         _check("detail", detail, get_args(Detail))
         if level in ("L1", "L3") and generator is None:

@@ -16,9 +16,9 @@ from recllm.errors import DataError
 from recllm.explain.contributions import Contributions, Removal, contributions, removals
 from recllm.explain.editions import edition_groups
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, ReasonCode
-from recllm.explain.policy import ExplanationConfig
 from recllm.explain.ranker import Floats, RankFunction
 from recllm.explain.shared import SharedText
+from recllm.model.config import ExplanationConfig
 
 MOST_CAUSES = 3
 ENOUGH = 0.7
@@ -41,22 +41,23 @@ class Background:
         popularity: Distinct users per item [items].
         feedback: Names the events of histories; without it, causes have no event.
         config: What may not be named.
+        attributes: Of the catalog's items; None: they are looked up.
     """
 
     catalog: Catalog
     popularity: Floats
     feedback: Feedback | None = None
     config: ExplanationConfig = field(default_factory=ExplanationConfig)
-
-    @cached_property
-    def attributes(self) -> Attributes:
-        """Of the catalog's items."""
-        return Attributes(self.catalog)
+    attributes: Attributes | None = None
 
     @cached_property
     def shared(self) -> SharedText:
         """Finds what items have in common."""
-        return SharedText(self.attributes, self.config)
+        return SharedText(self._attributes, self.config)
+
+    @cached_property
+    def _attributes(self) -> Attributes:
+        return self.attributes or Attributes(self.catalog)
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:
@@ -66,7 +67,7 @@ class Background:
     @cached_property
     def private(self) -> NDArray[np.bool_]:
         """bool [items]: what no reason names."""
-        return self.config.private_items(self.attributes)
+        return self.config.private_items(self._attributes)
 
     def popular(self, item: int) -> tuple[float, bool]:
         """Share of items that are less popular, and whether the item is in the most popular tenth."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from recllm.explain import wording
-from recllm.explain.claims import fold, key, keys, kind_key
 from recllm.explain.evidence import Evidence
-from recllm.explain.lexicon import CONTRACTIONS, NUMBERS, SEPARATORS
 from recllm.explain.phrases import vocabulary
+from recllm.explain.verify.claims import fold, key, keys, kind_key
+from recllm.explain.verify.lexicon import CONTRACTIONS, NUMBERS, SEPARATORS
 
 _CLOSERS = {"“": "”", "„": "“”", "«": "»", '"': '"', "‘": "’'", "'": "'’"}
 _WORD = re.compile(r"'s\b|\d+(?:[.,]\d+)*(?!\w)|[^\W\d_]+(?:['-][^\W\d_]+)*(?!\w)|\w+|[^\w\s]")

@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from recllm.explain.lexicon import BEFORE_SINGLE, CONTRACTIONS, NUMBERS, SINGLE, VERB_OF, fillers, nouns, people
+from recllm.explain.verify.lexicon import BEFORE_SINGLE, CONTRACTIONS, NUMBERS, SINGLE, VERB_OF, fillers, nouns, people
 
 _OFTEN = r"(?: also| previously| already| earlier| both| have| had| have been| then| in the past)*"
 _HISTORY = r"your(?: own| past| previous)?(?: (?:{noun}))? (?:history|activity)"

@@ -9,7 +9,7 @@ from typing import final
 
 from recllm.data.attributes import Attributes
 from recllm.explain.evidence import SharedAttribute, Span
-from recllm.explain.policy import ExplanationConfig
+from recllm.model.config import ExplanationConfig
 
 MOST_ATTRIBUTES = 3
 COMMON_VALUE = 0.4

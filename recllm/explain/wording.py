@@ -7,7 +7,7 @@ from typing import Literal
 
 from recllm.explain.evidence import Evidence
 from recllm.prompting.syntax import clean_text
-from recllm.prompting.template import Prompt, list_prompts, load_prompt
+from recllm.prompting.template import Prompt, load_prompt
 
 LONGEST_TITLE = 60
 
@@ -162,11 +162,6 @@ def plain(text: str) -> str:
 def is_plain(text: str) -> bool:
     """Whether `text` is on one line and, its quotation marks apart, as `plain` would make it."""
     return text.translate(_QUOTES) == plain(text)
-
-
-def reason_domains() -> tuple[str, ...]:
-    """The domains that `word` knows."""
-    return tuple(name.removeprefix("reason.") for name in list_prompts() if name.startswith("reason."))
 
 
 def shorten(title: str, longest: int = LONGEST_TITLE) -> str:

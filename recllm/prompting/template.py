@@ -172,6 +172,11 @@ def list_prompts(folder: Path | str | None = None) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not name.startswith("_")))
 
 
+def prompt_domains() -> tuple[str, ...]:
+    """The domains that shipped prompts know words of."""
+    return tuple(name.removeprefix("reason.") for name in list_prompts() if name.startswith("reason."))
+
+
 def read_source(stem: str, folder: Path, name: str) -> str | None:
     """The text of ``<stem>.prompt`` in `folder`, None if there is none; `name` is what an error speaks of."""
     path = folder / f"{stem}{SUFFIX}"

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from recllm.arrays import SavedArrays
+from recllm.artifact.arrays import SavedArrays
 from recllm.config import Count, Filled, Positive, checked
 from recllm.data.histories import Histories
 from recllm.data.saved import LATEST

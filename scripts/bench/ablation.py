@@ -21,10 +21,10 @@ import recllm
 from recllm.config import from_mapping, to_mapping
 from recllm.data.histories import Histories
 from recllm.encoders.validation import DenseScores, ndcg_at_10
-from recllm.evaluate.arms import Arm
-from recllm.evaluate.protocol import make_splits
-from recllm.fitting import Fitter
-from recllm.model import Model
+from recllm.evaluation.arms import Arm
+from recllm.evaluation.protocol import make_splits
+from recllm.model.fitting import Fitter
+from recllm.model.model import Model
 from recllm.ranking.head import RankingHead
 from recllm.retrieval.candidates import recall
 from recllm.retrieval.channels import Channels, binary_matrix

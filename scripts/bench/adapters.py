@@ -32,10 +32,10 @@ from recllm.adaptation.support import Support
 from recllm.data.histories import Histories
 from recllm.data.tasks import split_users
 from recllm.encoders.validation import ndcg_at_10
-from recllm.evaluate.arms import Arm
-from recllm.evaluate.protocol import make_splits
-from recllm.fitting import Fitter
-from recllm.model import Model
+from recllm.evaluation.arms import Arm
+from recllm.evaluation.protocol import make_splits
+from recllm.model.fitting import Fitter
+from recllm.model.model import Model
 from recllm.ranking.head import RankingHead
 
 SHOTS = (1, 3, 5, 10, 20)

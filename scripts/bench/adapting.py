@@ -26,7 +26,7 @@ from recllm.adaptation.support import HEAD, Support
 from recllm.adaptation.train import Lesson, query_losses
 from recllm.data.histories import make_histories
 from recllm.encoders.train import BaseTrainingConfig
-from recllm.fitting import Fitter
+from recllm.model.fitting import Fitter
 
 USERS, EVENTS, RATE = 256, 10, 0.1
 

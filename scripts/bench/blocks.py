@@ -24,7 +24,7 @@ from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEn
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, encode_users, evaluating
 from recllm.encoders.validation import few_shot_ndcg
-from recllm.evaluate.protocol import SHOTS
+from recllm.evaluation.protocol import SHOTS
 
 ARMS = {
     "pretrained, depth 1, LoRA": HistoryEncoderConfig(),

@@ -198,7 +198,7 @@ def odd_tables(folder: Path, rng: random.Random) -> str:
     import polars as pl
     import pyarrow as pa
 
-    from recllm.tables import unpack_table
+    from recllm.artifact.tables import unpack_table
 
     path = rng.choice(files_of(folder, ".arrow"))
     frame = unpack_table(path.read_bytes())
@@ -256,7 +256,7 @@ DAMAGES: list[Callable[[Path, random.Random], str]] = [
 
 def sign(folder: Path) -> None:
     """Say in the manifest that everything is as it should be."""
-    from recllm import artifact
+    from recllm.artifact import saved as artifact
 
     path = folder / "manifest.json"
     try:

@@ -27,7 +27,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.encoders import text
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, describe_items
-from recllm.fitting import RecommenderConfig
+from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
 

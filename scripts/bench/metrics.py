@@ -19,10 +19,10 @@ from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport
 from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
-from recllm.evaluate.arms import LENGTH, Arm, Ranked
-from recllm.evaluate.facts import ItemFacts
-from recllm.evaluate.metrics import measure
-from recllm.evaluate.statistics import difference_estimate
+from recllm.evaluation.arms import LENGTH, Arm, Ranked
+from recllm.evaluation.facts import ItemFacts
+from recllm.evaluation.metrics import measure
+from recllm.evaluation.statistics import difference_estimate
 from recllm.ranking.rules import best_lists
 
 BLOCK = 256

@@ -22,9 +22,9 @@ import torch
 import recllm
 from recllm.data.histories import make_histories
 from recllm.explain.contributions import contributions
-from recllm.explaining import ServedRanking
-from recllm.lists import Served
-from recllm.request import ListRequest
+from recllm.explain.reasons import Reasons, ServedRanking
+from recllm.lists.request import ListRequest
+from recllm.lists.serve import Served
 
 HISTORY, N, EXPLAINED = 20, 10, 5
 
@@ -66,9 +66,9 @@ def in_list(rec: recllm.Recommender, user: recllm.Interactions, item: str, witho
 
 def causes_by_contribution(rec: recllm.Recommender, user: recllm.Interactions, rows: np.ndarray, adapt: bool) -> Any:
     """For each item row, ids of liked history items with a positive contribution, strongest first."""
-    background = rec._fitted().reasons.background
+    background = Reasons.by(rec._fitted()).background
     histories = make_histories(user, rec.catalog, rec.model.feedback, seed=rec._fitted().seed)
-    served = Served(rec.model, ListRequest(n=N, adapt=adapt), background.attributes)
+    served = Served(rec.model, ListRequest(n=N, adapt=adapt))
     found = contributions(ServedRanking(served, histories), histories, 0, rows, background.groups)
     liked = {int(row) for row, signal in zip(histories.item_rows, histories.signals, strict=True) if signal > 0}
     result = []

@@ -19,7 +19,7 @@ from verifier_frames import DEVELOPMENT, HELD_OUT, LATER, MORE_PLAIN, PLAIN, TRI
 from verifier_worlds import GERUNDS, Case, cases, fits, render, slots_of
 
 from recllm.explain.evidence import Evidence
-from recllm.explain.verify import complaints
+from recllm.explain.verify.complaints import complaints
 
 SHIPPED = (
     "Because you {did} {all}.",

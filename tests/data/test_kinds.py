@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing.parametric import series
 
+from recllm.artifact.tables import pack_table, unpack_table
 from recllm.data import Catalog
 from recllm.data.kinds import BOOLEAN, DATE, KINDS, NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, fitted_to
 from recllm.data.written import MOMENT
 from recllm.errors import DataError
-from recllm.tables import pack_table, unpack_table
 
 LIBRARIES = {"polars": lambda frame: frame, "pandas": pl.DataFrame.to_pandas, "pyarrow": pl.DataFrame.to_arrow}
 PLAIN: list[Any] = [

@@ -22,7 +22,8 @@ from recllm.encoders.finetuning.pairs import Material, liked_together
 from recllm.encoders.finetuning.tuner import FinetuneConfig, TextTuner
 from recllm.encoders.text import TextEncoder, TextEncoderConfig
 from recllm.errors import AdapterMismatch, ConfigError
-from recllm.fitting import Fitter, RecommenderConfig
+from recllm.model.config import RecommenderConfig
+from recllm.model.fitting import Fitter
 from recllm.options import TrainOptions
 from recllm.prompting.template import load_prompt
 from recllm.testing import tiny_backbone
@@ -164,7 +165,7 @@ def test_nothing_is_kept_that_does_not_pay(backbone: str, monkeypatch: pytest.Mo
 
 
 def short() -> Any:
-    return recllm.fitting.BaseTrainingConfig(steps=5, validate_every=5)
+    return recllm.model.fitting.BaseTrainingConfig(steps=5, validate_every=5)
 
 
 @pytest.fixture(scope="module")

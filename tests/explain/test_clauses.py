@@ -20,9 +20,9 @@ from recllm.explain.clauses import (
     options_for,
     parse_clauses,
 )
-from recllm.explain.verify import complaints
-from recllm.explain.wording import reason_domains
+from recllm.explain.verify.complaints import complaints
 from recllm.prompting import list_prompts
+from recllm.prompting.template import prompt_domains
 from recllm.resources import data_folder
 from tests.explain.examples import RICH, against, evidence, shared, without
 
@@ -53,8 +53,8 @@ def test_every_file_that_comes_with_recllm(name: str) -> None:
 
 def test_every_kind_has_neutral_clauses_and_every_file_a_known_domain() -> None:
     assert {f"{kind}.neutral" for kind in KINDS} <= set(NAMES)
-    assert {name.rpartition(".")[2] for name in NAMES} == set(reason_domains())
-    assert all(len(bank(domain)) == len(KINDS) for domain in reason_domains())
+    assert {name.rpartition(".")[2] for name in NAMES} == set(prompt_domains())
+    assert all(len(bank(domain)) == len(KINDS) for domain in prompt_domains())
 
 
 def test_clauses_are_no_prompts() -> None:
@@ -95,7 +95,7 @@ def test_without_a_verb_no_clause_has_one() -> None:
     ],
 )
 def test_kinds(given_evidence, kinds) -> None:
-    for domain in reason_domains():
+    for domain in prompt_domains():
         clauses = clauses_for(given_evidence, domain)
         assert {clause.kind for clause in clauses} == kinds
         for clause in clauses:

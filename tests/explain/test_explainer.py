@@ -13,10 +13,11 @@ from recllm.errors import ConfigError, GenerationError
 from recllm.explain.clauses import compose, options_for
 from recllm.explain.evidence import Evidence
 from recllm.explain.explainer import LONGEST_FALLBACK, LONGEST_TEXT, Explainer, Wording
-from recllm.explain.verify import complaints
-from recllm.explain.wording import display_title, reason_domains, word
+from recllm.explain.verify.complaints import complaints
+from recllm.explain.wording import display_title, word
 from recllm.prompting import load_prompt
 from recllm.prompting.llm import CannedGenerator, Generator
+from recllm.prompting.template import prompt_domains
 from tests.explain.examples import RICH, against, evidence, shared, without
 from tests.explain.payloads import PAYLOADS
 
@@ -335,7 +336,7 @@ def test_there_are_many_payloads() -> None:
     assert len(set(PAYLOADS)) == len(PAYLOADS)
 
 
-@pytest.mark.parametrize("domain", reason_domains())
+@pytest.mark.parametrize("domain", prompt_domains())
 def test_hostile_models_are_not_heard(domain: str) -> None:
     for payload in PAYLOADS:
         for texts in ((payload, payload), (f"{TRUE} {payload}", f"{TRUE[:-1]}, {payload}")):

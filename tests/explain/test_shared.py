@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.explain.evidence import SharedAttribute
-from recllm.explain.policy import ExplanationConfig
 from recllm.explain.shared import SharedText
+from recllm.model.config import ExplanationConfig
 
 ROWS = [
     ("a", "Red retrospot mug", "Kitchen|Gifts", "England"),

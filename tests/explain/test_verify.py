@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recllm.explain import wording
-from recllm.explain.claims import Part, claims_of
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, SharedAttribute, Span
-from recllm.explain.lexicon import VERB_FORMS
 from recllm.explain.phrases import vocabulary
-from recllm.explain.verify import complaints, read_claims
+from recllm.explain.verify.claims import Part, claims_of
+from recllm.explain.verify.complaints import complaints, read_claims
+from recllm.explain.verify.lexicon import VERB_FORMS
 from recllm.explain.wording import display_title, shorten, verb_for
 
 SPANS = (Span("mug", "title", 0, 1),)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from recllm.errors import PromptError
 from recllm.explain.evidence import Evidence
-from recllm.explain.wording import LONGEST_TITLE, display_column, display_title, reason_domains, shorten, verb_for, word
+from recllm.explain.wording import LONGEST_TITLE, display_column, display_title, shorten, verb_for, word
+from recllm.prompting.template import prompt_domains
 from tests.explain.examples import RICH, against, evidence, shared, without
 from tests.explain.payloads import PAYLOADS
 
@@ -44,7 +45,7 @@ def test_the_caller_may_choose_the_verb() -> None:
     assert word(evidence("history", "A", events=(None,)), verb="watched") == "Because you watched “A”."
 
 
-@pytest.mark.parametrize("domain", reason_domains())
+@pytest.mark.parametrize("domain", prompt_domains())
 @pytest.mark.parametrize("code", EVERY_CODE)
 def test_every_domain_is_honest(domain: str, code: str) -> None:
     titles = ("A",) if code == "history" else ()
@@ -90,7 +91,7 @@ FULL = [
 ]
 
 
-@pytest.mark.parametrize("domain", reason_domains())
+@pytest.mark.parametrize("domain", prompt_domains())
 @pytest.mark.parametrize(("given_evidence", "sentence"), FULL)
 def test_full_adds_one_sentence_each_and_short_adds_none(given_evidence: Evidence, sentence: str, domain: str) -> None:
     short, full = word(given_evidence, domain), word(given_evidence, domain, detail="full")

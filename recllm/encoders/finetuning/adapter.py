@@ -8,8 +8,8 @@ from typing import Any, final
 
 import numpy as np
 
-from recllm.arrays import SavedArrays
 from recllm.artifact import fingerprint
+from recllm.artifact.arrays import SavedArrays
 from recllm.errors import AdapterMismatch, ArtifactError
 
 PREFIX = "base_model.model."

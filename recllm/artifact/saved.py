@@ -1,0 +1,361 @@
+"""Saved folders: safetensors, Arrow tables, JSON and a card, complete or not there at all, checked before being read.
+
+A folder holds one `<name>.safetensors` for each group of tensors, one `<name>.arrow` for each table, one `<name>.json`
+for each document, the card (`README.md`) and `manifest.json` with the size and SHA-256 of every other file. Whatever
+else lies in it is passed over. Nothing in it can run code, nothing is read that is no regular file, and no file claims
+more than its own bytes hold.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import polars as pl
+import safetensors
+import safetensors.numpy
+
+from recllm import __version__
+from recllm.artifact.folders import check_writable, former_of, is_of_the_system, read_regular, replace_folder
+from recllm.artifact.tables import pack_table, unpack_table
+from recllm.errors import ArtifactError
+
+__all__ = ["Artifact", "check_table", "check_target", "fingerprint", "load_artifact", "save_artifact"]
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+CARD = "README.md"
+
+MANIFEST_BYTES = 1_000_000
+"""A manifest lists a dozen files; a longer one is no manifest."""
+
+NAME = r"[a-z][a-z0-9_]*"
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """What a saved folder holds."""
+
+    kind: str
+    tensors: dict[str, dict[str, np.ndarray]]
+    documents: dict[str, Any]
+    card: str
+    version: str
+    """The version of recllm that saved it."""
+    tables: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+
+
+def fingerprint(*parts: bytes | str | np.ndarray) -> str:
+    """SHA-256 (hex) of a sequence of values; where one part ends and its type count, too."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            if part.dtype.hasobject:
+                raise TypeError("an array of Python objects has no bytes of its own; pass its strings one by one")
+            little = part.astype(part.dtype.newbyteorder("<"), copy=False)
+            tag, content = f"array {little.dtype.str} {part.shape}", little.tobytes()
+        elif isinstance(part, str):
+            tag, content = "str", part.encode("utf-8", "surrogatepass")
+        else:
+            tag, content = "bytes", part
+        digest.update(f"{tag} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def check_target(folder: str | Path) -> None:
+    """Refuse a folder that `save_artifact` would refuse; worth asking before hours of training.
+
+    Raises:
+        ArtifactError: If the place is a file, a folder that holds anything recllm did not save, or cannot be written.
+    """
+    _refuse_strangers(Path(folder))
+    try:
+        check_writable(Path(os.path.realpath(folder)))
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot save to {folder}: {error.strerror or error}; choose another folder, or make room or give the right"
+        ) from error
+
+
+def check_table(what: str, table: pl.DataFrame) -> None:
+    """Refuse a table that `save_artifact` would refuse.
+
+    Raises:
+        ArtifactError: If a column's type cannot be kept.
+    """
+    try:
+        pack_table(table)
+    except ValueError as error:
+        raise ArtifactError(f"{what} could not be saved: {error}") from error
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """What people or other programs have put into a folder is never replaced."""
+    elsewhere = "choose another folder, or move that away"
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise ArtifactError(f"cannot save to {folder}: it is not a folder; {elsewhere}")
+    try:
+        names = {path.name for path in folder.iterdir() if not is_of_the_system(path.name)}
+    except OSError as error:
+        raise ArtifactError(f"cannot save to {folder}: {error.strerror or error}; {elsewhere}") from error
+    if not names:
+        return
+    try:
+        ours = {MANIFEST, *_read_manifest(folder)["files"]}
+    except ArtifactError:
+        raise ArtifactError(f"cannot save to {folder}: it holds files that recllm did not write; {elsewhere}") from None
+    if names - ours:
+        raise ArtifactError(f"cannot save to {folder}: recllm did not write {min(names - ours)!r} in it; {elsewhere}")
+
+
+def save_artifact(
+    folder: str | Path,
+    *,
+    tensors: Mapping[str, Mapping[str, np.ndarray]],
+    documents: Mapping[str, Any],
+    card: str,
+    kind: str,
+    tables: Mapping[str, pl.DataFrame] = MappingProxyType({}),
+) -> None:
+    """Write a folder, whole or not at all; a folder saved earlier is replaced.
+
+    What systems and version control have put into it (`.git`, `.DS_Store`) stays; other files in it are refused.
+
+    Args:
+        folder: Where to; its parents are made.
+        tensors: Groups of named arrays; each group becomes a file. Group names are fixed by code, never ids.
+        documents: JSON-able values by name; each becomes a file. Keys inside may be anything that JSON can hold.
+        card: Text for people: what this is, how it was made, from what, under which licence, how good.
+        kind: What it is, such as `"recommender"`; `load_artifact` asks for the same.
+        tables: Frames by name; each becomes a file.
+
+    Raises:
+        ArtifactError: If the folder holds something else, a value cannot be stored, or the disk refuses.
+    """
+    files = _serialise(tensors, tables, documents, card)
+    _refuse_strangers(Path(folder))
+    try:
+        replace_folder(Path(os.path.realpath(folder)), {**files, MANIFEST: _manifest(files, kind)})
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot save to {folder}: {error.strerror or error}; what was there is unchanged"
+        ) from error
+
+
+def load_artifact(folder: str | Path, kind: str) -> Artifact:
+    """Read a folder that `save_artifact` wrote; every size and hash is checked before anything is parsed.
+
+    Raises:
+        ArtifactError: If the folder or a file is missing, damaged, unexpected or of another kind or format.
+    """
+    folder = Path(folder)
+    for _ in range(10):
+        place = _place(folder)
+        seen = _identity(place)
+        try:
+            return _load(place, kind)
+        except ArtifactError:
+            if _identity(place) == seen:
+                raise
+        # Somebody has saved in between: this was half of the old folder and half of nothing.
+    return _load(folder, kind)
+
+
+def _place(folder: Path) -> Path:
+    """Where to read: the folder, or its former state if a save was killed between two renames."""
+    former = former_of(folder)
+    if former is not None:
+        time.sleep(0.05)  # a save that lives needs far less for the second one
+        former = former_of(folder)
+    if former is not None:
+        warnings.warn(
+            f"{folder} is not there since a save was interrupted; its former state is read, from {former.name} beside "
+            "it. The next save to this folder brings it in order.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return former
+    if not folder.is_dir():
+        raise ArtifactError(f"there is no folder {folder}; give the folder that was saved to")
+    return folder
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        facts = folder.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def _load(folder: Path, kind: str) -> Artifact:
+    manifest = _read_manifest(folder)
+    if manifest["format"] != FORMAT:
+        raise ArtifactError(
+            f"{folder} is of format {manifest['format']} (recllm {manifest['version']}), this recllm {__version__} "
+            f"reads format {FORMAT}; make it again with this version (fit and save), or read it with that one"
+        )
+    if manifest["kind"] != kind:
+        raise ArtifactError(f"{folder} holds a saved {manifest['kind']}, not {kind}; give another folder")
+    contents = _read_checked(folder, manifest["files"])
+    try:
+        return Artifact(
+            kind=kind,
+            tensors=_each(contents, ".safetensors", safetensors.numpy.load),
+            documents=_each(contents, ".json", _parsed),
+            card=contents[CARD].decode("utf-8"),
+            version=manifest["version"],
+            tables=_each(contents, ".arrow", unpack_table),
+        )
+    except Exception as error:  # whatever a parser raises, the bytes are to blame
+        raise ArtifactError(f"{folder} cannot be read although its hashes agree: {error}; make it again") from error
+
+
+# --- contents ----------------------------------------------------------------------------------------------------
+
+
+def _serialise(
+    tensors: Mapping[str, Mapping[str, np.ndarray]],
+    tables: Mapping[str, pl.DataFrame],
+    documents: Mapping[str, Any],
+    card: str,
+) -> dict[str, bytes]:
+    files = {CARD: card.encode("utf-8", "replace")}
+    for name in [*tensors, *tables, *documents]:
+        if not re.fullmatch(NAME, name) or name == MANIFEST.removesuffix(".json"):
+            raise ArtifactError(f"a file of a saved folder cannot be named {name!r}; use a-z, 0-9 and _")
+    for name, group in tensors.items():
+        try:
+            # safetensors writes the memory as it lies: it has to be contiguous.
+            files[f"{name}.safetensors"] = safetensors.numpy.save(
+                {key: np.asarray(array, order="C") for key, array in group.items()}
+            )
+        except (TypeError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            raise ArtifactError(f"the tensors {name!r} cannot be saved: {error}") from error
+    for name, table in tables.items():
+        try:
+            files[f"{name}.arrow"] = pack_table(table)
+        except ValueError as error:
+            raise ArtifactError(f"the table {name!r} cannot be saved: {error}") from error
+    for name, document in documents.items():
+        try:
+            files[f"{name}.json"] = _json(document)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ArtifactError(f"the document {name!r} cannot be saved as JSON: {error}") from error
+    return files
+
+
+def _each(contents: Mapping[str, bytes], ending: str, read: Any) -> dict[str, Any]:
+    return {name.removesuffix(ending): read(content) for name, content in contents.items() if name.endswith(ending)}
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode("ascii")
+
+
+def _parsed(content: bytes) -> Any:
+    """JSON without what only Python's reader takes for JSON: NaN, Infinity, and numbers that overflow to it."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text} is no number")
+        return value
+
+    return json.loads(content, parse_float=number, parse_constant=number)
+
+
+def _manifest(files: Mapping[str, bytes], kind: str) -> bytes:
+    body = {
+        "format": FORMAT,
+        "kind": kind,
+        "version": __version__,
+        "files": {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in sorted(files.items())
+        },
+    }
+    return _json(body | {"checksum": hashlib.sha256(_json(body)).hexdigest()})
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        raw = read_regular(folder / MANIFEST, MANIFEST_BYTES)
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{folder} is not a folder saved by recllm, or not a complete one: {MANIFEST} is missing; "
+            "give another folder, or copy or make it again"
+        ) from None
+    except OSError as error:
+        raise ArtifactError(f"cannot read {folder / MANIFEST}: {error.strerror}") from error
+    try:
+        manifest: dict[str, Any] = json.loads(raw)
+        body = {key: value for key, value in manifest.items() if key != "checksum"}
+        # The bytes, not only the values: the manifest vouches for the rest, so nothing in it may differ.
+        intact = raw == _json(body | {"checksum": hashlib.sha256(_json(body)).hexdigest()})
+    except (ValueError, AttributeError, RecursionError):
+        intact = False
+    if not intact or not _says_what_it_should(manifest):
+        raise ArtifactError(f"{folder / MANIFEST} is damaged or was not written by recllm; copy or make it again")
+    return manifest
+
+
+def _says_what_it_should(manifest: Mapping[str, Any]) -> bool:
+    def whole(value: Any) -> bool:
+        return type(value) is int and value >= 0
+
+    files = manifest.get("files")
+    return (
+        whole(manifest.get("format"))
+        and all(isinstance(manifest.get(key), str) for key in ("kind", "version"))
+        and isinstance(files, dict)
+        and all(
+            re.fullmatch(r"\w[\w.]*", name)
+            and isinstance(facts, dict)
+            and whole(facts.get("bytes"))
+            and "sha256" in facts
+            for name, facts in files.items()
+        )
+    )
+
+
+def _read_checked(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+    """The bytes of every file, once each, so that what is parsed is what was checked."""
+    again = "copy or make it again"
+    total, memory = sum(facts["bytes"] for facts in expected.values()), _memory()
+    if total > memory:
+        raise ArtifactError(f"{folder} claims {total:,} bytes, more than the {memory:,} of this machine's memory")
+    try:
+        there = {path.name for path in folder.iterdir()}
+        for name in sorted(expected.keys() - there):
+            raise ArtifactError(f"{folder} is incomplete: {name} is missing; {again}")
+        contents = {}
+        for name, facts in expected.items():
+            contents[name] = read_regular(folder / name, facts["bytes"])
+            size = len(contents[name])
+            if size != facts["bytes"]:
+                raise ArtifactError(f"{folder / name} is damaged: {size} bytes instead of {facts['bytes']}; {again}")
+            if hashlib.sha256(contents[name]).hexdigest() != facts.get("sha256"):
+                raise ArtifactError(f"{folder / name} is damaged: its SHA-256 is not the saved one; {again}")
+    except OSError as error:
+        raise ArtifactError(f"cannot read {folder}: {error.strerror or error}") from error
+    return contents
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return 1 << 62

@@ -1,0 +1,280 @@
+"""What was measured, kept user by user, and the figures that follow from it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recllm.errors import DataError
+from recllm.evaluation.statistics import Estimate, difference_estimate, identity, mean_estimate, ratio_estimate
+from recllm.evaluation.verdicts import Comparison
+
+MAIN_METRIC = "NDCG@10"
+METRICS = (
+    *("NDCG@10", "Recall@10", "Recall@20", "Precision@10", "F1@10", "HR@10", "MRR@10", "ΔNDCG@10", "Coverage@10"),
+    *("Gini@10", "Novelty@10", "ILD@10", "Calibration@10", "Recall@200", "MSE", "RMSE", "MAE", "Accuracy"),
+    *("ms per user", "bytes per user"),
+)
+COLUMNS = (
+    *("protocol", "dataset", "fold", "seed", "method", "shots"),
+    *("metric", "value", "ci_low", "ci_high", "n_users"),
+)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One method on one arm of one split.
+
+    Attributes:
+        dataset: Name of the data.
+        fold: Number of the fold.
+        seed: Of the split and of what was fitted.
+        method: Name; `channel: …` for one source of candidates, `control: …` for a control of the square.
+        protocol: Of the arm.
+        shots: Of the arm.
+        user_ids: The users asked.
+        per_user: Metric -> [users]; NaN where it is not defined for a user. RMSE is made from MSE.
+        of_lists: Metrics that belong to all lists together, such as coverage, and costs.
+        activity: Events that each user had before the query, [users].
+    """
+
+    dataset: str
+    fold: int
+    seed: int
+    method: str
+    protocol: str
+    shots: int
+    user_ids: tuple[str, ...]
+    per_user: Mapping[str, NDArray[np.float64]]
+    of_lists: Mapping[str, float]
+    activity: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        columns = {**self.per_user, "activity": self.activity}
+        wrong = {name: np.shape(column) for name, column in columns.items() if np.shape(column) != (len(self),)}
+        if wrong:
+            raise DataError(f"{self.method!r} has {len(self)} users but columns of shape {wrong}; give one per user.")
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """All metrics there are."""
+        rmse = {"RMSE"} if "MSE" in self.per_user else set()
+        return frozenset({*self.per_user, *self.of_lists} - {"RMSE"} | rmse)
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """What to average: [users]."""
+        return np.asarray(self.per_user[_source(metric)], dtype=np.float64)
+
+
+class Place(NamedTuple):
+    """Where methods can be compared: one way of asking the users of one dataset."""
+
+    dataset: str
+    protocol: str
+
+
+_Runs = dict[tuple[int, int], Measured]
+
+
+@final
+class Figures:
+    """Figures of all that was measured.
+
+    Folds and seeds are pooled, entries of one user resampled together; datasets and protocols are never pooled.
+    """
+
+    def __init__(self, measured: Sequence[Measured]) -> None:
+        self._places: dict[Place, dict[str, dict[int, _Runs]]] = {}
+        self._estimates: dict[tuple[Place, str, int, str], Estimate] = {}
+        self._comparisons: dict[tuple[Place, str, str, int, str], Comparison] = {}
+        for run in measured:
+            place = Place(run.dataset, run.protocol)
+            runs = self._places.setdefault(place, {}).setdefault(run.method, {}).setdefault(run.shots, {})
+            if (run.fold, run.seed) in runs:
+                raise DataError(
+                    f"{run.method!r} was measured twice at {run.protocol}/{run.shots} of {run.dataset!r}, fold "
+                    f"{run.fold}, seed {run.seed}; give every result once."
+                )
+            runs[run.fold, run.seed] = run
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Datasets and protocols, in the order in which they were measured."""
+        return tuple(self._places)
+
+    def methods(self, place: Place, metric: str | None = None, shots: int | None = None) -> tuple[str, ...]:
+        """The methods measured there (by this metric, at this K), in order of appearance."""
+        return tuple(
+            method
+            for method, by_shots in self._places.get(place, {}).items()
+            if any(shots in (None, k) and metric in (None, *_metrics(runs)) for k, runs in by_shots.items())
+        )
+
+    def shots(self, place: Place, metric: str | None = None) -> tuple[int, ...]:
+        """All K measured there (by this metric), ascending."""
+        found = self._places.get(place, {}).values()
+        return tuple(
+            sorted({k for by_shots in found for k, runs in by_shots.items() if metric in (None, *_metrics(runs))})
+        )
+
+    def metrics(self, place: Place, shots: int) -> tuple[str, ...]:
+        """All metrics measured there, in the order of tables."""
+        found = [_metrics(by_shots.get(shots, {})) for by_shots in self._places.get(place, {}).values()]
+        return _in_order({metric for names in found for metric in names})
+
+    def users(self, place: Place) -> int:
+        """Distinct users asked there."""
+        runs = (
+            run
+            for by_shots in self._places.get(place, {}).values()
+            for cell in by_shots.values()
+            for run in cell.values()
+        )
+        return len({user for run in runs for user in run.user_ids})
+
+    def default_shots(self, place: Place) -> int:
+        """The K to look at where there is room for one: 10, else the largest at which somebody was asked."""
+        cells = (cell for by_shots in self._places.get(place, {}).values() for cell in by_shots.items())
+        shots = {k for k, runs in cells if any(len(run) for run in runs.values())}
+        return 10 if 10 in shots else max(shots, default=0)
+
+    def estimate(self, place: Place, method: str, shots: int, metric: str = MAIN_METRIC) -> Estimate:
+        """A method's figure; NaN where it was not measured."""
+        key = (place, method, shots, metric)
+        if key not in self._estimates:
+            self._estimates[key] = _estimate(self._runs(place, method, shots), metric)
+        return self._estimates[key]
+
+    def comparable(self, place: Place, ours: str, theirs: str, metric: str = MAIN_METRIC) -> tuple[int, ...]:
+        """The K at which both have values per user."""
+        return tuple(
+            k
+            for k in self.shots(place)
+            if _has_values(self._runs(place, ours, k), metric) and _has_values(self._runs(place, theirs, k), metric)
+        )
+
+    def comparison(self, place: Place, ours: str, theirs: str, shots: int, metric: str = MAIN_METRIC) -> Comparison:
+        """Two methods on the same users."""
+        key = (place, ours, theirs, shots, metric)
+        if key not in self._comparisons:
+            mine, other, users = _paired(self._runs(place, ours, shots), self._runs(place, theirs, shots), metric)
+            difference = difference_estimate(mine, other, users, statistic=_statistic(metric))
+            ratio = ratio_estimate(mine, other, users, statistic=_statistic(metric))
+            found = Comparison(place.protocol, shots, difference, ratio, place.dataset, ours, theirs, metric)
+            self._comparisons[key] = found
+        return self._comparisons[key]
+
+    def segments(self, place: Place, shots: int, metric: str = MAIN_METRIC) -> dict[str, dict[str, Estimate]]:
+        """Users in thirds by how many events they had: third -> method -> figure.
+
+        Users with the same number of events stay together, so the thirds may differ in size, or be fewer.
+        """
+        cells = {method: self._runs(place, method, shots) for method in self.methods(place, metric, shots)}
+        cells = {method: runs for method, runs in cells.items() if _has_values(runs, metric)}
+        activity = [run.activity for runs in cells.values() for run in runs.values() if len(run)]
+        if not activity:
+            return {}
+        return {
+            f"{low:,}–{high:,} events" if low < high else f"{low:,} events": {
+                method: _estimate(runs, metric, (low, high)) for method, runs in cells.items()
+            }
+            for low, high in _thirds(np.concatenate(activity))
+        }
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Everything as rows of `COLUMNS`; `fold` and `seed` are None where several are pooled."""
+        return list(self._make_rows())
+
+    def _make_rows(self) -> Iterator[dict[str, Any]]:
+        for place, by_method in self._places.items():
+            for method, by_shots in by_method.items():
+                for k, runs in sorted(by_shots.items()):
+                    keys: list[tuple[int | None, int | None]] = [*sorted(runs)]
+                    for fold, seed in keys if len(keys) == 1 else [*keys, (None, None)]:
+                        chosen = {key: run for key, run in runs.items() if fold is None or key == (fold, seed)}
+                        for metric in _metrics(chosen):
+                            whole = len(chosen) == len(runs)
+                            found = self.estimate(place, method, k, metric) if whole else _estimate(chosen, metric)
+                            names = (place.protocol, place.dataset, fold, seed, method, k, metric)
+                            figures = (found.value, found.low, found.high, found.n)
+                            yield dict(zip(COLUMNS, (*names, *figures), strict=True))
+
+    def _runs(self, place: Place, method: str, shots: int) -> _Runs:
+        return self._places.get(place, {}).get(method, {}).get(shots, {})
+
+
+def _source(metric: str) -> str:
+    return "MSE" if metric == "RMSE" else metric
+
+
+def _statistic(metric: str) -> Any:
+    return np.sqrt if metric == "RMSE" else identity
+
+
+def _in_order(metrics: set[str]) -> tuple[str, ...]:
+    return (*(name for name in METRICS if name in metrics), *sorted(metrics - set(METRICS)))
+
+
+def _metrics(runs: _Runs) -> tuple[str, ...]:
+    return _in_order({metric for run in runs.values() for metric in run.metrics})
+
+
+def _has_values(runs: _Runs, metric: str) -> bool:
+    return any(_source(metric) in run.per_user for run in runs.values())
+
+
+def _estimate(runs: _Runs, metric: str, between: tuple[int, int] | None = None) -> Estimate:
+    """Over all entries, or those of users with so many events; what belongs to whole lists is averaged over runs."""
+    if not _has_values(runs, metric):
+        found = [run.of_lists[metric] for run in runs.values() if metric in run.of_lists]
+        users = {user for run in runs.values() for user in run.user_ids}
+        return Estimate(float(np.mean(found)) if found else np.nan, np.nan, np.nan, len(users))
+    values, owners = [], []
+    for run in runs.values():
+        if _source(metric) in run.per_user:
+            low, high = between or (-np.inf, np.inf)
+            chosen = np.flatnonzero((run.activity >= low) & (run.activity <= high))
+            values.append(run.values(metric)[chosen])
+            owners += [run.user_ids[row] for row in chosen]
+    return mean_estimate(np.concatenate(values), np.array(owners, dtype=str), statistic=_statistic(metric))
+
+
+def _paired(
+    ours: _Runs, theirs: _Runs, metric: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
+    """Both methods' values and the user, one entry per user asked of both in the same fold and seed."""
+    mine, other, users = [np.zeros(0)], [np.zeros(0)], list[str]()
+    for key in sorted({*ours, *theirs}):
+        first, second = _partner(ours, key, theirs), _partner(theirs, key, ours)
+        if first is None or second is None or not all(_source(metric) in run.per_user for run in (first, second)):
+            continue
+        rows = {user: row for row, user in enumerate(second.user_ids)}
+        common = [row for row, user in enumerate(first.user_ids) if user in rows]
+        names = [first.user_ids[row] for row in common]
+        mine.append(first.values(metric)[common])
+        other.append(second.values(metric)[[rows[name] for name in names]])
+        users += names
+    return np.concatenate(mine), np.concatenate(other), np.array(users, dtype=str)
+
+
+def _partner(runs: _Runs, key: tuple[int, int], others: _Runs) -> Measured | None:
+    """The run of a fold and seed; a method without chance may have been measured with one seed for all."""
+    if key in runs:
+        return runs[key]
+    same = [run for run in runs.values() if run.fold == key[0] and run.user_ids == others[key].user_ids]
+    return same[0] if same else None
+
+
+def _thirds(activity: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Lowest and highest number of events of each third that has users."""
+    cuts = np.unique(np.quantile(activity, [1 / 3, 2 / 3], method="inverted_cdf"))
+    third = np.searchsorted(cuts, activity)
+    return [(int(activity[third == t].min()), int(activity[third == t].max())) for t in np.unique(third)]

@@ -1,0 +1,283 @@
+"""How each kind of method is fitted on a split and asked its arms: baselines, scorers, recommenders, the square."""
+
+import copy
+import inspect
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from recllm import __version__
+from recllm.config import to_mapping
+from recllm.encoders.text import TextEncoderConfig
+from recllm.errors import ArtifactError, LeakageError
+from recllm.evaluation import square as squares
+from recllm.evaluation.arms import Arm
+from recllm.evaluation.baselines import Baseline
+from recllm.evaluation.cells import Cell, Cells
+from recllm.evaluation.facts import ItemFacts
+from recllm.evaluation.figures import Measured
+from recllm.evaluation.metrics import measure, rating_errors
+from recllm.evaluation.rankings import read_rankings
+from recllm.evaluation.scorers import rank_arm
+from recllm.evaluation.split import Split
+from recllm.evaluation.tuning import Tuned, tune
+from recllm.model.config import RecommenderConfig
+from recllm.options import TrainOptions
+from recllm.recommender import Recommender
+
+Method = Any
+"""A RecommenderConfig, a fitted Recommender, or anything with score(users, item_ids) or recommend(users, n)."""
+
+Makers = Mapping[str, Callable[[], Cell]]
+
+
+@final
+@dataclass(frozen=True)
+class Measurement:
+    """Every method of an evaluation, asked everything.
+
+    Attributes:
+        dataset: Name of the data.
+        methods: What is evaluated, by name.
+        baselines: Names.
+        square: Whether configs are taken apart into the square.
+        rankings: A folder of lists made elsewhere, or None.
+        cells: Keeps what is finished.
+        options: Run options of fitting.
+    """
+
+    dataset: str
+    methods: dict[str, Method]
+    baselines: tuple[str, ...]
+    square: bool
+    rankings: str | Path | None
+    cells: Cells
+    options: TrainOptions
+
+    def of(self, split: Split, notes: dict[str, Any]) -> list[Measured]:
+        """Every method on every arm of a split; what is worth knowing of them goes to `notes`."""
+        facts = ItemFacts.of(split.catalog, split.train)
+        measured = []
+        makers = self._makers(split)
+        for place, (name, make) in enumerate(makers):
+            self._say(f"{split.label}evaluate {name}", place, len(makers))
+            for method, cell in make().items():
+                if cell.about:
+                    notes.setdefault(method, []).append(dict(cell.about))
+                measured += [self._measured(split, arm, method, cell, facts) for arm in split.arms]
+            self._say(f"{split.label}evaluate {name}", 1, 1)
+        return measured
+
+    def _say(self, stage: str, done: float, total: float) -> None:
+        if self.options.progress is not None:
+            self.options.progress(stage, done, total)
+
+    def _measured(self, split: Split, arm: Arm, method: str, cell: Cell, facts: ItemFacts) -> Measured:
+        per_user, of_lists = measure(cell.ranked[arm.name], arm, facts)
+        per_user |= cell.errors.get(arm.name, {})
+        of_lists |= cell.extra.get(arm.name, {})
+        place = (self.dataset, split.fold, split.seed, method, arm.protocol, arm.shots)
+        return Measured(*place, arm.user_ids, per_user, of_lists, arm.activity)
+
+    def _makers(self, split: Split) -> list[tuple[str, Callable[[], Mapping[str, Cell]]]]:
+        """(name, how to get its cells), in the order in which they are measured."""
+        makers: list[tuple[str, Callable[[], Mapping[str, Cell]]]] = []
+        for name in self.baselines:
+            makers.append((name, lambda name=name: {name: self._baseline(name, split)}))  # type: ignore[misc]
+        for name, method in self.methods.items():
+            if isinstance(method, RecommenderConfig):
+                makers += self._of_config(name, method, split)
+            else:
+                makers.append((name, lambda n=name, m=method: {n: self._given(n, m, split)}))  # type: ignore[misc]
+        if self.rankings is not None:
+            folder = self.rankings
+            makers.append(("rankings", lambda: read_rankings(folder, split)))
+        return makers
+
+    # -- baselines ----------------------------------------------------------------------------------------------------
+
+    def _baseline(self, name: str, split: Split) -> Cell:
+        config = next((m for m in self.methods.values() if isinstance(m, RecommenderConfig)), None)
+        text = TextEncoderConfig() if config is None else config.text
+        key = (__version__, split.contents, "baseline", name, json.dumps(to_mapping(text)))
+
+        def make() -> Cell:
+            common = {"seed": split.seed, "text": text}
+            tuned = tune(name, split.catalog, split.fitting, split.validation, common=common)
+            about = _about(tuned, common)
+            baseline = new_items = _fitted_on(split, tuned)
+            if split.cold_items is not None and baseline.tells_new_items_apart:
+                rehearsed = tune(name, split.catalog, *split.rehearsal(), common=common)
+                about["for new items"] = _about(rehearsed, common)
+                new_items = _fitted_on(split, rehearsed)
+            ranked = {
+                arm.name: rank_arm(name, new_items if _asks_new_items(arm, split) else baseline, arm, split.catalog)
+                for arm in split.arms
+            }
+            return Cell(
+                ranked,
+                about | ({"note": baseline.note} if baseline.note else {}),
+                errors=_rating_errors(baseline, split),
+            )
+
+        return self.cells.get(key, make)
+
+    # -- scorers ------------------------------------------------------------------------------------------------------
+
+    def _given(self, name: str, method: Method, split: Split) -> Cell:
+        if isinstance(method, Recommender):
+            check_strangers(method, split)
+            return squares.served(name, squares.Serving(method, adapt=True), split)
+        fitted = fit_copy(method, split, replace(self.options, seed=split.seed))
+        ranked = {arm.name: rank_arm(name, fitted, arm, split.catalog) for arm in split.arms}
+        return Cell(ranked, errors=_rating_errors(fitted, split))
+
+    # -- recllm -------------------------------------------------------------------------------------------------------
+
+    def _of_config(
+        self, name: str, config: RecommenderConfig, split: Split
+    ) -> list[tuple[str, Callable[[], Mapping[str, Cell]]]]:
+        options = replace(self.options, seed=split.seed)
+        name = squares.D if self.square else name
+        whole = _Fitted(name, config, split, options, self.cells)
+        if not self.square or split.share < 1:
+            makers: Makers = {name: lambda: squares.served(name, squares.Serving(whole.recommender, True), split)}
+            base = whole
+        else:
+            base = _Fitted(squares.A, replace(config, adaptation=None), split, options, self.cells)
+            makers = squares.square_cells(lambda: base.recommender, lambda: whole.recommender, split, options)
+
+        def kept(method: str) -> Mapping[str, Cell]:
+            return {method: self.cells.get((*whole.key, method), makers[method])}
+
+        found: list[tuple[str, Callable[[], Mapping[str, Cell]]]] = [
+            (method, lambda method=method: kept(method))  # type: ignore[misc]
+            for method in makers
+        ]
+        # Where events are left out or several configs compete, the whole lists are what counts.
+        alone = sum(isinstance(method, RecommenderConfig) for method in self.methods.values()) == 1
+        if alone and split.share == 1:
+            found.append(("channels", lambda: squares.channel_cells(base.recommender, split)))
+        return found
+
+
+def _about(tuned: Tuned, common: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {key: value for key, value in tuned.settings.items() if key not in common}
+    return {"chosen": chosen, "validation": {"NDCG@10": tuned.value}, "settings tried": len(tuned.tried)}
+
+
+def _fitted_on(split: Split, tuned: Tuned) -> Baseline:
+    return type(tuned.baseline)(**tuned.settings).fit(split.catalog, split.train)
+
+
+def _asks_new_items(arm: Arm, split: Split) -> bool:
+    return (
+        arm.candidates is not None and split.cold_items is not None and bool((arm.candidates == split.cold_items).all())
+    )
+
+
+@final
+@dataclass(frozen=True)
+class _Fitted:
+    """A config fitted on a split when it is first asked for, and kept."""
+
+    name: str
+    config: RecommenderConfig
+    split: Split
+    options: TrainOptions
+    cells: Cells
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        config = json.dumps(to_mapping(self.config))
+        return (__version__, self.split.contents, config, str(self.options.seed), str(self.options.budget))
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        place = self.cells.place(self.key, "model")
+        if place is not None:
+            try:
+                return Recommender.load(place)
+            except ArtifactError:  # not there, or damaged
+                shutil.rmtree(place, ignore_errors=True)
+                place.parent.mkdir(parents=True, exist_ok=True)
+        said = self.options.progress
+
+        def progress(stage: str, done: float, total: float, note: str = "") -> None:
+            if said is not None:
+                said(f"{self.split.label}{self.name}, {stage}", done, total, note)
+
+        recommender = Recommender(self.config)
+        recommender.fit(self.split.catalog, self.split.train, options=replace(self.options, progress=progress))
+        if place is not None:
+            recommender.save(place)
+        return recommender
+
+
+def check_strangers(recommender: Recommender, split: Split) -> None:
+    """Refuse a recommender that was trained on users it would be asked about, or on later events.
+
+    Raises:
+        LeakageError: How many users, and what to do.
+    """
+    trained = recommender.trained_on
+    for arm in split.arms:
+        # Where time is cut, users known before the cut may be known to the recommender, too.
+        may_be_known = not arm.strangers and split.until is not None
+        if not may_be_known and (seen := trained.includes(arm.user_ids)).any():
+            example = arm.user_ids[int(np.argmax(seen))]
+            raise LeakageError(
+                f"{int(seen.sum())} of {len(arm)} users to be asked were in the training of this recommender, for "
+                f"example {example!r}; pass its config, so that it is fitted without them, or other test_users."
+            )
+    if split.cold_items is not None:
+        cold = [split.catalog.item_ids[row] for row in np.flatnonzero(split.cold_items)]
+        rows = recommender.catalog.rows(cold)
+        if recommender.model.items.warm.numpy()[rows[rows >= 0]].any():
+            raise LeakageError(
+                "this recommender was trained on events of items that are to be new; pass its config, so that it is "
+                "fitted without them."
+            )
+    if split.until is not None and trained.until >= split.until:
+        raise LeakageError(
+            f"this recommender was trained on events after {split.until:.15g}, where the evaluation cuts time; pass "
+            "its config, so that it is fitted on what came before."
+        )
+
+
+def fit_copy(method: Method, split: Split, options: TrainOptions) -> Method:
+    """A copy of a scorer, fitted on the split's training events; as it is, if it cannot be fitted."""
+    if not hasattr(method, "fit"):
+        return method
+    fresh = copy.deepcopy(method)
+    takes_options = "options" in inspect.signature(fresh.fit).parameters
+    fitted = fresh.fit(split.catalog, split.train, **({"options": options} if takes_options else {}))
+    return fresh if fitted is None else fitted
+
+
+def _rating_errors(method: Method, split: Split) -> dict[str, dict[str, np.ndarray]]:
+    """Per user: squared and absolute error and share of exact hits of predicted ratings, where both can be had."""
+    if not hasattr(method, "rate") or split.feedback.scale is None:
+        return {}
+    errors = {}
+    for arm in split.arms:
+        if arm.log is None or "rating" not in arm.log.frame.columns:
+            continue
+        predicted = np.asarray(method.rate(arm.known_events(), list(split.catalog.item_ids)))
+        predicted = predicted[arm.query.user_rows, arm.query.item_rows]
+        actual = arm.log.frame["rating"].cast(float).fill_null(float("nan")).to_numpy()[arm.query.event_rows]
+        found = rating_errors(predicted, actual)
+        usable = ~np.isnan(found["MSE"])
+        count = np.bincount(arm.query.user_rows[usable], minlength=len(arm))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            errors[arm.name] = {
+                name: np.bincount(arm.query.user_rows[usable], found[name][usable], minlength=len(arm)) / count
+                for name in ("MSE", "MAE", "Accuracy")
+            }
+    return errors

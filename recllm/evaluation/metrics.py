@@ -1,0 +1,262 @@
+"""How good lists are: for each user, and of all lists together. And how far off predicted ratings are.
+
+Gains are binary: a liked item of the query is relevant, all others are not.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from recllm.errors import DataError
+from recllm.evaluation.arms import LENGTH, Arm, Ranked
+from recllm.evaluation.facts import ItemFacts
+
+_TOP = 10
+_DISCOUNT = 1.0 / np.log2(np.arange(2, _TOP + 2))
+_IDEAL = np.concatenate([[np.nan], np.cumsum(_DISCOUNT)])
+"""The best DCG@10 with 0, 1, … 10 relevant items; with none there is nothing to measure."""
+_SMOOTHING = 0.01
+"""Steck's α: as much of the user's own distribution is mixed into the list's, so that the divergence is finite."""
+_BLOCK = 1024
+"""Users at a time."""
+
+USER_METRICS = (
+    "NDCG@10",
+    "Recall@10",
+    "Recall@20",
+    "Precision@10",
+    "F1@10",
+    "HR@10",
+    "MRR@10",
+    "ΔNDCG@10",
+    "Novelty@10",
+    "ILD@10",
+    "Calibration@10",
+    "Recall@200",
+)
+LIST_METRICS = ("Coverage@10", "Gini@10", "ms per user")
+
+
+def measure(ranked: Ranked, arm: Arm, facts: ItemFacts) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+    """All metrics of one method's lists for one arm.
+
+    Args:
+        ranked: The lists.
+        arm: What was asked.
+        facts: Of the catalog.
+
+    Returns:
+        `USER_METRICS` per user, float64 [tasks]. NaN is "says nothing of this user" and never counts as 0:
+
+        - NDCG@10: over the best that min(10, relevant) items allow. Recall@k: hits over all relevant items, also where
+          they are more than k. Precision@10: hits over 10, also in a shorter list. F1@10 of these two. HR@10: any hit.
+          MRR@10: 1 over the rank of the first hit. All are 0 for an empty list, NaN without a relevant candidate.
+        - ΔNDCG@10: NDCG@10 minus that of the disliked items of the query; NaN without one of each.
+        - Novelty@10: mean −log2 of the popularity. ILD@10: mean of 1 − cosine over pairs of listed items. NaN for an
+          empty list, ILD also for a single item.
+        - Calibration@10: Kullback-Leibler divergence in nats from the categories of the support's liked items to those
+          of the list (Steck, Calibrated Recommendations, 2018; α = 0.01); NaN where either has none.
+
+        `LIST_METRICS` of all lists together, NaN without users: Coverage@10, the share of the candidates in at least
+        one top 10; Gini@10 of how often each candidate is there (0 all as often, 1 only one of them; NaN if no list
+        has any); "ms per user".
+
+    Raises:
+        DataError: The lists do not fit the arm or the catalog.
+    """
+    rows = _checked_rows(ranked.rows, arm, len(facts))
+    tastes = None if facts.categories is None else _Tastes.of(arm, facts.categories)
+    asked, disliked = arm.asked(len(facts)), arm.asked(len(facts), disliked=True)
+    squares = np.asarray(facts.words.multiply(facts.words).sum(axis=1), dtype=np.float64)
+    per_user = {name: np.full(len(arm), np.nan) for name in USER_METRICS}
+    for start in range(0, len(arm), _BLOCK):
+        some = slice(start, start + _BLOCK)
+        listed = _listed(rows[some, :_TOP], len(facts))
+        figures = _accuracy(rows[some], asked[some], disliked[some])
+        figures["Novelty@10"] = _novelty(listed, facts.popularity)
+        figures["ILD@10"] = _distance(listed, facts.words, squares)
+        if tastes is not None:
+            figures["Calibration@10"] = tastes.divergence(listed, some)
+        for name, values in figures.items():
+            per_user[name][some] = values
+    return per_user, _together(rows[:, :_TOP], ranked.seconds, arm, len(facts))
+
+
+def _checked_rows(rows: NDArray[np.int32], arm: Arm, items: int) -> NDArray[np.int32]:
+    """int32 [tasks, LENGTH]: shorter lists are filled with −1."""
+    if rows.ndim != 2 or len(rows) != len(arm):
+        raise DataError(f"lists of shape {rows.shape} came for {len(arm)} users; one row per user is needed")
+    if rows.size and (rows.max() >= items or rows.min() < -1):
+        raise DataError(f"lists hold item rows {rows.min()} to {rows.max()}; the catalog has rows 0 to {items - 1}")
+    rows = rows[:, :LENGTH]
+    return np.pad(rows, ((0, 0), (0, LENGTH - rows.shape[1])), constant_values=-1)
+
+
+def _accuracy(
+    rows: NDArray[np.int32], asked: sparse.csr_array, disliked: sparse.csr_array
+) -> dict[str, NDArray[np.float64]]:
+    hits = _hits(rows, asked)
+    relevant = np.diff(asked.indptr).astype(np.float64)
+    relevant[relevant == 0] = np.nan
+    measurable = relevant / relevant  # 1 or NaN
+    in_ten = hits[:, :_TOP].sum(axis=1)
+    hit = in_ten > 0
+    ndcg = _ndcg(hits, asked)
+    return {
+        "NDCG@10": ndcg,
+        "Recall@10": in_ten / relevant,
+        "Recall@20": hits[:, :20].sum(axis=1) / relevant,
+        "Recall@200": hits.sum(axis=1) / relevant,
+        "Precision@10": in_ten / _TOP * measurable,
+        "F1@10": 2 * in_ten / (_TOP + relevant),  # 2PR / (P + R) with P and R written out
+        "HR@10": hit * measurable,
+        "MRR@10": hit / (hits[:, :_TOP].argmax(axis=1) + 1.0) * measurable,
+        "ΔNDCG@10": ndcg - _ndcg(_hits(rows[:, :_TOP], disliked), disliked),
+    }
+
+
+def _hits(rows: NDArray[np.int32], wanted: sparse.csr_array) -> NDArray[np.bool_]:
+    """bool [tasks, length]: whether each listed item is wanted by its user."""
+    users, items = wanted.shape
+    owner = np.arange(users, dtype=np.int64)
+    keys = np.repeat(owner, np.diff(wanted.indptr)) * items + wanted.indices
+    hits: NDArray[np.bool_] = np.isin(owner[:, None] * items + rows, keys) & (rows >= 0)
+    return hits
+
+
+def _ndcg(hits: NDArray[np.bool_], wanted: sparse.csr_array) -> NDArray[np.float64]:
+    ndcg: NDArray[np.float64] = hits[:, :_TOP] @ _DISCOUNT / _IDEAL[np.minimum(np.diff(wanted.indptr), _TOP)]
+    return ndcg
+
+
+def _listed(top: NDArray[np.int32], items: int) -> sparse.csr_array:
+    """float32 CSR [tasks, items]: 1 where an item is in a list."""
+    there = top >= 0
+    ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    return sparse.csr_array((np.ones(ends[-1], dtype=np.float32), top[there], ends), shape=(len(top), items))
+
+
+def _novelty(listed: sparse.csr_array, popularity: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _divide(listed @ -np.log2(popularity), np.diff(listed.indptr))
+
+
+def _distance(listed: sparse.csr_array, words: sparse.csr_array, squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean 1 − cosine of pairs: the squared length of the sum holds every pair twice, and every item with itself."""
+    together = listed @ words
+    twice = np.asarray(together.multiply(together).sum(axis=1), dtype=np.float64) - listed @ squares
+    count = np.diff(listed.indptr).astype(np.float64)
+    return 1 - np.clip(_divide(twice, count * (count - 1)), 0, 1)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Tastes:
+    """Distributions over categories.
+
+    Attributes:
+        items: float64 CSR [items, categories]; an item's categories share 1.
+        users: float64 CSR [tasks, categories], what the liked items of the support have; rows sum to 1 or are empty.
+    """
+
+    items: sparse.csr_array
+    users: sparse.csr_array
+
+    @classmethod
+    def of(cls, arm: Arm, categories: sparse.csr_array) -> "_Tastes":
+        items = _shares(categories.astype(np.float64))
+        liked = arm.support.signals > 0
+        entries = (np.ones(liked.sum()), (arm.support.user_rows[liked], arm.support.item_rows[liked]))
+        support = sparse.csr_array(entries, shape=(len(arm), len(categories.indptr) - 1))
+        return cls(items, _shares(support @ items))
+
+    def divergence(self, listed: sparse.csr_array, tasks: slice) -> NDArray[np.float64]:
+        """[tasks]: −Σ p log(α + (1 − α) q / p), where all but −log α lives on the categories that both have."""
+        wanted, found = self.users[tasks], _shares(listed @ self.items)
+        inverse = wanted.copy()
+        inverse.data = 1 / inverse.data
+        both = sparse.csr_array(found.multiply(inverse))
+        both.data = np.log1p((1 - _SMOOTHING) / _SMOOTHING * both.data)
+        divergence = -np.log(_SMOOTHING) - np.asarray(wanted.multiply(both).sum(axis=1))
+        known = (np.diff(wanted.indptr) > 0) & (np.diff(found.indptr) > 0)
+        return np.where(known, np.maximum(divergence, 0), np.nan)
+
+
+def _shares(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Rows divided by their sums."""
+    sums = np.asarray(matrix.sum(axis=1), dtype=np.float64)
+    shares = sparse.csr_array(matrix.copy())
+    shares.data = shares.data / np.repeat(sums, np.diff(shares.indptr))
+    return shares
+
+
+def _divide(above: ArrayLike, below: ArrayLike) -> NDArray[np.float64]:
+    """The quotient; NaN where it is divided by 0."""
+    below = np.asarray(below, dtype=np.float64)
+    return np.asarray(above, dtype=np.float64) / np.where(below == 0, np.nan, below)
+
+
+def _together(top: NDArray[np.int32], seconds: float, arm: Arm, items: int) -> dict[str, float]:
+    candidates = np.ones(items, dtype=bool) if arm.candidates is None else arm.candidates
+    counts = np.bincount(top[top >= 0], minlength=items)[candidates]
+    if not len(arm) or not len(counts):
+        return dict.fromkeys(LIST_METRICS, np.nan)
+    return {
+        "Coverage@10": float((counts > 0).mean()),
+        "Gini@10": _gini(counts),
+        "ms per user": 1000 * seconds / len(arm),
+    }
+
+
+def _gini(counts: NDArray[np.int64]) -> float:
+    """Half the mean difference of all pairs over the mean."""
+    n, total = len(counts), int(counts.sum())
+    if not total:
+        return float("nan")
+    if n == 1:
+        return 0.0
+    weights = 2 * np.arange(1, n + 1) - n - 1.0
+    return float(weights @ np.sort(counts) / ((n - 1) * total))
+
+
+def rating_errors(predicted: ArrayLike, actual: ArrayLike, scale_step: float = 1) -> dict[str, NDArray[np.float64]]:
+    """How far off predicted ratings are, event by event.
+
+    The mean over events is the metric of that name; RMSE is the root of the mean of "MSE":
+    `mean_estimate(errors["MSE"], users, statistic=numpy.sqrt)`.
+
+    Args:
+        predicted: [events]; NaN: no prediction.
+        actual: [events].
+        scale_step: Between ratings that can be given: 0.5 for half stars.
+
+    Returns:
+        float64 [events] each. "MSE" squared, "MAE" absolute, "Accuracy" 1 if the prediction, rounded to the scale
+        (halves up), is the rating: NaN, which means leave out, where there is no prediction. "missing" says where that
+        is so (0 or 1): its sum is how many were left out.
+    """
+    predicted, actual = np.asarray(predicted, dtype=np.float64), np.asarray(actual, dtype=np.float64)
+    if predicted.shape != actual.shape:
+        raise DataError(f"{predicted.shape} predictions came for {actual.shape} ratings; one for each is needed")
+    if not scale_step > 0:
+        raise DataError(f"scale_step must be above 0, got {scale_step}")
+    off = predicted - actual
+    right = np.floor(predicted / scale_step + 0.5) == np.floor(actual / scale_step + 0.5)
+    missing = np.isnan(off)
+    return {
+        "MSE": off**2,
+        "MAE": np.abs(off),
+        "Accuracy": np.where(missing, np.nan, right),
+        "missing": missing.astype(np.float64),
+    }
+
+
+def rating_metrics(errors: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+    """MSE, RMSE, MAE and Accuracy over the events that have a prediction; NaN if none has."""
+    kept = errors["missing"] == 0
+    means = {
+        name: float(errors[name][kept].mean()) if kept.any() else float("nan") for name in ("MSE", "MAE", "Accuracy")
+    }
+    return {"MSE": means["MSE"], "RMSE": means["MSE"] ** 0.5, "MAE": means["MAE"], "Accuracy": means["Accuracy"]}

@@ -1,0 +1,34 @@
+"""The report as one HTML page: rendering. What each section shows is in `recllm.evaluation.page.sections`."""
+
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from recllm.evaluation.page.sections import make_sections, make_summary
+from recllm.evaluation.report import Report
+from recllm.prompting.syntax import clean_text
+
+
+def build_page(report: Report) -> str:
+    """The whole page; nothing in it is fetched from anywhere, and nothing runs."""
+    environment = Environment(
+        autoescape=True,  # every name comes from data
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_cleaned,
+    )
+    environment.filters["drawing"] = Markup
+    source = files("recllm.evaluation.page").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        title=report.title, summary=make_summary(report), sections=make_sections(report)
+    )
+
+
+def _cleaned(value: object) -> object:
+    """Names without what hides or reorders text; a figure is not parted from its per cent sign."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return clean_text(value).replace(" %", "\u00a0%")

@@ -1,0 +1,163 @@
+"""Evaluation, put together: splits, methods, lists, metrics, report."""
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from recllm import __version__
+from recllm.data.doors import read_catalog, read_events, read_user_ids, whole_number
+from recllm.errors import ConfigError
+from recllm.evaluation import square as squares
+from recllm.evaluation.cells import Cells
+from recllm.evaluation.methods import Measurement, Method
+from recllm.evaluation.protocol import SHOTS, make_splits
+from recllm.evaluation.report import Report
+from recllm.evaluation.split import Split
+from recllm.evaluation.tuning import BASELINES, baseline_named
+from recllm.model.config import RecommenderConfig
+from recllm.options import TrainOptions
+from recllm.recommender import Recommender
+
+OURS = "recllm"
+
+
+def evaluate(
+    config_or_scorer: Method | Mapping[str, Method] | None,
+    catalog: Any,
+    events: Any,
+    *,
+    protocol: str = "users",
+    shots: Sequence[int] = SHOTS,
+    folds: int = 1,
+    seeds: Sequence[int] = (0,),
+    baselines: Sequence[str] | Literal["all"] | None = "all",
+    square: bool = False,
+    test_users: Any = None,
+    cut: float = 0.8,
+    sparsity: Sequence[float] = (1.0,),
+    rankings: str | Path | None = None,
+    save_splits: str | Path | None = None,
+    cache: str | Path | None = None,
+    dataset: str | None = None,
+    command: str | None = None,
+    options: TrainOptions | None = None,
+) -> Report:
+    """Measure methods on users that no part of their training has seen, ranking the whole catalog.
+
+    Args:
+        config_or_scorer: A `RecommenderConfig`, which is fitted on every split; a fitted `Recommender`; anything with
+            `score(users, item_ids)`, which is fitted if it has `fit(catalog, events)`; or several by name. None: only
+            baselines and rankings.
+        catalog: All items: a `Catalog`, a data frame, or a file.
+        events: The whole log: `Interactions`, a data frame, a mapping, or a file.
+        protocol: `users`, `time`, `early`, `prequential`, `basket` or `cold`; see `recllm.evaluation.protocol`.
+        shots: How many events are known of a user; the query is the same for all.
+        folds: Disjoint groups of test users.
+        seeds: One evaluation each; users' groups, ties and training depend on it.
+        baselines: Names, `"all"`, or None; each is tuned on validation users.
+        square: Also measure what meta-training and the inner loop add (needs a config with adaptation); where training
+            events are left out (`sparsity`), only the whole, D.
+        test_users: Exactly these are asked, instead of a group; ids in any form.
+        cut: Protocol `time`: the share of events before the cut.
+        sparsity: Shares of the training events to learn from, such as `(0.1, 0.3, 1.0)`; one measurement each.
+        rankings: A folder of lists that other programs made for the saved split.
+        save_splits: Where to write the splits for other programs.
+        cache: A folder in which finished parts are kept, so that a stopped evaluation can go on.
+        dataset: Name of the data in the report; by default the name of the events' file.
+        command: How the evaluation was called, for the report.
+        options: Run options of fitting; `seed` is replaced by `seeds`.
+
+    Returns:
+        The report: `to_pandas()`, `to_json()`, `to_html()`, `verdict()`; prints as a table.
+
+    Raises:
+        ConfigError: An option is unknown or does not fit.
+        DataError: Too few users or events, or a scorer misbehaves; the scorer is named.
+        LeakageError: A fitted recommender was trained on users that would be asked.
+    """
+    catalog, events = read_catalog(catalog), read_events(events)
+    test_users = None if test_users is None else read_user_ids(test_users)
+    methods = _named(config_or_scorer)
+    shots, seeds = (
+        [whole_number(one, name, 0) for one in _several(given, name)]
+        for given, name in ((shots, "shots"), (seeds, "seeds"))
+    )
+    sparsity, folds = _several(sparsity, "sparsity"), whole_number(folds, "folds", 1)
+    names = _baseline_names(baselines)
+    if square:
+        _check_square(methods)
+    if not methods and not names and rankings is None:
+        raise ConfigError("there is nothing to evaluate; give a config, a scorer, baselines or rankings.")
+    title = dataset or events.report.source.partition(".")[0]
+    measurement = Measurement(title, methods, names, square, rankings, Cells(cache), options or TrainOptions())
+    about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
+    about |= {
+        "ours": [*([squares.D, squares.C, squares.B, squares.A] if square else []), *methods],
+        "command": command,
+        "versions": _versions(),
+        "splits": [],
+        "methods": {},
+    }
+    about |= {"data hash": f"catalog {catalog.fingerprint[:16]}, events {events.fingerprint[:16]}"}
+    measured = []
+    cutting = {"protocol": protocol, "shots": shots, "folds": folds, "test_users": test_users, "cut": cut}
+    for seed in seeds:
+        for share in sorted(set(sparsity)):
+            for split in make_splits(catalog, events, seed=seed, share=share, **cutting):
+                split.audit()
+                if save_splits is not None:
+                    split.save(Path(save_splits) / _place(split, share, len(seeds), folds, sparsity))
+                about["splits"].append(split.about())
+                measured += measurement.of(split, about["methods"])
+    return Report(measured, about)
+
+
+def _several(given: Any, name: str) -> list[Any]:
+    """Numbers; one alone will do."""
+    numbers = [given] if isinstance(given, int | float) else given
+    if isinstance(numbers, str | bytes | Mapping) or not isinstance(numbers, Iterable):
+        raise ConfigError(f"{name} are numbers, such as (1, 3); got {given!r}.")
+    several = list(numbers)
+    if not several or not all(isinstance(one, int | float | np.number) for one in several):
+        raise ConfigError(f"{name} are numbers, at least one, such as (1, 3); got {given!r}.")
+    return several
+
+
+def _named(given: Method | Mapping[str, Method] | None) -> dict[str, Method]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {str(name): method for name, method in given.items()}
+    ours = isinstance(given, RecommenderConfig | Recommender)
+    return {OURS if ours else getattr(given, "name", type(given).__name__): given}
+
+
+def _check_square(methods: Mapping[str, Method]) -> None:
+    configs = [method for method in methods.values() if isinstance(method, RecommenderConfig)]
+    if len(configs) != 1:
+        raise ConfigError(f"the square takes one RecommenderConfig apart; {len(configs)} were given.")
+    if configs[0].adaptation is None:
+        raise ConfigError("the square compares a base with its adapters; give a config whose adaptation is not None.")
+
+
+def _baseline_names(baselines: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
+    if baselines == "all":
+        return tuple(BASELINES)
+    names = (baselines,) if isinstance(baselines, str) else tuple(baselines or ())
+    return tuple(dict.fromkeys(baseline_named(name).name for name in names))
+
+
+def _place(split: Split, share: float, seeds: int, folds: int, sparsity: Sequence[float]) -> str:
+    parts = [f"seed-{split.seed}"] if seeds > 1 else []
+    parts += [f"fold-{split.fold}"] if folds > 1 else []
+    parts += [f"share-{share:g}"] if len(set(sparsity)) > 1 else []
+    return "-".join(parts) or "."
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "transformers", "peft", "sentence-transformers", "numpy", "scipy", "polars")
+    return {"recllm": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}

@@ -1,0 +1,235 @@
+"""Reasons for served lists: the served ranking as something to be explained, evidence, words, and the proof."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from recllm.data.histories import Histories
+from recllm.explain.evidence import Evidence
+from recllm.explain.explainer import Explainer
+from recllm.explain.gathering import Background, gather_evidence
+from recllm.explain.overall import Influence, Overall, influences
+from recllm.explain.proof import Proof, differences, digest_of, seal_of
+from recllm.explain.ranker import Ranking
+from recllm.lists.serve import Lists, Served
+from recllm.model.config import RecommenderConfig
+from recllm.model.fitted import Fitted
+from recllm.model.model import Model
+from recllm.retrieval.channels import IN_WORDS
+
+
+@final
+class ServedRanking:
+    """What is served to one user, as a function of what is known of them; asked at one and the same moment.
+
+    Args:
+        served: The request as the model serves it.
+        history: All that the user has.
+        steps: Of adapting; None: as many as the model is configured for.
+    """
+
+    def __init__(self, served: Served, history: Histories, steps: int | None = None) -> None:
+        self._served, self._model, self._steps = served, served.model, steps
+        self._eligible = served.eligible(history)
+        self._asked_at = served.asked_at(history)
+
+    def __call__(self, histories: Histories) -> Ranking:
+        """Adapt, retrieve and rank anew for each of these histories."""
+        size = self._model.batch_users
+        scores = []
+        for start in range(0, len(histories), size):
+            part = histories.of(np.arange(start, min(start + size, len(histories))))
+            now = np.repeat(self._asked_at, len(part))
+            with self._model.threads_for(len(part)):
+                scores.append(self._served.scores(part, self._adapted(part), now).numpy())
+        # The best by score are always retrieved: what is listed follows from the scores.
+        listed = np.broadcast_to(self._eligible, (len(histories), self._eligible.shape[1]))
+        return Ranking(np.concatenate(scores), listed, self._model.ties)
+
+    def channels_of(self, history: Histories, items: np.ndarray) -> list[str]:
+        """The channel in which each item stands out most."""
+        with self._model.threads_for(len(history)):
+            scores = self._model.channel_scores(history, self._adapted(history), self._asked_at)
+        best = scores[0][:, torch.from_numpy(items)].argmax(dim=0).tolist()
+        return [self._model.channels.names[channel] for channel in best]
+
+    def lists(self, history: Histories) -> Lists:
+        """The list as it is served."""
+        lists, known = Lists(self._served), self._served.known(history)
+        with self._model.threads_for(len(known)):
+            lists.add(history, known, self._adapted(known))
+        return lists
+
+    def _adapted(self, histories: Histories) -> dict[str, torch.Tensor] | None:
+        adapt = self._served.request.adapt and self._model.learner is not None
+        return self._model.adapt(histories, self._steps) if adapt else None
+
+
+@final
+@dataclass
+class Reasons:
+    """Explains lists of one model.
+
+    Attributes:
+        model: The fitted parts.
+        background: What may be named.
+    """
+
+    model: Model
+    background: Background
+
+    @classmethod
+    def by(cls, state: Fitted) -> "Reasons":
+        """Of what answers now."""
+        return state.once(_reasons)
+
+    def of(
+        self,
+        served: Served,
+        histories: Histories,
+        rows: Sequence[np.ndarray],
+        explainer: Explainer,
+        *,
+        lists: Lists | None = None,
+        steps: Sequence[int | None] | None = None,
+    ) -> dict[str, Any]:
+        """Columns of reasons for the items `rows` of each user, user by user.
+
+        Args:
+            served: What was asked for.
+            histories: All that the users have.
+            rows: [users], catalog rows.
+            explainer: Finds the words.
+            lists: The lists that `rows` are; None: they are items that were asked about.
+            steps: [users], of ready-made adapters; None: users were adapted to their histories, as the model is
+                configured.
+        """
+        ready_made = steps is not None
+        steps = [None] * len(rows) if steps is None else steps
+        evidence = self.evidence(served, histories, rows, steps)
+        wordings = explainer.explain(evidence)
+        columns: dict[str, list[Any]] = {
+            "explanation": [wording.text for wording in wordings],
+            "reason_code": [found.reason_code for found in evidence],
+            "evidence": [
+                {**found.to_dict(), "wording": wording.to_dict()}
+                for found, wording in zip(evidence, wordings, strict=True)
+            ],
+        }
+        proofs = []
+        for user in range(len(rows)):
+            history = histories.of([user])
+            remade = lists is None or not ready_made or self._remade(served, history, lists, user, steps[user])
+            proof = Proof.of(
+                self.digest,
+                replace(served.request, without=self._meant(served.request.without)),
+                history,
+                self.model.catalog,
+                about="item" if lists is None else "line",
+                remade=remade,
+                level=explainer.level,
+                detail=explainer.detail,
+                steps=steps[user],
+            ).to_dict()
+            proofs.append(proof)
+        return {**columns, "proof": self._sealed(proofs, rows, columns, lists)}
+
+    def _meant(self, without: Sequence[str] | None) -> list[str]:
+        """What of it the catalog knows; the rest is passed over."""
+        rows, attributes = self.model.catalog.rows(without or ()), self.model.attributes
+        named = zip(without or (), rows.tolist(), strict=True)
+        return [one for one, row in named if row >= 0 or attributes.items_valued(one).any()]
+
+    def _remade(self, served: Served, history: Histories, lists: Lists, user: int, steps: int | None) -> bool:
+        """Whether adapting anew gives the user's list."""
+        again = ServedRanking(served, history, steps).lists(history)
+        same = np.array_equal(again.rows[0], lists.rows[user])
+        return same and not differences(lists.scores[user].tolist(), again.scores[0].tolist())
+
+    def _sealed(
+        self,
+        proofs: Sequence[dict[str, Any]],
+        rows: Sequence[np.ndarray],
+        columns: Mapping[str, list[Any]],
+        lists: Lists | None,
+    ) -> list[dict[str, Any]]:
+        """Each row's proof: its user's, and a seal over the row."""
+        catalog = self.model.catalog
+        sealed: list[dict[str, Any]] = []
+        for user, (proof, items) in enumerate(zip(proofs, rows, strict=True)):
+            digest = digest_of(proof)
+            for number, item in enumerate(items.tolist()):
+                row = {name: column[len(sealed)] for name, column in columns.items()}
+                row |= {"user_id": proof["user_id"], "item_id": catalog.item_ids[item], "title": catalog.titles[item]}
+                if lists is not None:
+                    row |= {"rank": number + 1, "score": float(lists.scores[user][number])}
+                sealed.append({**proof, "seal": seal_of(row, digest)})
+        return sealed
+
+    def evidence(
+        self, served: Served, histories: Histories, rows: Sequence[np.ndarray], steps: Sequence[int | None]
+    ) -> list[Evidence]:
+        """Evidence for the items `rows` of each user, user by user."""
+        evidence = []
+        for user, items in enumerate(rows):
+            if not len(items):
+                continue
+            history = histories.of([user])
+            known = served.known(history)
+            ranking = ServedRanking(served, history, steps[user])
+            evidence += gather_evidence(
+                ranking,
+                known,
+                0,
+                items,
+                self.background,
+                n=served.request.n,
+                channels=ranking.channels_of(known, items),
+                wishes=self._granted(served, history, items, steps[user]) if len(served.wishes) else None,
+                owned=np.isin(items, history.item_rows).tolist(),
+            )
+        # Counterfactuals speak of the list by score; of a list that was made varied they might not be true.
+        return [replace(one, counterfactual=None) for one in evidence] if served.request.diversity else evidence
+
+    def overall(self, histories: Histories, known: Sequence[int], n: int) -> Overall:
+        """What the ranker weighs when the newest 0, 1, … events of these users are known."""
+        found = [one for count in known for one in self._influences(histories.last(count), count, n)]
+        return Overall(tuple(found), {name: IN_WORDS[name] for name in self.model.channels.names}, n)
+
+    def _influences(self, histories: Histories, known: int, n: int) -> list[Influence]:
+        model = self.model
+        eligible = np.ones((len(histories), len(model.catalog)), dtype=bool)
+        eligible[histories.user_rows, histories.item_rows] = False
+
+        def head(channels: np.ndarray) -> np.ndarray:
+            return model.rank(histories, torch.from_numpy(channels)).numpy()
+
+        if not known and model.channels.newcomers is not None:  # the same order for everybody, whatever channels say
+            told = [(name, float(name == "popularity")) for name in model.channels.names]
+            found = [Influence(0, len(histories), name, share, share) for name, share in told]
+            return sorted(found, key=lambda one: -one.share)
+        channels = model.channel_scores(histories, None).numpy()
+        return influences(head, channels, eligible, model.channels.names, n=n, known=known)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the whole model."""
+        return self.model.digest()
+
+    def _granted(
+        self, served: Served, history: Histories, items: np.ndarray, steps: int | None
+    ) -> list[tuple[str, ...]]:
+        """For each item, the wishes without which it would not be in the list."""
+        usual = Served(self.model, replace(served.request, wishes=None))
+        top = ServedRanking(usual, history, steps)(usual.known(history)).top(0, served.request.n)
+        listable = served.eligible(history)[0]
+        return [served.wishes.raising(item) if listable[item] and item not in top else () for item in items.tolist()]
+
+
+def _reasons(model: Model, config: RecommenderConfig) -> Reasons:
+    popularity = model.channels.popularity
+    return Reasons(model, Background(model.catalog, popularity, model.feedback, config.explanation, model.attributes))

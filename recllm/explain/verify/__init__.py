@@ -1,0 +1,1 @@
+"""Whether words say only what the evidence holds: a closed language, read claim by claim."""

@@ -1,0 +1,116 @@
+"""What one sentence has said so far, and the claims that it comes to as a whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from recllm.explain.naming import Names
+from recllm.explain.verify.claims import Claim, Role
+
+_POINTING_BACK = frozenset({"both", "same", "they", "them", "these", "those", "also", "too", "all", "each", "common"})
+_MAINLY = frozenset({"main", "mainly", "most", "mostly", "strongest", "primarily"})
+_EACH: tuple[Role, ...] = ("item", "cause", "against")
+_TOGETHER: tuple[Role, ...] = ("removed", "instead")
+
+
+@dataclass
+class Group:
+    """Titles that are named together.
+
+    Attributes:
+        role: A `Role`, or "with" (shares something), "similar" or "condition"; None as long as only what follows can
+            tell.
+        verbs: What the user did with them.
+        by_deed: Whether the role is known only from "which you bought" behind them.
+    """
+
+    titles: list[str]
+    role: str | None
+    verbs: set[str] = field(default_factory=set)
+    by_deed: bool = False
+
+
+@dataclass
+class Value:
+    """Something that the recommended item has; an empty kind: none was named."""
+
+    name: str
+    kind: str
+
+
+@dataclass
+class Said:
+    """The parts of one sentence.
+
+    Attributes:
+        words: All its words.
+        claims: Those that need no more than a phrase.
+        counts: Numbers of items that were said.
+        gives_cause: Whether it has a word such as "because".
+    """
+
+    words: frozenset[str]
+    claims: set[Claim]
+    groups: list[Group] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
+    counts: list[str] = field(default_factory=list)
+    gives_cause: bool = False
+
+    def of_role(self, role: str) -> list[str]:
+        """The titles that are named in a role."""
+        return [title for group in self.groups if group.role == role for title in group.titles]
+
+    def refuse(self, what: str) -> None:
+        """Note something that cannot be understood or must not be said."""
+        self.claims.add(Claim("unread", value=what))
+
+    def conclude(self, names: Names, earlier_causes: Sequence[str]) -> None:
+        """Add the claims that only the whole sentence makes."""
+        self._settle(names.item)
+        for role in _EACH:
+            self.claims |= {Claim(role, frozenset([title])) for title in self.of_role(role)}
+        for role in _TOGETHER:
+            if titles := self.of_role(role):
+                self.claims.add(Claim(role, frozenset(titles)))
+        if (causes := self.of_role("cause")) and self.words & _MAINLY:
+            self.claims.add(Claim("main", frozenset(causes)))
+        if self.of_role("condition"):
+            self.refuse("if")
+        roles = {claim.role for claim in self.claims}
+        if "removed" in roles and not roles & {"gone", "instead"}:
+            self.refuse("without")
+        self._share(names, earlier_causes)
+        self._count()
+        if self.gives_cause and all(claim.role in ("item", "unread") for claim in self.claims):
+            self.claims.add(Claim("cause"))  # "the reason lies in your history"
+
+    def _settle(self, item: str) -> None:
+        """Groups without a role are what is recommended, or what shares something with it."""
+        for group in self.groups:
+            shares = bool(self.values) and len(group.titles) > 1 and not self.gives_cause
+            if shares and (group.role is None or group.by_deed) and group.titles[0] == item:
+                del group.titles[0]  # "“Y” and “A”, which you bought, share the category": only `A` is from the history
+            if group.role is None:
+                group.role = "with" if self.values and group.titles != [item] else "item"
+            self.claims |= {Claim("did", frozenset([title]), verb) for title in group.titles for verb in group.verbs}
+
+    def _share(self, names: Names, earlier_causes: Sequence[str]) -> None:
+        """Every value is shared with the titles that are compared, else with all causes in reach."""
+        titles: Sequence[str] = self.of_role("with") + self.of_role("similar")
+        if not titles or (titles == [names.item] and self.of_role("cause")):
+            titles = self.of_role("cause")
+        if not titles and self.words & _POINTING_BACK:
+            titles = earlier_causes
+        for value in self.values:
+            kind = value.kind or names.kind_of.get(value.name) or "categories"
+            for shared_with in [frozenset([title]) for title in titles] or [frozenset[str]()]:
+                self.claims.add(Claim("shared", shared_with, value.name, kind))
+        if not self.values:
+            self.claims |= {Claim("shared", frozenset([title])) for title in self.of_role("similar")}
+            for title in self.of_role("with"):
+                self.refuse(f"with “{title}”")
+
+    def _count(self) -> None:
+        """A number is right if the sentence names as many; else it speaks of all causes."""
+        named = len(set(self.of_role("cause") + self.of_role("with")))
+        counts = self.counts + (["2"] if named > 2 and "both" in self.words else [])
+        self.claims |= {Claim("count", value=count, kind="cited") for count in counts if count != str(named)}

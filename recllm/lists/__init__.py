@@ -1,0 +1,1 @@
+"""From what is asked for to ranked lists, and what comes back."""

@@ -1,0 +1,98 @@
+"""What a saved model says of itself, for people."""
+
+import math
+
+from recllm.model.config import RecommenderConfig
+from recllm.model.model import Model
+from recllm.model.report import FitReport
+
+__all__ = ["adapter_card", "card"]
+
+
+def card(config: RecommenderConfig, model: Model, report: FitReport) -> str:
+    """What this model is, from what it was made, and how good it was on users held out of training."""
+    counts = "\n".join(f"- {name}: {value:,}" for name, value in report.counts.items())
+    figures = "\n".join(f"| {name} | {_figure(value)} |" for name, value in report.figures.items())
+    seconds = "\n".join(f"- {name}: {value:.0f} s" for name, value in report.seconds.items())
+    notes = "\n".join(f"- {note}" for note in report.notes) or "Nothing out of the ordinary."
+    stopped = "\n".join(f"- {name}: {reason}" for name, reason in report.stopped.items())
+    notes = "\n".join(f"- note: {note}" for note in report.notes)
+    curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
+    return f"""# A recllm recommender
+
+Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.backbone}`, prompt
+`{config.text.prompt}`), histories by the first {config.history.depth} block(s) of the same transformer,
+{_adaptation(model)}.
+
+Users' adapters are functions of their own events. The shared weights were shaped by all
+{report.counts.get("users", 0):,} training users; forgetting a user deletes their events here and not their part in
+those weights.
+
+## Made from
+{counts}
+
+## NDCG@10 on users held out of training, mean over 1, 3, 5, 10 and 20 known events
+| part | NDCG@10 |
+|---|---|
+{figures}
+
+## To be known
+{notes}
+
+## Time
+{seconds}
+
+{stopped}
+
+{notes}
+
+## Curves
+{curves}
+"""
+
+
+def _adaptation(model: Model) -> str:
+    if model.learner is None:
+        return "no adaptation"
+    if not model.learner.open:
+        return "users' adapters left alone, since they did not help users held out of training"
+    return "users by LoRA adapters of their own"
+
+
+def adapter_card(config: RecommenderConfig, report: FitReport) -> str:
+    """What a text adapter is, for the folder it is exported to."""
+    backbone = config.text.backbone
+    return f"""---
+library_name: peft
+tags: [sentence-transformers, lora, recommendation]
+---
+# A text adapter
+
+LoRA on the last {config.finetuning.blocks} block(s) of the sentence encoder `{backbone}`, fine-tuned by recllm on
+{report.counts.get("items", 0):,} items and the events of {report.counts.get("base users", 0):,} users: texts of items
+that the same people like are near each other.
+
+{report.stopped.get("fine-tuning", "")}
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{backbone}")  # `minilm` is sentence-transformers/all-MiniLM-L6-v2
+model.load_adapter("path/to/this/folder")
+model.max_seq_length = {config.text.max_tokens}
+```
+
+Items are put into words by the prompt `{config.text.prompt}`. The adapter was trained to be used with whitening, whose
+statistics are in the recommender. It comes from {report.counts.get("events", 0):,} events and holds no user's own data.
+The backbone's licence applies.
+"""
+
+
+def _curve(name: str, points: list[tuple[int, float | None, float | None]]) -> str:
+    lines = "\n".join(f"| {step} | {_figure(loss)} | {_figure(value)} |" for step, loss, value in points)
+    return f"{name}\n\n| step | training loss | validation NDCG@10 |\n|---|---|---|\n{lines}"
+
+
+def _figure(value: float | None) -> str:
+    """Four digits, or a dash where nothing could be measured."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"

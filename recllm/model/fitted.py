@@ -1,0 +1,175 @@
+"""What a recommender answers from: one value that never changes, so that a call sees the same model to its end."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recllm.adaptation.adapters import Kept
+from recllm.data.doors import Items, items_of, read_users
+from recllm.data.histories import Histories, make_histories
+from recllm.data.interactions import Interactions
+from recllm.data.memory import Memory
+from recllm.data.trained import TrainedOn
+from recllm.encoders.text import TextEncoder
+from recllm.errors import DataError
+from recllm.model.config import RecommenderConfig
+from recllm.model.model import Model
+from recllm.model.report import FitReport
+
+T = TypeVar("T")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model and what is remembered of users. Learning, remembering and forgetting make the next one.
+
+    What is looked up in it is looked up once; two threads that do so at the same time find the same.
+
+    Attributes:
+        config: Hyper-parameters.
+        model: The fitted parts.
+        memory: Events of users.
+        trained: Whom the weights were learned from.
+        report: What fitting saw.
+        seed: Of ties.
+    """
+
+    config: RecommenderConfig
+    model: Model
+    memory: Memory
+    trained: TrainedOn
+    report: FitReport
+    seed: int
+    _looked_up: dict[Callable[[Model, RecommenderConfig], Any], Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over what users' adapters depend on."""
+        return self.model.fingerprint()
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """Puts new texts beside the items'; loaded once, at the first of them."""
+        return TextEncoder(self.config.text, self.model.text_adapter, self.model.backbone)
+
+    def once(self, make: Callable[[Model, RecommenderConfig], T]) -> T:
+        """What `make` makes of the model, made at the first call; as long as the model is the same, so is that."""
+        if make not in self._looked_up:
+            self._looked_up[make] = make(self.model, self.config)
+        made: T = self._looked_up[make]
+        return made
+
+    def with_model(self, model: Model) -> "Fitted":
+        """The same with a model that has more items; what encodes texts stays."""
+        return self._keeping(replace(self, model=model, _looked_up={}), "text_encoder")
+
+    def remembering(self, memory: Memory) -> "Fitted":
+        """The same model with another memory; what was looked up in the model stays."""
+        return self._keeping(replace(self, memory=memory), "fingerprint", "text_encoder")
+
+    def _keeping(self, changed: "Fitted", *names: str) -> "Fitted":
+        vars(changed).update({name: value for name, value in vars(self).items() if name in names})
+        return changed
+
+    # -- whom a call is about -----------------------------------------------------------------------------------------
+
+    def events_of(self, users: Any, kept: Kept | None = None, *, ordered: bool = False) -> Interactions:
+        """The events of users in any form; of those who came with adapters, as the adapters know them."""
+        asked = read_users(users, ordered=ordered)
+        if isinstance(asked, Interactions):
+            return asked
+        self._warn_of_items(asked, kept)
+        if kept is None:
+            return self.memory.of_users(asked)
+        theirs = kept.memory.of_users([user for user in asked if user in kept])
+        others = self.memory.of_users([user for user in asked if user not in kept])
+        return others.join(theirs).of_users(asked)
+
+    def _warn_of_items(self, asked: Sequence[str], kept: Kept | None) -> None:
+        if any(user in self.memory or (kept is not None and user in kept) for user in asked) or not asked:
+            return
+        if (self.model.catalog.rows(asked) >= 0).all():
+            warnings.warn(
+                f"users: {_some(asked)} are ids of items, and no user of that name is remembered, so this is answered "
+                "for somebody without events; for a visitor who has these items write {'visitor': [...]}.",
+                stacklevel=4,
+            )
+
+    def histories(self, events: Interactions) -> tuple[Histories, tuple[str, ...]]:
+        """What the model can read of users' events, and what is to be said of the rest."""
+        histories = make_histories(events, self.model.catalog, self.model.feedback, seed=self.seed)
+        lost = np.flatnonzero((histories.lengths == 0) & (np.bincount(events.user_rows, minlength=len(histories)) > 0))
+        if not len(lost):
+            return histories, ()
+        theirs = events.of_users([histories.user_ids[lost[0]]]).frame["item_id"].to_list()
+        names = _some([histories.user_ids[row] for row in lost])
+        note = (
+            f"the history of {names} is of unknown items only ({_some(theirs)}), so this is answered as for somebody "
+            "without events; the catalog has ids such as " + _some(self.model.catalog.item_ids) + "."
+        )
+        return histories, (note,)
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def adapt(self, events: Interactions, steps: int | None) -> dict[str, Tensor]:
+        """Users' adapters: matrices with a user axis."""
+        histories, notes = self.histories(events)
+        tell(notes, stacklevel=4)
+        with self.model.threads_for(len(histories)):
+            parts = [self.model.adapt(histories.of(batch), steps) for batch in self.batches(len(histories))]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+    def scores(self, histories: Histories, adapt: bool, kept: Kept | None) -> Iterator[np.ndarray]:
+        """float32 [items], user by user."""
+        for batch in self.batches(len(histories)):
+            part = histories.of(batch)
+            with self.model.threads_for(len(part)):
+                scores = self.model.scores(part, self.adapted(part, adapt, kept)).numpy()
+            yield from scores
+
+    def rows_of(self, items: Items, user_ids: Sequence[str]) -> list[np.ndarray]:
+        """Catalog rows of the items asked for, user by user.
+
+        Raises:
+            DataError: An item that the catalog does not have.
+        """
+        catalog = self.model.catalog
+        asked = items_of(items, user_ids, "item_ids")
+        rows = [catalog.rows(ids) for ids in asked]
+        for ids, found in zip(asked, rows, strict=True):
+            if (found < 0).any():
+                raise DataError(f"item {ids[int(np.argmin(found))]!r} is not in the catalog; explain known items only.")
+        return rows
+
+    def adapted(self, histories: Histories, adapt: bool, kept: Kept | None) -> dict[str, Tensor] | None:
+        """What scores are read through: kept adapters, or some made for this call; None: the meta-learned start."""
+        learner = self.model.learner
+        if not adapt or learner is None:
+            return None
+        if kept is None:
+            return self.model.adapt(histories)
+        with torch.no_grad():
+            return kept.stack(histories.user_ids, learner.start())
+
+    def batches(self, users: int) -> list[np.ndarray]:
+        """Rows of so many users, in the parts that are scored at once."""
+        size = self.model.batch_users
+        return [np.arange(start, min(start + size, users)) for start in range(0, users, size)]
+
+
+def tell(notes: Iterable[str], stacklevel: int = 3) -> None:
+    """Warn of what an answer leaves out, where the caller called."""
+    for note in notes:
+        warnings.warn(note, stacklevel=stacklevel)
+
+
+def _some(ids: Sequence[str]) -> str:
+    shown = ", ".join(repr(one) for one in ids[:3])
+    return f"{shown} and {len(ids) - 3:,} more" if len(ids) > 3 else shown

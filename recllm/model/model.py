@@ -1,0 +1,202 @@
+"""The fitted model: every part that serving needs, how they score together, and how they are kept on disk."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recllm.adaptation.meta import MetaLearner, encode_adapted
+from recllm.adaptation.support import Base, through_adapters
+from recllm.artifact import fingerprint
+from recllm.artifact.arrays import SavedArrays
+from recllm.data.attributes import Attributes
+from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
+from recllm.data.histories import Histories
+from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.lora import UserLora
+from recllm.encoders.text import Whitening
+from recllm.encoders.threads import threads_for
+from recllm.ranking.head import RankingHead
+from recllm.ranking.rules import tie_order
+from recllm.retrieval.channels import Channels, RetrievalConfig
+from recllm.retrieval.profiles import Space
+
+CELLS = 40_000_000
+"""Scores (users × channels × items) held at once; larger requests are computed in batches of users."""
+
+
+@final
+@dataclass
+class Model:
+    """What `fit` produces. Rows are catalog rows.
+
+    Attributes:
+        catalog: The items.
+        feedback: What ratings and events mean.
+        text: Sentence vectors of all items, float32 [items, dim].
+        whitening: Its statistics over items with events.
+        encoder: Reads histories.
+        items: Item vectors from text and delta.
+        learner: The meta-learned adapter start; None without adaptation.
+        channels: Co-occurrence, popularity and text similarity.
+        head: Weighs the channels.
+        retrieval: How many candidates each channel brings.
+        text_adapter: What fine-tuning taught the text encoder; None for the frozen one.
+        backbone: Digest of the text encoder's weights, with which new texts have to be read as well.
+    """
+
+    catalog: Catalog
+    feedback: Feedback
+    text: np.ndarray
+    whitening: Whitening
+    encoder: HistoryEncoder
+    items: ItemEncoder
+    learner: MetaLearner | None
+    channels: Channels
+    head: RankingHead
+    retrieval: RetrievalConfig
+    text_adapter: TextAdapter | None = None
+    backbone: str | None = None
+
+    def __post_init__(self) -> None:
+        # Once and for all: the mode of a module is shared, so nobody may change it while another thread is served.
+        for part in (self.encoder, self.items, self.head):
+            part.eval()
+        with torch.no_grad():
+            self.space = Space(self.items())
+
+    @property
+    def vectors(self) -> Float[Tensor, "items width"]:
+        """Item vectors."""
+        return self.space.vectors
+
+    @property
+    def base(self) -> Base:
+        """What users' adapters are adapters of."""
+        return Base(self.encoder, self.space, self.channels, self.head)
+
+    def adapt(self, histories: Histories, steps: int | None = None) -> dict[str, Tensor]:
+        """Each user's adapter from their events; empty without adaptation in the model."""
+        if self.learner is None:
+            return {}
+        with torch.no_grad():
+            return self.learner.adapt(self.base, histories, steps)
+
+    def user_vectors(self, histories: Histories, lora: UserLora) -> Float[Tensor, "users width"]:
+        """User vectors, through each user's adapter."""
+        with torch.no_grad():
+            return encode_adapted(self.encoder, lora, histories, self.vectors)
+
+    def channel_scores(
+        self, histories: Histories, lora: UserLora | None, asked_at: np.ndarray | None = None
+    ) -> Float[Tensor, "users channels items"]:
+        """Standardised scores of every channel over the whole catalog; see `Channels.scores`."""
+        users = self.user_vectors(histories, lora or self.adapt(histories, steps=0))
+        return self.channels.scores(histories, users, self.space, asked_at)
+
+    def rank(
+        self,
+        histories: Histories,
+        channel_scores: Float[Tensor, "users channels items"],
+        lora: UserLora | None = None,
+    ) -> Float[Tensor, "users items"]:
+        """The head's scores over the whole catalog, through each user's adapter or else the meta-learned start."""
+        lora = lora or self.adapt(histories, steps=0)
+        known = torch.from_numpy(histories.lengths.astype(np.float32))
+        with torch.no_grad():
+            served = self.head(channel_scores, known)
+            scores = through_adapters(served, channel_scores, lora, torch.arange(len(known)), known)
+            nobody = known == 0
+            if bool(nobody.any()):
+                scores[nobody] = self.channels.for_newcomers(scores[nobody])
+            return scores
+
+    def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:
+        """From histories to the head's scores over the whole catalog."""
+        return self.rank(histories, self.channel_scores(histories, lora), lora)
+
+    @cached_property
+    def ties(self) -> np.ndarray:
+        """Each item's place among equal scores, int64 [items]."""
+        return tie_order(self.catalog.item_ids)
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """Values of the catalog's columns."""
+        return Attributes(self.catalog)
+
+    def threads_for(self, users: int) -> AbstractContextManager[None]:
+        """Where so many users are scored; see `recllm.encoders.threads`."""
+        return threads_for(users * len(self.channels.names) * len(self.catalog))
+
+    @property
+    def batch_users(self) -> int:
+        """Users that fit in one batch of `channel_scores`."""
+        return int(np.clip(CELLS // (max(len(self.catalog), 1) * len(self.channels.names)), 1, 256))
+
+    def with_items(self, catalog: Catalog, text: np.ndarray) -> "Model":
+        """The same model over a catalog with more items at its end; they are known by their text only."""
+        fresh = len(catalog) - len(self.catalog)
+        vectors = np.concatenate([self.text, text])
+        white = torch.from_numpy(self.whitening(vectors))
+        items = ItemEncoder(
+            white, torch.nn.functional.pad(self.items.warm, (0, fresh)), self.encoder.width, self.items.bound
+        )
+        with torch.no_grad():
+            items.project.load_state_dict(self.items.project.state_dict())
+            items.delta[: len(self.catalog)] = self.items.delta
+        items.requires_grad_(False)
+        return replace(self, catalog=catalog, text=vectors, items=items, channels=self.channels.extended(white))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over what users' adapters depend on. The catalog may grow without touching it."""
+        start = _arrays(self.learner) if self.learner is not None else {}
+        head = {f"head.{name}": array for name, array in _arrays(self.head).items()}
+        learned = _arrays(self.encoder) | {"project": self.items.project.weight.numpy()} | head | start
+        text = () if self.text_adapter is None else (self.text_adapter.digest(),)
+        return fingerprint(*text, *(part for name, array in sorted(learned.items()) for part in (name, array)))
+
+    def digest(self) -> str:
+        """SHA-256 over everything that scores depend on, the catalog and what channels remember included."""
+        parts = [
+            part
+            for group, arrays in sorted(self.tensors().items())
+            for name, array in sorted(arrays.items())
+            for part in (f"{group}.{name}", np.asarray(array))
+        ]
+        return fingerprint(self.catalog.fingerprint, repr(self.feedback), repr(self.retrieval), *parts)
+
+    def tensors(self) -> dict[str, dict[str, np.ndarray]]:
+        """Everything to save, in one group per part."""
+        saved = {
+            "text": {"vectors": self.text, "mean": self.whitening.mean, "matrix": self.whitening.matrix},
+            "encoder": _arrays(self.encoder),
+            "items": _arrays(self.items) | {"warm": self.items.warm.numpy()},
+            "channels": self.channels.tensors(),
+            "head": _arrays(self.head),
+        }
+        if self.text_adapter is not None:
+            saved["text_adapter"] = dict(self.text_adapter.weights)
+        return saved if self.learner is None else saved | {"adaptation": _arrays(self.learner)}
+
+
+def load_state(module: torch.nn.Module, saved: SavedArrays) -> None:
+    """Put saved arrays into a module of the same shape.
+
+    Raises:
+        ArtifactError: They are not all that the module has, or something else.
+    """
+    state = {name: saved.like(name, tensor.numpy()) for name, tensor in module.state_dict().items()}
+    saved.all_taken()
+    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
+
+
+def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}

@@ -1,0 +1,260 @@
+"""A recommender as a folder: safetensors for arrays, Arrow for catalog and events, JSON for the rest, and a card.
+
+What is loaded is checked once, part by part, before it is used: a model that was loaded answers.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from recllm.adaptation.meta import MetaLearner
+from recllm.adaptation.support import Contrast
+from recllm.artifact import Artifact, load_artifact, save_artifact
+from recllm.artifact.arrays import SavedArrays
+from recllm.config import from_mapping, to_mapping
+from recllm.data.catalog import Catalog
+from recllm.data.cleaning import CleaningReport
+from recllm.data.feedback import Feedback
+from recllm.data.histories import Histories
+from recllm.data.memory import Memory
+from recllm.data.saved import LATEST, check_columns, event_table, id_table, saved_events, saved_ids
+from recllm.data.trained import HASH_BYTES, TrainedOn
+from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.history import ItemEncoder
+from recllm.encoders.saved import block_settings, load_history_encoder
+from recllm.encoders.text import Whitening
+from recllm.errors import ArtifactError
+from recllm.model.card import card
+from recllm.model.config import RecommenderConfig
+from recllm.model.fitted import Fitted
+from recllm.model.model import Model, load_state
+from recllm.model.report import FitReport
+from recllm.ranking.head import RankingHead
+from recllm.retrieval.channels import Channels
+
+KIND = "recommender"
+
+LARGEST_WHITENING = 1e7
+"""Of the whitening matrix: the inverse of the smallest spread it knows."""
+
+
+def save_recommender(folder: str | Path, state: Fitted) -> None:
+    """Write everything; see `Recommender.save`."""
+    model, events = state.model, state.memory.log
+    documents = {
+        "config": to_mapping(state.config),
+        "feedback": asdict(model.feedback),
+        "blocks": block_settings(model.encoder),
+        "events": {"timed": events.timed},
+        "report": _plain(asdict(state.report)),
+        "run": {
+            "seed": state.seed,
+            "fingerprint": state.fingerprint,
+            "trained_until": state.trained.until,
+            "backbone": model.backbone,
+        },
+    }
+    if model.text_adapter is not None:
+        documents["text_adapter"] = dict(model.text_adapter.config)
+    save_artifact(
+        folder,
+        tensors=model.tensors() | {"trained": {"users": state.trained.users}},
+        tables={
+            "catalog": model.catalog.frame,
+            "users": id_table("user_id", events.user_ids),
+            "events": event_table(events, model.catalog.item_ids),
+        },
+        documents=documents,
+        card=card(state.config, model, state.report),
+        kind=KIND,
+    )
+
+
+def load_recommender(folder: str | Path) -> Fitted:
+    """Read what `save_recommender` wrote; the backbone itself is not needed for anything but new texts."""
+    artifact = load_artifact(folder, KIND)
+    try:
+        state = _state(artifact)
+        if state.fingerprint != artifact.documents["run"]["fingerprint"]:
+            raise ArtifactError("its parts are not those of one model")
+        _ask(state.model)
+        return state
+    except Exception as error:  # whatever is raised on the way, what was saved is to blame
+        raise ArtifactError(
+            f"{folder} does not hold a recommender this version can read: {error}; fit it again."
+        ) from error
+
+
+def _state(artifact: Artifact) -> Fitted:
+    documents, run = artifact.documents, artifact.documents["run"]
+    config = from_mapping(RecommenderConfig, documents["config"])
+    feedback = from_mapping(Feedback, documents["feedback"], "feedback")
+    catalog = _catalog(artifact.tables["catalog"])
+    hashes = SavedArrays("trained", artifact.tensors["trained"])
+    users = hashes.integers("users", None, HASH_BYTES, least=0, below=256, dtype=np.uint8)
+    if type(run["seed"]) is not int or not 0 <= run["trained_until"] <= LATEST:
+        raise ArtifactError("the run has no seed, or no end")
+    return Fitted(
+        config,
+        _model(artifact, config, feedback, catalog),
+        Memory.of(
+            saved_events(
+                artifact.tables["events"],
+                saved_ids("the users", artifact.tables["users"], "user_id"),
+                catalog.frame["item_id"],
+                documents["events"]["timed"],
+            )
+        ),
+        TrainedOn(users, float(run["trained_until"])),
+        _report(documents["report"]),
+        run["seed"],
+    )
+
+
+def _ask(model: Model) -> None:
+    """The first two questions, of nobody and of somebody: weights that are finite can still multiply to what is not."""
+    items = np.arange(min(3, len(model.catalog)))
+    histories = Histories(
+        ("nobody", "somebody"),
+        np.array([0, 0, len(items)]),
+        items,
+        np.full(len(items), model.channels.trend.end),
+        np.ones(len(items), dtype=np.int8),
+        np.zeros(len(items), dtype=np.int64),
+    )
+    for lora in (None, model.adapt(histories) or None):
+        if not bool(torch.isfinite(model.scores(histories, lora)).all()):
+            raise ArtifactError("its scores are no numbers")
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, catalog: Catalog) -> Model:
+    saved = {name: SavedArrays(name, arrays) for name, arrays in artifact.tensors.items()}
+    encoder = load_history_encoder(artifact.documents["blocks"], saved["encoder"], feedback.n_tokens, config.history)
+    vectors, whitening = _text(saved["text"], len(catalog))
+    white = torch.from_numpy(whitening(vectors))
+    if not bool(torch.isfinite(white).all()):
+        raise ArtifactError("its whitening leaves no numbers")
+    items = _items(saved["items"], white, encoder.width, config.history.delta_bound)
+    text_adapter = None
+    if "text_adapter" in saved:
+        text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
+    channels = Channels.from_tensors(artifact.tensors["channels"], white)
+    saved["head"].floats("hidden.weight", config.ranking.hidden, len(channels.names) + 2)  # before it is built
+    head = RankingHead(len(channels.names), config.ranking)
+    load_state(head, saved["head"])
+    backbone = artifact.documents["run"]["backbone"]
+    if backbone is not None and not isinstance(backbone, str):
+        raise ArtifactError("the digest of the backbone is none")
+    for part in (encoder, items, head):
+        part.requires_grad_(False)
+    model = Model(
+        catalog,
+        feedback,
+        vectors,
+        whitening,
+        encoder,
+        items,
+        None,
+        channels,
+        head,
+        config.retrieval,
+        text_adapter,
+        backbone,
+    )
+    if "adaptation" in saved:
+        model.learner = _learner(saved["adaptation"], model, config)
+    return model
+
+
+def _text(saved: SavedArrays, items: int) -> tuple[np.ndarray, Whitening]:
+    vectors = saved.floats("vectors", items, None)
+    dim = vectors.shape[1]
+    matrix = saved.floats("matrix", dim, dim, least=-LARGEST_WHITENING, most=LARGEST_WHITENING)
+    whitening = Whitening(saved.floats("mean", dim), matrix)
+    saved.all_taken()
+    return vectors, whitening
+
+
+def _items(saved: SavedArrays, white: torch.Tensor, width: int, bound: float) -> ItemEncoder:
+    saved.floats("delta", len(white), width)  # before it is built
+    saved.floats("project.weight", width, white.shape[1])
+    warm = torch.from_numpy(saved.booleans("warm", len(white)))
+    items = ItemEncoder(white, warm, width, bound)
+    load_state(items, saved)
+    return items
+
+
+def _learner(saved: SavedArrays, model: Model, config: RecommenderConfig) -> MetaLearner:
+    settings = config.adaptation
+    if settings is None:
+        raise ArtifactError("it has a meta-learned start, and settings without adaptation")
+    # Before it is built: only what there are numbers for.
+    steps = saved.shape("step_sizes.0")
+    if not steps or settings.inner_steps != steps[0]:
+        raise ArtifactError(f"adaptation.inner_steps is {settings.inner_steps}, and there are steps for {steps}")
+    if "history" in settings.places and settings.lora_rank not in saved.shape("start_matrices.0"):
+        raise ArtifactError(f"adaptation.lora_rank is {settings.lora_rank}, and the start is of another rank")
+    rows = saved.integers("contrast_rows", None, least=0, below=len(model.catalog))
+    contrast = Contrast(
+        torch.from_numpy(rows.copy()), torch.from_numpy(saved.floats("contrast_raised", len(rows)).copy())
+    )
+    learner = MetaLearner(model.base, settings, contrast, seed=0)
+    load_state(learner, saved)
+    return learner.requires_grad_(False)
+
+
+# --- the catalog ------------------------------------------------------------------------------------------
+
+
+def _catalog(frame: pl.DataFrame) -> Catalog:
+    wanted = {"item_id": pl.String, "title": pl.String, "text": pl.String, "categories": pl.List(pl.String)}
+    check_columns("the catalog", frame.select(name for name in wanted if name in frame.columns), wanted)
+    saved_ids("the catalog", frame, "item_id")
+    return Catalog(frame, CleaningReport("saved catalog", frame.height, frame.height))
+
+
+# --- the report --------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    """What fitting has noted, as JSON: what could not be measured is null there, and no reason to lose a fit."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _report(saved: Mapping[str, Any]) -> FitReport:
+    """The inverse of `_plain`: a figure that is null is NaN again; in a curve it stays None, as fitting writes it."""
+
+    def measured(value: Any) -> float | None:
+        return None if value is None else 1.0 * value
+
+    known = {field.name for field in fields(FitReport)}
+    if not set(saved) <= known:
+        raise ArtifactError(f"the report holds {min(set(saved) - known)!r}, which does not belong there")
+    found = dict(saved)
+    for name in ("figures", "seconds"):
+        found[name] = {key: float("nan") if value is None else 1.0 * value for key, value in saved[name].items()}
+    found["counts"] = {key: int(value) for key, value in saved["counts"].items()}
+    found["stopped"] = {key: str(value) for key, value in saved["stopped"].items()}
+    found["curves"] = {
+        key: [(int(step), measured(loss), measured(value)) for step, loss, value in points]
+        for key, points in saved["curves"].items()
+    }
+    found["notes"] = [str(note) for note in saved.get("notes", ())]
+    return FitReport(**found)
