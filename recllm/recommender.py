@@ -42,8 +42,10 @@ from recllm.lists.results import Explanation, Explanations, Preview, Recommendat
 from recllm.lists.serve import Lists, Served, nearest
 from recllm.model.card import adapter_card
 from recllm.model.config import RecommenderConfig
+from recllm.model.fit.run import FitRun
+from recllm.model.fit.stages import fit_stages
+from recllm.model.fit.unseen import untrained_model
 from recllm.model.fitted import Fitted, tell
-from recllm.model.fitting import Fitter, untrained_model
 from recllm.model.model import Model
 from recllm.model.report import FitReport
 from recllm.model.storage import load_recommender, save_recommender
@@ -114,9 +116,9 @@ class Recommender:
                 f"none of the {len(log):,} events is about one of the {len(items):,} items of the catalog "
                 f"({known.report.notes[-1]}); write the same item ids in both, or use from_catalog."
             )
-        fitter = Fitter(self.config, items, known, options)
-        model = fitter.run()
-        state = Fitted(self.config, model, Memory.of(known), TrainedOn.of(known), fitter.report, options.seed)
+        run = FitRun(self.config, items, known, options)
+        model = fit_stages(run)
+        state = Fitted(self.config, model, Memory.of(known), TrainedOn.of(known), run.report, options.seed)
         with self._changing:
             self._state = state
         return self

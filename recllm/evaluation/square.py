@@ -25,7 +25,7 @@ from recllm.evaluation.cells import Cell
 from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.split import Split
 from recllm.lists.results import Recommendations
-from recllm.model.fitting import Fitter
+from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.rules import best_lists
@@ -131,7 +131,7 @@ def _with_inner_loop(
     base: Recommender, adaptation: AdaptationConfig, split: Split, options: TrainOptions
 ) -> tuple[Recommender, dict[str, Any]]:
     """The base with a learner that no outer loop has touched, and the step size best for the base's held-out users."""
-    validation = Fitter(base.config, split.catalog, split.train, options).validation
+    validation = FitRun(base.config, split.catalog, split.train, options).validation
     best, best_value, tried = None, -1.0, {}
     for rate in INNER_RATES:
         config = replace(adaptation, inner_learning_rate=rate, epochs=0)

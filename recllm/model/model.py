@@ -33,7 +33,7 @@ CELLS = 40_000_000
 
 
 @final
-@dataclass
+@dataclass(kw_only=True)
 class Model:
     """What `fit` produces. Rows are catalog rows.
 
@@ -44,10 +44,10 @@ class Model:
         whitening: Its statistics over items with events.
         encoder: Reads histories.
         items: Item vectors from text and delta.
-        learner: The meta-learned adapter start; None without adaptation.
         channels: Co-occurrence, popularity and text similarity.
         head: Weighs the channels.
         retrieval: How many candidates each channel brings.
+        learner: The meta-learned adapter start; None without adaptation.
         text_adapter: What fine-tuning taught the text encoder; None for the frozen one.
         backbone: Digest of the text encoder's weights, with which new texts have to be read as well.
     """
@@ -58,10 +58,10 @@ class Model:
     whitening: Whitening
     encoder: HistoryEncoder
     items: ItemEncoder
-    learner: MetaLearner | None
     channels: Channels
     head: RankingHead
     retrieval: RetrievalConfig
+    learner: MetaLearner | None = None
     text_adapter: TextAdapter | None = None
     backbone: str | None = None
 

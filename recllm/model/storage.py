@@ -157,18 +157,17 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
     for part in (encoder, items, head):
         part.requires_grad_(False)
     model = Model(
-        catalog,
-        feedback,
-        vectors,
-        whitening,
-        encoder,
-        items,
-        None,
-        channels,
-        head,
-        config.retrieval,
-        text_adapter,
-        backbone,
+        catalog=catalog,
+        feedback=feedback,
+        text=vectors,
+        whitening=whitening,
+        encoder=encoder,
+        items=items,
+        channels=channels,
+        head=head,
+        retrieval=config.retrieval,
+        text_adapter=text_adapter,
+        backbone=backbone,
     )
     if "adaptation" in saved:
         model.learner = _learner(saved["adaptation"], model, config)

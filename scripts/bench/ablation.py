@@ -23,7 +23,9 @@ from recllm.data.histories import Histories
 from recllm.encoders.validation import DenseScores, ndcg_at_10
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.protocol import make_splits
-from recllm.model.fitting import Fitter
+from recllm.model.fit.head import weigh_channels
+from recllm.model.fit.run import FitRun
+from recllm.model.fit.stages import fit_stages
 from recllm.model.model import Model
 from recllm.ranking.head import RankingHead
 from recllm.retrieval.candidates import recall
@@ -82,12 +84,12 @@ def recalls(model: Model, arm: Arm) -> dict[str, float]:
     return {name: round(float(np.concatenate(found).mean()), 4) for name, found in parts.items()}
 
 
-def refitted(fitter: Fitter, model: Model, channels: Any) -> Model:
+def refitted(run: FitRun, model: Model, channels: Any) -> Model:
     """The model over other channels, with a head of its own."""
-    torch.manual_seed(fitter.options.seed)
-    head = RankingHead(len(channels.names), fitter.config.ranking)
+    torch.manual_seed(run.options.seed)
+    head = RankingHead(len(channels.names), run.config.ranking)
     result = replace(model, channels=channels, head=head)
-    fitter._fit_head(result)
+    weigh_channels(run, result)
     return result
 
 
@@ -113,8 +115,8 @@ def measure(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     config = from_mapping(
         recllm.RecommenderConfig, changed(to_mapping(recllm.RecommenderConfig(adaptation=None)), changes)
     )
-    fitter = Fitter(config, catalog, split.train, recllm.TrainOptions(seed=0))
-    model = fitter.run()
+    run = FitRun(config, catalog, split.train, recllm.TrainOptions(seed=0))
+    model = fit_stages(run)
     arms = list(split.arms)
     whole = ndcg(ranking(model), arms)
     rows = [row("all", whole, whole)]
@@ -125,7 +127,7 @@ def measure(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
 
     rows.append(row("history alone", ndcg(history_alone, arms), whole))
     for name in model.channels.names:
-        part = refitted(fitter, model, Without(model.channels, name))
+        part = refitted(run, model, Without(model.channels, name))
         rows.append(row(f"without {name}", ndcg(ranking(part), arms), whole))
     found = recalls(model, arms[SHOTS.index(10)])
     print(found, flush=True)
@@ -133,10 +135,10 @@ def measure(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
         "set": folder.name,
         "users": len(whole),
         "changes": changes,
-        "seconds": {name: round(value, 1) for name, value in fitter.report.seconds.items()},
-        "figures": {name: round(value, 4) for name, value in fitter.report.figures.items()},
-        "chosen": fitter.report.chosen,
-        "curve": fitter.report.curves["base"],
+        "seconds": {name: round(value, 1) for name, value in run.report.seconds.items()},
+        "figures": {name: round(value, 4) for name, value in run.report.figures.items()},
+        "chosen": run.report.chosen,
+        "curve": run.report.curves["base"],
         "recall@200, K=10": found,
         "parts": rows,
     }

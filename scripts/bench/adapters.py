@@ -34,7 +34,9 @@ from recllm.data.tasks import split_users
 from recllm.encoders.validation import ndcg_at_10
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.protocol import make_splits
-from recllm.model.fitting import Fitter
+from recllm.model.fit.adapt import fit_adaptation
+from recllm.model.fit.head import weigh_channels
+from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.ranking.head import RankingHead
 
@@ -122,24 +124,24 @@ class Runs:
             chosen = split_users(ids, {"drawn": self.users / len(ids)}, seed=100 + draw)["drawn"]
             events = events.of_users([ids[row] for row in chosen])
         base = self._base(events, seed, draw)
-        fitter = Fitter(recllm.RecommenderConfig(), self.catalog, events, recllm.TrainOptions(seed=seed))
-        fitter._begin = time.monotonic()
-        model = replace(base, head=RankingHead(len(base.channels.names), fitter.config.ranking))
-        fitter._fit_head(model)
+        run = FitRun(recllm.RecommenderConfig(), self.catalog, events, recllm.TrainOptions(seed=seed))
+        run.begin = time.monotonic()
+        model = replace(base, head=RankingHead(len(base.channels.names), run.config.ranking))
+        weigh_channels(run, model)
         model.head.requires_grad_(False)
         baseline = {arm.shots: asked(model, arm, lambda support, _: model.scores(support, None)) for arm in self.arms}
         found, said = {}, {}
         for name, config in configs.items():
-            fitter.config = replace(fitter.config, adaptation=config)
+            run.config = replace(run.config, adaptation=config)
             adapted = replace(model, learner=None)
             head = {key: value.clone() for key, value in model.head.state_dict().items()}
             begin = time.monotonic()
-            fitter._fit_adaptation(adapted)
+            fit_adaptation(run, adapted)
             seconds = time.monotonic() - begin
             found[name] = measured(adapted, self.arms, baseline)
             model.head.load_state_dict(head)
-            gain = fitter.report.figures.get("adapters' gain", float("nan"))
-            said[name] = {"adapters": fitter.report.chosen.get("adapters"), "validation gain": gain, "seconds": seconds}
+            gain = run.report.figures.get("adapters' gain", float("nan"))
+            said[name] = {"adapters": run.report.chosen.get("adapters"), "validation gain": gain, "seconds": seconds}
         return found, said
 
     def _base(self, events: recllm.Interactions, seed: int, draw: int) -> Model:

@@ -26,7 +26,9 @@ from recllm.adaptation.support import HEAD, Support
 from recllm.adaptation.train import Lesson, query_losses
 from recllm.data.histories import make_histories
 from recllm.encoders.train import BaseTrainingConfig
-from recllm.model.fitting import Fitter
+from recllm.model.fit.head import ranking_tasks
+from recllm.model.fit.run import FitRun
+from recllm.model.fit.stages import fit_stages
 
 USERS, EVENTS, RATE = 256, 10, 0.1
 
@@ -61,8 +63,8 @@ def main() -> None:
         training=BaseTrainingConfig(steps=arguments.steps, validate_every=arguments.steps),
         adaptation=AdaptationConfig(epochs=0, inner_learning_rate=RATE),
     )
-    fitter = Fitter(config, catalog, events.without_users(test), recllm.TrainOptions(seed=0))
-    model = fitter.run()
+    run = FitRun(config, catalog, events.without_users(test), recllm.TrainOptions(seed=0))
+    model = fit_stages(run)
     learner, base = model.learner, model.base
     assert learner is not None
     newcomers = make_histories(events.of_users(test), catalog, model.feedback).last(EVENTS)
@@ -97,7 +99,7 @@ def main() -> None:
     batched = turns({"recllm": lambda: model.adapt(newcomers), "loop over PEFT": loop}, times=5)
     one = sorted(seconds(lambda row=row: model.adapt(newcomers.of([row]))) for row in range(len(newcomers)))  # type: ignore[misc]
 
-    histories, tasks = fitter._ranking_tasks(model, 256, nothing_known=0.0, masked_items=0.0)
+    histories, tasks = ranking_tasks(run, model, 256, nothing_known=0.0, masked_items=0.0)
     histories, tasks = histories.of(np.arange(256)), tasks.of(torch.arange(256))
     learner.requires_grad_(True)
     lessons = Lesson.prepare(learner, base, histories, tasks)

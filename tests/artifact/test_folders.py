@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recllm.artifact import folders
-from recllm.artifact import check_target, load_artifact, save_artifact
+from recllm.artifact import check_target, folders, load_artifact, save_artifact
 from recllm.errors import ArtifactError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +126,8 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -
 
 def test_two_processes_that_save_at_once_both_end_with_a_whole_folder(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from tests.artifact.test_folders import *\n"
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
+        "from tests.artifact.test_folders import *\n"
         "for number in range(25): save(Path(sys.argv[2]), sys.argv[3]); assert card_of(Path(sys.argv[2])) in 'ab'"
     )
     processes = [

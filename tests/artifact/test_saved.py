@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recllm.artifact import folders
+from recllm.artifact import check_target, fingerprint, folders, load_artifact, save_artifact
 from recllm.artifact import saved as artifact
-from recllm.artifact import check_target, fingerprint, load_artifact, save_artifact
 from recllm.errors import ArtifactError
 
 TENSORS = {

@@ -13,9 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 import recllm
-from recllm.cli import demo
 from recllm.artifact import save_artifact
-from recllm.cli import app
+from recllm.cli import app, demo
 from recllm.cli.show import _movement
 from recllm.lists.results import Recommendations
 from recllm.terminal import in_one_sentence

@@ -23,7 +23,7 @@ from recllm.encoders.finetuning.tuner import FinetuneConfig, TextTuner
 from recllm.encoders.text import TextEncoder, TextEncoderConfig
 from recllm.errors import AdapterMismatch, ConfigError
 from recllm.model.config import RecommenderConfig
-from recllm.model.fitting import Fitter
+from recllm.model.fit.run import FitRun
 from recllm.options import TrainOptions
 from recllm.prompting.template import load_prompt
 from recllm.testing import tiny_backbone
@@ -65,10 +65,9 @@ def settings(backbone: str, **changes: Any) -> RecommenderConfig:
 
 
 def tuner_of(world: Any, config: RecommenderConfig, **options: Any) -> TextTuner:
-    run = TrainOptions(seed=0, device="cpu", **options)
-    fitter = Fitter(config, world.catalog, world.events, run)
+    run = FitRun(config, world.catalog, world.events, TrainOptions(seed=0, device="cpu", **options))
     encoder = TextEncoder(config.text)
-    return TextTuner(encoder, world.catalog, fitter.base, fitter.validation, config.finetuning, run)
+    return TextTuner(encoder, world.catalog, run.base, run.validation, config.finetuning, run.options)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +164,7 @@ def test_nothing_is_kept_that_does_not_pay(backbone: str, monkeypatch: pytest.Mo
 
 
 def short() -> Any:
-    return recllm.model.fitting.BaseTrainingConfig(steps=5, validate_every=5)
+    return recllm.encoders.train.BaseTrainingConfig(steps=5, validate_every=5)
 
 
 @pytest.fixture(scope="module")

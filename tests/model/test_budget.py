@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from recllm.adaptation.meta import AdaptationConfig
-from recllm.model.fitting import Fitter, reading
+from recllm.model.fit.run import FitRun
+from recllm.model.fit.stages import fit_stages
+from recllm.model.fit.text import reading
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
@@ -49,9 +51,9 @@ def test_every_stage_keeps_its_time_and_the_report_says_so(tiny: Path, toy: ToyS
     config = config_for(tiny, adaptation=AdaptationConfig(epochs=500, folds=2, tasks=200, patience=500))
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=100_000))
     clock = Clock()
-    fitter = Fitter(config, toy.catalog, toy.events, TrainOptions(budget=200, clock=clock))
-    fitter.run()
-    report = fitter.report
+    run = FitRun(config, toy.catalog, toy.events, TrainOptions(budget=200, clock=clock))
+    fit_stages(run)
+    report = run.report
     assert clock.now < 300, "five hundred epochs and a hundred thousand steps take far longer"
     assert report.stopped["base"] == report.stopped["adaptation"] == "the time budget"
     assert any(note.startswith("base: cut by the time budget") for note in report.notes)

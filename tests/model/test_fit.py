@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 import torch
 
-from recllm.model import fitting
 from recllm.adaptation.meta import AdaptationConfig
 from recllm.adaptation.train import MetaTrainer
 from recllm.data.catalog import Catalog
@@ -15,6 +14,8 @@ from recllm.data.interactions import Interactions
 from recllm.encoders.history import ItemEncoder
 from recllm.encoders.text import Whitening
 from recllm.encoders.train import BaseTrainingConfig, TrainingLog
+from recllm.model.fit import adapt, head
+from recllm.model.fit.run import FitRun
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig, RankingTasks
 from recllm.recommender import Recommender
@@ -43,7 +44,7 @@ def test_adapters_are_used_where_they_help_users_nobody_has_trained_on(
 ) -> None:
     """The gate opens on a gain above its standard error; closed, head and learner are as before the outer loop."""
     figures = iter([np.full(4, 0.5), np.full(4, 0.5) + gain])
-    monkeypatch.setattr(fitting.Fitter, "_validated", lambda *_: next(figures))
+    monkeypatch.setattr(adapt, "validated", lambda *_: next(figures))
     monkeypatch.setattr(MetaTrainer, "run", learned_far)
     adaptation = AdaptationConfig(epochs=1, inner_learning_rate=0.5, tasks=50)
     config = config_for(tiny, adaptation=adaptation, **QUICK)
@@ -68,7 +69,7 @@ def test_what_meta_training_learns_is_served_once_the_gate_is_open(
     tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = iter([np.full(4, 0.5), np.full(4, 0.5) + HELPS])
-    monkeypatch.setattr(fitting.Fitter, "_validated", lambda *_: next(figures))
+    monkeypatch.setattr(adapt, "validated", lambda *_: next(figures))
     adaptation = AdaptationConfig(epochs=3, folds=2, tasks=200)
     rec = Recommender(config_for(tiny, adaptation=adaptation, **QUICK)).fit(toy.catalog, toy.events)
     assert rec.report.seconds["adaptation"] > 0
@@ -125,7 +126,7 @@ def head_tasks(
             hidden.append(float(hidden_delta.float().mean()))
         return forward(self, rows, hidden_delta)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fitting, "fit_head", lambda head, given, *_, **__: tasks.append(given))
+    monkeypatch.setattr(head, "fit_head", lambda head, given, *_, **__: tasks.append(given))
     monkeypatch.setattr(ItemEncoder, "forward", reading)
     ranking = RankingConfig(hidden=8, folds=1, rounds=25, tasks=0, masked_items=masked_items)
     config = config_for(tiny, adaptation=None, training=QUICK["training"], ranking=ranking)
@@ -173,7 +174,7 @@ def test_liked_from_is_heard(tiny: Path, toy: ToyShop) -> None:
     stars = pl.Series("rating", np.random.default_rng(0).integers(1, 6, len(toy.events)))
     rated = Interactions.from_frame(toy.events.frame.with_columns(stars))
     thresholds = [
-        fitting.Fitter(config_for(tiny, liked_from=wanted), toy.catalog, rated, TrainOptions()).feedback.liked_from
+        FitRun(config_for(tiny, liked_from=wanted), toy.catalog, rated, TrainOptions()).feedback.liked_from
         for wanted in (None, 2.0)
     ]
     assert thresholds == [4.0, 2.0]

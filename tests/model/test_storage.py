@@ -15,15 +15,15 @@ import polars as pl
 import pytest
 from safetensors.numpy import load, save
 
-from recllm.artifact import saved as artifact
+from recllm import recommender
 from recllm.adaptation.adapters import Adapters
 from recllm.adaptation.meta import AdaptationConfig
+from recllm.artifact import saved as artifact
 from recllm.artifact.tables import pack_table, unpack_table
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import ArtifactError, BackboneError
-from recllm.model.fitting import Fitter
 from recllm.model.storage import _plain, _report
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
@@ -316,7 +316,7 @@ def test_what_could_not_be_saved_is_refused_before_training(
     def trained(*_: object) -> None:
         raise AssertionError("training has begun")
 
-    monkeypatch.setattr(Fitter, "run", trained)
+    monkeypatch.setattr(recommender, "fit_stages", trained)
     big = toy.catalog.frame.with_columns(pl.lit(2**100, pl.Int128).alias("big"))
     with pytest.raises(ArtifactError, match="the catalog could not be saved: column 'big' of type Int128"):
         Recommender(config_for(tiny)).fit(Catalog(big, toy.catalog.report), toy.events)

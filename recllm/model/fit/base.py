@@ -1,0 +1,48 @@
+"""The stages that learn from the base users: the channels, and the transformer over histories."""
+
+import numpy as np
+import torch
+
+from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.text import TextEncoder
+from recllm.encoders.train import BaseTrainer
+from recllm.model.fit.run import ADAPTATION_SHARE, FitRun
+from recllm.retrieval.channels import Channels
+from recllm.retrieval.cooccurrence import affordable_items
+from recllm.retrieval.learning import ChannelLearner
+
+BASE_SHARE = 0.7
+"""Part of the time that is left when base training begins; without adaptation it gets that one's, too."""
+
+CHANNELS_SHARE = 0.2
+"""Part of the whole budget that co-occurrence may cost: over all events and over the liked ones."""
+
+
+def fit_channels(run: FitRun, white: torch.Tensor) -> Channels:
+    """What the channels remember of the base users, with settings that the validation users have chosen."""
+    budget = run.options.budget_seconds()  # as it was given: what is learned must not depend on the clock
+    exact = None if budget is None else affordable_items(CHANNELS_SHARE / 2 * budget)
+    items = len(run.catalog)
+    learner = ChannelLearner(run.base, run.validation, items, run.config.retrieval, exact, run.say)
+    channels = learner.fit(white)
+    run.report.chosen |= learner.chosen
+    run.report.figures |= learner.figures
+    return channels
+
+
+def fit_base(
+    run: FitRun, text_encoder: TextEncoder, white: torch.Tensor, warm: np.ndarray
+) -> tuple[HistoryEncoder, ItemEncoder]:
+    """The history encoder and the item vectors, trained on the base users and then left as they are."""
+    torch.manual_seed(run.options.seed)
+    config = run.config.history
+    encoder = HistoryEncoder.build(text_encoder.backbone, run.feedback.n_tokens, config)
+    items = ItemEncoder(white, torch.from_numpy(warm), encoder.width, config.delta_bound)
+    trainer = BaseTrainer(encoder, items, run.base, run.validation, run.config.training, run.options)
+    # Without adaptation its time goes to the base, so that both ways of spending a budget can be compared.
+    rest = 0.0 if run.config.adaptation is not None else (1 - BASE_SHARE) * ADAPTATION_SHARE
+    log = trainer.run(run.share(BASE_SHARE + rest))
+    items.requires_grad_(False)
+    encoder.requires_grad_(False)
+    run.note("base", log)
+    return encoder, items

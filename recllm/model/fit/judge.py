@@ -1,0 +1,77 @@
+"""The last stage: how good the whole is on users held out, who is served otherwise, and what is to be said of it."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from recllm.encoders.validation import few_shot_ndcg, mean_ndcg
+from recllm.model.fit.run import FEWEST_HELD_OUT, FitRun
+from recllm.model.model import Model
+from recllm.retrieval.newcomers import Newcomers, ndcg_of_order, orders, sure_gain
+
+
+def welcome(run: FitRun, model: Model) -> None:
+    """Whoever nothing is known of is served by the head where that is shown to be better than what is popular."""
+    chosen, asked = Newcomers.choose(run.histories, model.ties, run.options.seed), run.validation.newest()
+    served = chosen.name
+    if len(asked.query):
+        # Of those who are asked now, no event may be counted.
+        others = np.setdiff1d(np.arange(len(run.histories)), run.stopping[asked.user_rows])
+        counts = orders(run.histories.of(others), len(run.catalog))[chosen.name]
+        heads = few_shot_ndcg(lambda nobody: model.scores(nobody, None), asked, (0,), batch=model.batch_users)[0]
+        simple = ndcg_of_order(counts, model.ties, asked.query)
+        if sure_gain(heads - simple) > 0:
+            served, figure = "the head", float(heads.mean())
+        else:
+            figure = float(simple.mean())
+        run.report.figures["nothing known"] = figure
+    if served == chosen.name:
+        model.channels = replace(model.channels, newcomers=chosen.counts)
+    run.report.chosen["newcomers"] = served
+
+
+def measure(run: FitRun, model: Model) -> None:
+    """Validation figures of the whole ranking, without and with adaptation, and of what it has to beat."""
+    if not len(run.validation.query):
+        run.report.notes.append(
+            "how good the ranking is could not be measured: none of the users held out has 3 events at 2 moments, "
+            "the last of them liked."
+        )
+        return
+    batch, figures = model.batch_users, run.report.figures
+    figures["ranking"] = mean_ndcg(lambda h: model.scores(h, None), run.validation, batch=batch)
+    if model.learner is not None:
+        figures["ranking, adapted"] = mean_ndcg(lambda h: model.scores(h, model.adapt(h)), run.validation, batch=batch)
+    channels = model.channels
+    figures["popularity"] = _of_order(run, channels.popularity)
+    figures["recent"] = _of_order(run, channels.trend.at(np.array([channels.trend.end]))[0])
+
+
+def _of_order(run: FitRun, counts: np.ndarray) -> float:
+    """The validation figure of one list for everybody."""
+    order = torch.from_numpy(counts)
+    return mean_ndcg(lambda histories: order.expand(len(histories), -1), run.validation)
+
+
+def account(run: FitRun) -> None:
+    """Say what a figure or a time means for whoever relies on the fit."""
+    report, budget = run.report, run.options.budget_seconds()
+    tasks, figures = len(run.validation.query), report.figures
+    simple = max(("popularity", "recent"), key=lambda name: figures.get(name, 0.0))
+    if "ranking" in figures and figures["ranking"] < figures[simple]:
+        said = {"popularity": "what is popular", "recent": "what is popular now"}[simple]
+        report.notes.append(
+            f"the ranking is poor: NDCG@10 {figures['ranking']:.4f} on {tasks} tasks of users held out, where "
+            f"{said} alone has {figures[simple]:.4f}; give it more time or more events."
+        )
+    if 0 < tasks < FEWEST_HELD_OUT:
+        report.notes.append(f"figures rest on {tasks} tasks of users held out and say little.")
+    spent = run.options.clock() - run.begin
+    report.seconds["loading and else"] = max(spent - sum(report.seconds.values()), 0.0)
+    if budget is not None and spent > 1.1 * budget:
+        longest = max(report.seconds, key=report.seconds.__getitem__)
+        report.notes.append(
+            f"the fit took {spent:.0f} s of a budget of {budget:.0f} s; the longest stage was {longest} with "
+            f"{report.seconds[longest]:.0f} s."
+        )

@@ -1,0 +1,151 @@
+"""One fit under way: who may be learned from and who says when it is good, how much time is left, what was seen."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, final
+
+import numpy as np
+
+from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
+from recllm.data.histories import make_histories
+from recllm.data.interactions import Interactions
+from recllm.data.tasks import Tasks, rolling_tasks, split_users
+from recllm.encoders.windows import WindowSampler
+from recllm.errors import DataError
+from recllm.model.config import RecommenderConfig
+from recllm.model.report import FitReport
+from recllm.options import TrainOptions
+
+T = TypeVar("T")
+
+ADAPTATION_SHARE = 0.6
+"""Part of the time that is left when the adapters begin; what they leave is for measuring."""
+
+LEAST_SHARE = 0.02
+"""Part of the whole budget that every stage gets at least, however late it is: enough for a few steps."""
+
+FEWEST_HELD_OUT = 30
+"""Users wanted for the head and for early stopping, as long as that is not more than a fifth of all."""
+
+WANTED_TASKS = 400
+"""Validation tasks; where users for early stopping are few, they are asked at earlier moments as well."""
+
+MOST_HELD_OUT = {"head": 1000, "stop": 400}
+"""More users than this sharpen neither the head nor the validation figure, and are better trained on."""
+
+
+@final
+class FitRun:
+    """What the stages of a fit share.
+
+    Args:
+        config: Hyper-parameters.
+        catalog: Items.
+        events: Events of training users; unknown items are left out and counted.
+        options: Run options.
+
+    Attributes:
+        report: What was seen and measured so far.
+        histories: Of all training users.
+        base: Of the users whom base and channels learn from.
+        reserved: Of those kept for the head and the adapters.
+        stopping: Rows of `histories`: users kept for early stopping and for every choice.
+        validation: Their tasks.
+
+    Raises:
+        DataError: No event is about an item of the catalog.
+    """
+
+    def __init__(
+        self, config: RecommenderConfig, catalog: Catalog, events: Interactions, options: TrainOptions
+    ) -> None:
+        self.config, self.catalog, self.options = config, catalog, options
+        self.report = FitReport()
+        self.device = options.torch_device()  # what cannot be used is refused before anything is done
+        self.feedback = Feedback.infer(events, config.liked_from)
+        self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
+        if not len(self.histories.item_rows):
+            raise DataError(
+                f"none of the {events.report.read:,} events is about one of the {len(catalog):,} items of the catalog"
+                f"{_example(events)}; check that both use the same item ids, or build from the catalog alone."
+            )
+        self._divide()
+        self.begin = options.clock()
+
+    def _divide(self) -> None:
+        users = np.flatnonzero(self.histories.lengths > 0)
+        ids = [self.histories.user_ids[user] for user in users]
+        wanted = min(0.2, FEWEST_HELD_OUT / len(ids))
+        head = min(max(self.config.ranking.reserved, wanted), MOST_HELD_OUT["head"] / len(ids))
+        stop = min(max(0.05, 0.75 * wanted), MOST_HELD_OUT["stop"] / len(ids))
+        parts = split_users(ids, {"base": 1 - head - stop, "head": head, "stop": stop}, seed=self.options.seed)
+        self.base, self.reserved, stopping = (self.histories.of(users[parts[p]]) for p in ("base", "head", "stop"))
+        self.stopping = users[parts["stop"]]  # rows of the histories
+        if not len(self.base.item_rows):
+            self.base = self.histories
+        self.validation: Tasks = rolling_tasks(stopping, WANTED_TASKS)
+        self.report.counts = {
+            "items": len(self.catalog),
+            "users": len(ids),
+            "events": len(self.histories.item_rows),
+            "base users": len(self.base),
+            "head users": len(self.reserved),
+            "validation tasks": len(self.validation.query),
+        }
+
+    def left(self) -> float | None:
+        """Seconds that are left of the budget, perhaps fewer than none; None: there is no budget."""
+        budget = self.options.budget_seconds()
+        return None if budget is None else budget - (self.options.clock() - self.begin)
+
+    def share(self, part: float) -> float | None:
+        """Seconds for a stage: a part of what is left of the budget, and always enough for a few steps."""
+        left, budget = self.left(), self.options.budget_seconds()
+        return None if left is None or budget is None else max(part * left, LEAST_SHARE * budget)
+
+    def timed(self, stage: str, run: Callable[[], T]) -> T:
+        """The result of a stage whose seconds are reported."""
+        begin = self.options.clock()
+        result = run()
+        self.report.seconds[stage] = self.options.clock() - begin
+        return result
+
+    def say(self, stage: str, done: float, total: float, note: str = "") -> None:
+        """How far a stage is, for whoever watches."""
+        if self.options.progress is not None:
+            self.options.progress(stage, done, total, note)
+
+    def note(self, stage: str, log: Any) -> None:
+        """What training a stage has logged."""
+        self.report.curves[stage] = measured(log.points)
+        self.report.seconds[stage] = log.seconds
+        self.report.stopped[stage] = log.stopped
+        if np.isfinite(log.best):
+            self.report.figures[stage] = log.best
+        if "time budget" in log.stopped:
+            done = log.points[-1][0] if log.points else 0
+            self.report.notes.append(f"{stage}: cut by the time budget after {done:,} steps; more time may do better.")
+
+    def windows(self) -> WindowSampler:
+        """Windows of the reserved users."""
+        return WindowSampler(
+            self.reserved,
+            max_events=self.config.history.max_events,
+            horizon=self.config.training.horizon,
+            positions=1,
+            mixed=True,
+        )
+
+
+def measured(points: Sequence[tuple[int, float | None, float]]) -> list[tuple[int, float | None, float | None]]:
+    """Without numbers that are none: what could not be measured is None."""
+
+    def plain(value: float | None) -> float | None:
+        return value if value is not None and np.isfinite(value) else None
+
+    return [(step, plain(loss), plain(value)) for step, loss, value in points]
+
+
+def _example(events: Interactions) -> str:
+    """What `Interactions.known_items` says about ids that the catalog does not have."""
+    return f" ({events.report.notes[-1]})" if "unknown_item" in events.report.dropped else ""

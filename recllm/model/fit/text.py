@@ -1,0 +1,65 @@
+"""The first stage: texts to vectors, by a text encoder that is fine-tuned where that is wanted and pays."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from recllm.encoders.finetuning.tuner import TextTuner
+from recllm.encoders.text import TextEncoder, Whitening
+from recllm.model.fit.run import FitRun, measured
+from recllm.model.report import FitReport
+from recllm.options import TrainOptions
+
+READING_SHARE = 0.5
+"""Where texts take more of a budget than this, the report says so: reading them cannot be cut."""
+
+
+FINETUNE_SHARE = 0.4
+"""Part of the time that is left when fine-tuning begins."""
+
+
+def fit_text(run: FitRun, warm: np.ndarray) -> tuple[TextEncoder, np.ndarray, Whitening]:
+    """The text encoder, fine-tuned where that is wanted and pays, the items' vectors and their whitening."""
+    encoder = TextEncoder(run.config.text)
+    tuned = None
+    if run.config.finetune == "lora":
+        tuner = TextTuner(encoder, run.catalog, run.base, run.validation, run.config.finetuning, run.options)
+        tuned = tuner.run(run.share(FINETUNE_SHARE))
+        run.report.curves["fine-tuning"] = measured(tuner.log.points)
+        run.report.seconds["fine-tuning"] = tuner.log.seconds
+        run.report.stopped["fine-tuning"] = tuner.log.verdict
+    begin = run.options.clock()
+    device, progress = str(run.device), reading(run.options, run.report, run.left())
+    progress(0, 1)
+    if tuned is None:
+        text = encoder.encode_catalog(run.catalog, device=device, progress=progress)
+        whitening = Whitening.fit(text[warm], run.config.text.shrinkage)
+    else:
+        encoder, whitening = TextEncoder(run.config.text, tuned.adapter), tuned.whitening
+        text = tuned.complete(encoder, run.catalog, device=device, progress=progress)
+    progress(1, 1)
+    run.report.seconds["text"] = run.options.clock() - begin
+    if run.device.type != "cpu":
+        run.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
+    return encoder, text, whitening
+
+
+def reading(options: TrainOptions, report: FitReport, left: float | None) -> Callable[[float, float], None]:
+    """Tells how far reading the texts is; from the first ones on, it is known whether that fits into the time left."""
+    begin, told = options.clock(), False
+
+    def progress(done: float, total: float) -> None:
+        nonlocal told
+        seconds, note = (options.clock() - begin) * total / done if done else 0.0, ""
+        if total > 1 and left is not None and seconds > READING_SHARE * max(left, 0.0):
+            note = f"about {seconds:.0f} s, of {max(left, 0.0):.0f} s that are left of the budget"
+            if not told:
+                report.notes.append(
+                    f"reading {total:,.0f} texts takes {note}, and cannot be cut; the other stages get what remains. "
+                    "Vectors are kept, so that the next fit with these texts has all of its budget for learning."
+                )
+            told = True
+        if options.progress is not None:
+            options.progress("read the catalog", done, total, note)
+
+    return progress

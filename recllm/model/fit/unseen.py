@@ -1,0 +1,62 @@
+"""A catalog without any events: only text speaks, through each visitor's own closed-form update."""
+
+import numpy as np
+import torch
+
+from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
+from recllm.data.histories import Histories
+from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.text import TextEncoder, Whitening
+from recllm.model.config import RecommenderConfig
+from recllm.model.fit.text import reading
+from recllm.model.model import Model
+from recllm.model.report import FitReport
+from recllm.options import TrainOptions
+from recllm.ranking.head import RankingHead
+from recllm.retrieval.channels import Channels, Trend, binary_matrix
+from recllm.retrieval.cooccurrence import Cooccurrence
+
+UNSEEN_SHRINKAGE, UNSEEN_RIDGE = 0.3, 1.0
+"""Of a catalog without events: at least so much shrinkage, and the ridge of a visitor's own direction of text."""
+
+
+def untrained_model(
+    config: RecommenderConfig, catalog: Catalog, options: TrainOptions | None = None, report: FitReport | None = None
+) -> Model:
+    """A model of a catalog without events: only text speaks, through each visitor's own closed-form update."""
+    options, report = options or TrainOptions(), report or FitReport()
+    device, begin = str(options.torch_device()), options.clock()
+    text_encoder = TextEncoder(config.text)
+    progress = reading(options, report, options.budget_seconds())
+    text = text_encoder.encode_catalog(catalog, device=device, progress=progress)
+    progress(1, 1)
+    report.counts["items"], report.seconds["text"] = len(catalog), options.clock() - begin
+    whitening = Whitening.fit(text, max(config.text.shrinkage, UNSEEN_SHRINKAGE))
+    white = torch.from_numpy(whitening(text))
+    nobody = Histories.empty(0)
+    nothing = Cooccurrence.fit(binary_matrix(nobody, len(catalog), liked_only=False), regularisation=1.0, neighbours=1)
+    channels = Channels(
+        white, np.zeros(len(catalog), np.float32), Trend.fit(nobody, len(catalog)), nothing, None, ridge=UNSEEN_RIDGE
+    )
+    torch.manual_seed(0)
+    feedback = Feedback()
+    encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)
+    items = ItemEncoder(white, torch.zeros(len(catalog), dtype=torch.bool), encoder.width, config.history.delta_bound)
+    head = RankingHead(len(channels.names), config.ranking)
+    with torch.no_grad():
+        head.weights.bias.copy_(torch.tensor([float(name == "text") for name in channels.names]))
+    for part in (encoder, items, head):
+        part.requires_grad_(False)
+    return Model(
+        catalog=catalog,
+        feedback=feedback,
+        text=text,
+        whitening=whitening,
+        encoder=encoder,
+        items=items,
+        channels=channels,
+        head=head,
+        retrieval=config.retrieval,
+        backbone=text_encoder.backbone.digest(),
+    )
