@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from recllm.adaptation.meta import AdaptationConfig
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
-from recllm.encoders.train import BaseTrainingConfig
 from recllm.model.config import RecommenderConfig
 from recllm.testing import ToyShop
 

@@ -163,6 +163,16 @@ def test_import_is_light(statement: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_serves_knows_nothing_of_what_trains() -> None:
+    code = (
+        "import sys, recllm.lists.serve, recllm.model.model\n"
+        "training = ('encoders.train', 'adaptation.train', 'encoders.finetuning.tuner', 'encoders.finetuning.pairs')\n"
+        "print([name for name in training if f'recllm.{name}' in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 # --- the tree in the README --------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import recllm
 from recllm.adaptation.adapters import Adapters
-from recllm.encoders.train import BaseTrainingConfig
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.errors import ArtifactError, ConfigError, DataError
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop

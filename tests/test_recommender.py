@@ -10,8 +10,8 @@ from recllm.adaptation.adapters import Adapters
 from recllm.adaptation.meta import AdaptationConfig
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
-from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import AdapterMismatch, ArtifactError, ConfigError, DataError, NotFittedError
 from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
@@ -167,7 +167,8 @@ def test_an_adapter_of_the_history_encoder_gives_peft_the_same_hidden_states(
     import torch
 
     from recllm.data.histories import make_histories
-    from recllm.encoders.train import encode_users, evaluating
+    from recllm.encoders.history import encode_users
+    from recllm.encoders.validation import evaluating
 
     both = AdaptationConfig(places=("head", "history"), inner_learning_rate=5.0, epochs=0)
     rec = Recommender(config_for(tiny, adaptation=both)).fit(toy.catalog, toy.events)

@@ -13,7 +13,7 @@ import pytest
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
-from recllm.encoders.train import BaseTrainingConfig
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.errors import AdapterMismatch
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop, toy_shop

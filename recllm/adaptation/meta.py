@@ -15,8 +15,6 @@ from recllm.adaptation.methods import METHODS, method_of
 from recllm.adaptation.support import HEAD, Base, Contrast, Support, logits
 from recllm.config import Count, Filled, NotNegative, Positive, Within, checked
 from recllm.data.histories import Histories
-from recllm.encoders.history import HistoryEncoder
-from recllm.encoders.train import encode_users
 from recllm.errors import ConfigError
 
 
@@ -187,13 +185,6 @@ class MetaLearner(nn.Module):
 def _head_start(channels: int) -> dict[str, Tensor]:
     """LoRA on the head's weights: A reads how much is known (`history_features`), B [1, channels] is the change."""
     return {f"{HEAD}.A": torch.tensor([[1.0], [0.25]]), f"{HEAD}.B": torch.zeros(1, channels)}
-
-
-def encode_adapted(
-    encoder: HistoryEncoder, lora: Mapping[str, Tensor], histories: Histories, vectors: Float[Tensor, "items width"]
-) -> Float[Tensor, "users width"]:
-    """User vectors read through each user's own adapter; the item vectors are the same for all of them."""
-    return encode_users(encoder, histories, vectors, lora)
 
 
 def contrast_of(base: Base, config: AdaptationConfig, seed: int) -> Contrast:

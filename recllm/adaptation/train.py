@@ -3,15 +3,16 @@
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from recllm.adaptation.meta import MetaLearner, encode_adapted
+from recllm.adaptation.meta import MetaLearner
 from recllm.adaptation.support import HEAD, Base, Support, bends_encoder, through_adapters
 from recllm.data.histories import Histories
+from recllm.encoders.history import encode_users
 from recllm.encoders.schedule import Schedule
+from recllm.encoders.stopping import Best, Weights
 from recllm.encoders.train import TrainingLog
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingTasks
@@ -90,13 +91,15 @@ class MetaTrainer:
             log.stopped = "nothing to learn from, or no epochs"
             return log
         self.base.head.requires_grad_(self.learner.method.joint)
-        first = _trained_state(self.learner, self.base)
+        head = self.base.head.named_parameters() if self.learner.method.joint else ()
+        self.weights = Weights(dict(self.learner.named_parameters()) | {f"head.{name}": part for name, part in head})
+        first = self.weights.copy()
         found = []
         try:
             self._prepare(schedule)
             folds = self.tasks.folds(config.folds, self.options.seed)
             for number, fold in enumerate(folds):
-                _restore(self.learner, self.base, first)
+                self.weights.restore(first)
                 found.append(self._fold(fold, number, len(folds), schedule, log))
                 if schedule.progress(0) >= 1:
                     log.stopped = "the time budget"
@@ -104,7 +107,7 @@ class MetaTrainer:
         except KeyboardInterrupt:
             log.stopped = "interrupted; the best state so far is kept"
         mean = {name: torch.stack([state[name] for state in found]).mean(dim=0) for name in first} if found else first
-        _restore(self.learner, self.base, mean)
+        self.weights.restore(mean)
         self.base.head.requires_grad_(False)
         log.stopped = log.stopped or "all folds done"
         log.seconds = schedule.elapsed()
@@ -131,8 +134,7 @@ class MetaTrainer:
         train, held = (self._lessons(rows) for rows in fold)
         generator = torch.Generator().manual_seed(self.options.seed + number)
         optimiser = torch.optim.Adam(self._groups())
-        best, lowest, since = _trained_state(self.learner, self.base), self._loss(held), 0
-        begun = lowest
+        best = Best(self.weights.copy(), begun := -self._loss(held), config.patience)
         for epoch in range(config.epochs):
             for place in torch.randperm(len(train), generator=generator).tolist():
                 order = torch.randperm(len(train[place].tasks), generator=generator)
@@ -140,15 +142,14 @@ class MetaTrainer:
                     if schedule.progress(0) >= 1:
                         break
                     self._step(train[place].of(rows), optimiser)
-            value, since = self._loss(held), since + 1
-            log.points.append((number * config.epochs + epoch + 1, None, begun - value))
-            if np.isfinite(value) and value < lowest:
-                best, lowest, since = _trained_state(self.learner, self.base), value, 0
+            value = -self._loss(held)
+            log.points.append((number * config.epochs + epoch + 1, None, value - begun))
+            best.offer(value, self.weights.copy)
             if self.options.progress is not None:
                 self.options.progress("learn to adapt", number + (epoch + 1) / config.epochs, folds, "")
-            if since >= config.patience or schedule.progress(number * config.epochs + epoch + 1) >= 1:
+            if best.stale or schedule.progress(number * config.epochs + epoch + 1) >= 1:
                 break
-        return best
+        return best.state
 
     def _groups(self) -> list[dict[str, Any]]:
         """What is trained, and how fast: the few numbers that say how far to trust an update learn faster."""
@@ -215,24 +216,10 @@ def _served(base: Base, tasks: RankingTasks) -> Float[Tensor, "tasks listed"]:
 def _history_again(base: Base, lesson: Lesson, lora: dict[str, Tensor]) -> Float[Tensor, "tasks channels listed"]:
     """The tasks' scores with the history channel's as the adapters make them."""
     tasks, place = lesson.tasks, base.channels.names.index("history")
-    users = encode_adapted(base.encoder, lora, lesson.histories, base.space.vectors)
+    users = encode_users(base.encoder, lesson.histories, base.space.vectors, lora)
     users = users * (tasks.known > 0).unsqueeze(1)
     mean, square = InSpace(users, base.space).moments()
     spread = (square - mean.square()).clamp(min=1e-12).sqrt().unsqueeze(1)
     raw = torch.einsum("uw,ulw->ul", users, base.space.vectors[tasks.rows])
     fresh = ((raw - mean.unsqueeze(1)) / spread).masked_fill(tasks.scores[:, place].isnan(), float("nan"))
     return torch.cat([tasks.scores[:, :place], fresh.unsqueeze(1), tasks.scores[:, place + 1 :]], dim=1)
-
-
-def _trained_state(learner: MetaLearner, base: Base) -> dict[str, Tensor]:
-    state = {name: p.detach().clone() for name, p in learner.named_parameters()}
-    if learner.method.joint:
-        state |= {f"head.{name}": p.detach().clone() for name, p in base.head.named_parameters()}
-    return state
-
-
-@torch.no_grad()
-def _restore(learner: MetaLearner, base: Base, state: dict[str, Tensor]) -> None:
-    ours, head = dict(learner.named_parameters()), dict(base.head.named_parameters())
-    for name, value in state.items():
-        (head[name.removeprefix("head.")] if name.startswith("head.") else ours[name]).copy_(value)

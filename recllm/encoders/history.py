@@ -1,6 +1,6 @@
 """Events to a user vector: the first blocks of the pretrained transformer, reading item vectors instead of words."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import numpy as np
@@ -52,11 +52,6 @@ class HistoryEncoderConfig:
     event_dropout: Annotated[float, Within("[0, 0.5]")] = 0.2
     delta_bound: NotNegative = 0.25
     delta_dropout: Annotated[float, Within("[0, 1)")] = 0.2
-
-    @classmethod
-    def from_depth(cls, depth: int) -> "HistoryEncoderConfig":
-        """One dial: deeper encoders read longer histories."""
-        return replace(cls(), depth=depth, max_events=32 if depth == 1 else 50)
 
 
 @final
@@ -230,6 +225,18 @@ def block_mean(states: Float[Tensor, "users T width"], batch: EventBatch) -> Flo
     real = nn.functional.pad(batch.real, (1, 0), value=True)
     together = ((blocks.unsqueeze(1) == blocks.unsqueeze(2)) & real.unsqueeze(1)).to(states.dtype)
     return torch.bmm(together / together.sum(dim=2, keepdim=True).clamp(min=1), states)
+
+
+def encode_users(
+    encoder: HistoryEncoder,
+    histories: Histories,
+    vectors: Float[Tensor, "items width"],
+    lora: UserLora | None = None,
+) -> Float[Tensor, "users width"]:
+    """Each user's vector after the newest events, through their own adapter where there is one."""
+    batch = EventBatch.collate(histories, encoder.config.max_events)
+    states: Tensor = encoder(batch, vectors, lora)
+    return states[torch.arange(len(histories)), batch.real.sum(dim=1)]
 
 
 def scratch_blocks(config: HistoryEncoderConfig) -> "PreTrainedModel":

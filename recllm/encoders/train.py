@@ -1,61 +1,26 @@
 """Base training: the shared LoRA, the text projection and the id-deltas learn to predict what users like next."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recllm.artifact import fingerprint
-from recllm.config import Count, NotNegative, Positive, checked
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
 from recllm.encoders.checkpoint import Checkpoint, optimiser_arrays, restore_optimiser
-from recllm.encoders.history import EventBatch, HistoryEncoder, ItemEncoder
-from recllm.encoders.lora import UserLora
+from recllm.encoders.config import BaseTrainingConfig
+from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.schedule import Average, Schedule
-from recllm.encoders.validation import mean_ndcg
-from recllm.encoders.windows import Predictions, WindowSampler
+from recllm.encoders.softmax import draw_candidates, softmax_loss
+from recllm.encoders.stopping import Best, Weights
+from recllm.encoders.validation import evaluating, mean_ndcg
+from recllm.encoders.windows import WindowSampler
 from recllm.options import TrainOptions
-
-
-@final
-@dataclass(frozen=True)
-@checked
-class BaseTrainingConfig:
-    """Base training.
-
-    Attributes:
-        steps: Gradient steps at most; fewer when validation stops improving.
-        epochs: Times at most that a small log is gone through; bounds the steps where there is nobody to validate on.
-        batch_users: Windows per step.
-        positions: Predictions per window.
-        horizon: Targets are the liked events among this many next ones.
-        softmax_items: Up to this many items the softmax is exact; above, this many are sampled per step.
-        learning_rate: For the LoRA, embeddings and projections.
-        delta_learning_rate: For the id-deltas.
-        weight_decay: On everything but the deltas, which are bounded.
-        validate_every: Steps between looks at the validation users.
-        patience: Looks without improvement before the rate is brought down from the best state, and training ends.
-    """
-
-    steps: Count = 2000
-    epochs: Count = 40
-    batch_users: Count = 64
-    positions: Count = 12
-    horizon: Count = 10
-    softmax_items: Count = 6000
-    learning_rate: Positive = 1e-3
-    delta_learning_rate: Positive = 3e-3
-    weight_decay: NotNegative = 0.01
-    validate_every: Count = 50
-    patience: Count = 4
 
 
 @final
@@ -104,41 +69,6 @@ def merge_shared_lora(encoder: HistoryEncoder) -> None:
     blocks: Any = encoder.blocks
     encoder.blocks = blocks.merge_and_unload()
     encoder.blocks.requires_grad_(False)
-
-
-def softmax_loss(
-    states: Float[Tensor, "predictions width"],
-    items: Float[Tensor, "items width"],
-    predictions: Predictions,
-    candidates: Int[Tensor, "candidates"],
-    sampled_from: int,
-) -> Tensor:
-    """Cross-entropy of soft targets over `candidates`, the targets among them.
-
-    Where candidates are a sample of `sampled_from` items, the logits of those that are no target are raised by the
-    log of the sampling ratio, which makes the normaliser an unbiased estimate of the full one.
-    """
-    logits = states @ items[candidates].T
-    place = torch.full((len(items),), -1)
-    place[candidates] = torch.arange(len(candidates))
-    columns = place[predictions.target_item]
-    if len(candidates) < sampled_from:
-        is_target = torch.zeros(len(candidates), dtype=torch.bool)
-        is_target[columns] = True
-        positives = int(is_target.sum())
-        ratio = (sampled_from - positives) / max(len(candidates) - positives, 1)
-        logits = logits + torch.where(is_target, 0.0, float(np.log(ratio)))
-    log_probability = logits - logits.logsumexp(dim=1, keepdim=True)
-    chosen = log_probability[predictions.target_of, columns]
-    return -(chosen * predictions.target_weight).sum() / len(states)
-
-
-def draw_candidates(warm: np.ndarray, targets: np.ndarray, size: int, rng: np.random.Generator) -> Int[Tensor, "items"]:
-    """All warm items when they are few, else the targets and a uniform sample of the others."""
-    if len(warm) <= size:
-        return torch.from_numpy(warm)
-    sample = warm[rng.integers(0, len(warm), size)]
-    return torch.from_numpy(np.union1d(sample, targets))
 
 
 @final
@@ -214,8 +144,7 @@ class BaseTrainer:
             log.stopped = log.stopped or ("the time budget" if out_of_time else "all steps done")
         finally:
             log.seconds = schedule.elapsed()
-            if run.best:
-                self._restore(run.best)
+            run.weights.restore(run.best.state)
 
     def _checkpoint(self) -> Checkpoint | None:
         if self.options.checkpoint is None:
@@ -233,7 +162,8 @@ class BaseTrainer:
             note = f"NDCG@10 {best:.3f}" if np.isfinite(best) else ""
             self.options.progress("learn the shop", progress, 1.0, note)
 
-    def _optimiser(self) -> torch.optim.Optimizer:
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Over all that learns, with the rate that each part has at its peak."""
         config = self.config
         shared = [p for p in self.encoder.parameters() if p.requires_grad] + list(self.items.project.parameters())
         groups: list[dict[str, Any]] = [
@@ -243,7 +173,8 @@ class BaseTrainer:
             groups.append({"params": [self.items.delta], "peak": config.delta_learning_rate, "weight_decay": 0.0})
         return torch.optim.AdamW(groups, lr=config.learning_rate)
 
-    def _step(self, users: np.ndarray, optimiser: torch.optim.Optimizer) -> float:
+    def step(self, users: np.ndarray, optimiser: torch.optim.Optimizer) -> float:
+        """One gradient step on a window of each of these users; its loss."""
         self.encoder.train()
         batch, predictions = self.sampler.draw(users, self.rng)
         hidden = torch.from_numpy(self.rng.random(len(self.items.text)) < self.encoder.config.delta_dropout)
@@ -271,34 +202,26 @@ class BaseTrainer:
                 lambda histories: encode_users(self.encoder, histories, vectors) @ vectors.T, self.validation
             )
 
-    def _state(self) -> dict[str, Tensor]:
-        learned = {name: p for name, p in self.encoder.named_parameters() if p.requires_grad}
-        learned |= {f"items.{name}": p for name, p in self.items.named_parameters()}
-        return {name: p.detach().clone() for name, p in learned.items()}
-
-    @torch.no_grad()
-    def _restore(self, state: dict[str, Tensor]) -> None:
-        encoder, items = dict(self.encoder.named_parameters()), dict(self.items.named_parameters())
-        for name, value in state.items():
-            (items[name.removeprefix("items.")] if name.startswith("items.") else encoder[name]).copy_(value)
-
 
 class _Run:
     """What changes while base training runs; all of it is in `state`, so that a run can go on."""
 
     def __init__(self, trainer: BaseTrainer, log: TrainingLog, schedule: Schedule) -> None:
         self.trainer, self.log, self.schedule = trainer, log, schedule
-        self.optimiser = trainer._optimiser()
+        self.optimiser = trainer.optimiser()
         self.average = Average(p for group in self.optimiser.param_groups for p in group["params"])
-        self.best: dict[str, Tensor] = {}
-        self.step = self.looks = 0
+        learned = {name: p for name, p in trainer.encoder.named_parameters() if p.requires_grad}
+        self.weights = Weights(learned | {f"items.{name}": p for name, p in trainer.items.named_parameters()})
+        # Without anybody to validate on, the last state is the best guess.
+        self.best = Best[dict[str, Tensor]]({}, float("nan"), trainer.config.patience)
+        self.step = 0
         self.waiting = np.zeros(0, dtype=np.int64)  # users of this pass who have not been drawn yet
 
     def advance(self) -> float:
         """One gradient step; its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * self.schedule.factor(self.step)
-        loss = self.trainer._step(self._users(), self.optimiser)
+        loss = self.trainer.step(self._users(), self.optimiser)
         self.average.update()
         self.step += 1
         return loss
@@ -314,27 +237,25 @@ class _Run:
 
     def look(self, loss: float, *, over: bool) -> None:
         """Validate the average, keep it if it is the best, and bring the rate down when it stays behind."""
-        log, config = self.log, self.trainer.config
-        self.looks += 1
+        log = self.log
         with self.average.applied():
             value = self.trainer.validate()
-            # Without anybody to validate on, the last state is the best guess.
-            if not self.best or np.isnan(value) or value > log.best:
-                log.best_step, self.best, self.looks = self.step, self.trainer._state(), 0
+            if self.best.offer(value, self.weights.copy):
+                log.best_step = self.step
         log.points.append((self.step, loss, value))
-        if self.looks >= config.patience and not self.schedule.decaying and not over:
+        if self.best.stale and not self.schedule.decaying and not over:
             self.schedule.decay(self.step)
-            self.trainer._restore(self.best)
-            log.stopped = f"validation did not improve for {self.looks} looks; then the rate was brought down"
+            self.weights.restore(self.best.state)
+            log.stopped = f"{self.best.why}; then the rate was brought down"
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Arrays and plain values."""
-        present = {f"present.{name}": value.numpy() for name, value in self.trainer._state().items()}
-        best = {f"best.{name}": value.numpy() for name, value in self.best.items()}
+        present = {f"present.{name}": value.numpy() for name, value in self.weights.copy().items()}
+        best = {f"best.{name}": value.numpy() for name, value in self.best.state.items()}
         average = {f"average.{row}": mean.numpy() for row, mean in enumerate(self.average.mean)}
         values = {
             "step": self.step,
-            "looks": self.looks,
+            "looks": self.best.looks,
             "averaged": self.average.steps,
             "log": {
                 "points": [[*point[:2], _plain(point[2])] for point in self.log.points],
@@ -359,47 +280,28 @@ class _Run:
         if arrays["waiting"].max(initial=-1) >= len(self.trainer.sampler):
             raise ValueError("users wait who are not there")
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        self.trainer._restore({n.removeprefix("present."): t for n, t in tensors.items() if n.startswith("present.")})
-        self.best = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
+        self.weights.restore(_below("present.", tensors))
+        self.best.state = _below("best.", tensors)
         self.average.mean = [tensors[f"average.{row}"] for row in range(len(self.average.mean))]
         self.average.steps = values["averaged"]
         restore_optimiser(self.optimiser, arrays)
-        self.step, self.looks, self.waiting = values["step"], values["looks"], arrays["waiting"].copy()
+        self.step, self.best.looks, self.waiting = values["step"], values["looks"], arrays["waiting"].copy()
         log = values["log"]
         self.log.points = [
             (int(step), None if loss is None else float(loss), float("nan") if value is None else float(value))
             for step, loss, value in log["points"]
         ]
         self.log.best_step, self.log.stopped = int(log["best_step"]), str(log["stopped"])
+        self.best.value = self.log.best
         self.schedule.restore(values["schedule"])
         self.trainer.rng.bit_generator.state = values["rng"]
         torch.set_rng_state(tensors["torch rng"])
 
 
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def _plain(value: float) -> float | None:
     """JSON has no NaN."""
     return None if np.isnan(value) else value
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """No dropout and no gradients inside; for training only: the mode of a module is every thread's."""
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(was_training)
-
-
-def encode_users(
-    encoder: HistoryEncoder,
-    histories: Histories,
-    vectors: Float[Tensor, "items width"],
-    lora: UserLora | None = None,
-) -> Float[Tensor, "users width"]:
-    """Each user's vector after the newest events, through their own adapter where there is one."""
-    batch = EventBatch.collate(histories, encoder.config.max_events)
-    states: Tensor = encoder(batch, vectors, lora)
-    return states[torch.arange(len(histories)), batch.real.sum(dim=1)]

@@ -1,11 +1,12 @@
 """How good a ranking is on tasks held out of training: the one figure that early stopping and every choice look at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
@@ -14,6 +15,18 @@ SHOTS = (1, 3, 5, 10, 20)
 """Support sizes that a validation figure averages over."""
 
 DenseScores = Callable[[Histories], Float[Tensor, "users items"]]
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """No dropout and no gradients inside; for training only: the mode of a module is every thread's."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
 
 
 def ndcg_at_10(

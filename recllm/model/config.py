@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from recllm.adaptation.meta import AdaptationConfig
 from recllm.config import Number, Word, checked, read_toml, write_toml
 from recllm.data.attributes import Attributes
-from recllm.encoders.finetuning.tuner import FinetuneConfig
+from recllm.encoders.config import BaseTrainingConfig
+from recllm.encoders.finetuning.config import FinetuneConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
-from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import ConfigError
 from recllm.prompting.template import prompt_domains
 from recllm.ranking.head import RankingConfig

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recllm.adaptation.meta import MetaLearner, encode_adapted
+from recllm.adaptation.meta import MetaLearner
 from recllm.adaptation.support import Base, through_adapters
 from recllm.artifact import fingerprint
 from recllm.artifact.arrays import SavedArrays
@@ -19,7 +19,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.encoders.finetuning.adapter import TextAdapter
-from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.lora import UserLora
 from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
@@ -92,7 +92,7 @@ class Model:
     def user_vectors(self, histories: Histories, lora: UserLora) -> Float[Tensor, "users width"]:
         """User vectors, through each user's adapter."""
         with torch.no_grad():
-            return encode_adapted(self.encoder, lora, histories, self.vectors)
+            return encode_users(self.encoder, histories, self.vectors, lora)
 
     def channel_scores(
         self, histories: Histories, lora: UserLora | None, asked_at: np.ndarray | None = None

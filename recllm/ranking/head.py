@@ -11,9 +11,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from recllm.config import Count, NotNegative, Positive, Within, checked
+from recllm.encoders.stopping import Best, Weights
 
 UNITS = 16
 """Hidden units whose values for all items are held at once."""
+
+PATIENCE = 5
+"""Epochs without improvement after which a head is fitted."""
 
 
 @final
@@ -239,7 +243,8 @@ def _fit_member(
     def loss_of(part: RankingTasks) -> Tensor:
         return part.losses(head(part.scores.nan_to_num(0.0), part.known)).mean()
 
-    best, best_loss, since = {k: v.clone() for k, v in head.state_dict().items()}, float("inf"), 0
+    weights = Weights(dict(head.named_parameters()))
+    best = Best(weights.copy(), patience=PATIENCE)
     for _ in range(config.epochs):
         for rows in torch.randperm(len(train)).split(batch):
             if is_over():
@@ -248,11 +253,8 @@ def _fit_member(
             loss_of(train.of(rows)).backward()
             optimiser.step()
         with torch.no_grad():
-            value = float(loss_of(check))
-        since += 1
-        if np.isfinite(value) and value < best_loss:
-            best, best_loss, since = {k: v.clone() for k, v in head.state_dict().items()}, value, 0
-        if since >= 5 or is_over():
+            best.offer(-float(loss_of(check)), weights.copy)
+        if best.stale or is_over():
             break
-    head.load_state_dict(best)
-    return head, best_loss
+    weights.restore(best.state)
+    return head, -best.value

@@ -25,7 +25,7 @@ from recllm.adaptation.meta import AdaptationConfig
 from recllm.adaptation.support import HEAD, Support
 from recllm.adaptation.train import Lesson, query_losses
 from recllm.data.histories import make_histories
-from recllm.encoders.train import BaseTrainingConfig
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.model.fit.head import ranking_tasks
 from recllm.model.fit.run import FitRun
 from recllm.model.fit.stages import fit_stages

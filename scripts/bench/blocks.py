@@ -20,10 +20,11 @@ import recllm
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.tasks import Tasks, make_tasks, split_users
-from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
+from recllm.encoders.config import BaseTrainingConfig
+from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder, encode_users
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
-from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, encode_users, evaluating
-from recllm.encoders.validation import few_shot_ndcg
+from recllm.encoders.train import BaseTrainer
+from recllm.encoders.validation import evaluating, few_shot_ndcg
 from recllm.evaluation.protocol import SHOTS
 
 ARMS = {

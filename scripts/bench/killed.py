@@ -28,7 +28,7 @@ LONGEST = {"save": 1.0, "checkpoint": 6.0, "fit": 6.0}
 
 
 def config(place: Path) -> Any:
-    from recllm.encoders.train import BaseTrainingConfig
+    from recllm.encoders.config import BaseTrainingConfig
     from tests.small import config_for
 
     quick = BaseTrainingConfig(steps=60, batch_users=16, validate_every=1)

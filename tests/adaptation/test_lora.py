@@ -9,7 +9,7 @@ from recllm.adaptation.lora import for_each_user, starting_lora
 from recllm.data.histories import Histories
 from recllm.encoders.backbone import load_blocks, resolve_backbone
 from recllm.encoders.history import EventBatch, HistoryEncoder, HistoryEncoderConfig
-from recllm.encoders.train import evaluating
+from recllm.encoders.validation import evaluating
 from recllm.testing import TINY_WIDTH, opposite_tastes
 
 

@@ -16,10 +16,12 @@ import recllm
 from recllm.data.feedback import Feedback
 from recllm.data.histories import make_histories
 from recllm.data.tasks import make_tasks
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.finetuning.config import FinetuneConfig
 from recllm.encoders.finetuning.figures import TextFigures, pays_off, restricted
 from recllm.encoders.finetuning.pairs import Material, liked_together
-from recllm.encoders.finetuning.tuner import FinetuneConfig, TextTuner
+from recllm.encoders.finetuning.tuner import TextTuner
 from recllm.encoders.text import TextEncoder, TextEncoderConfig
 from recllm.errors import AdapterMismatch, ConfigError
 from recllm.model.config import RecommenderConfig
@@ -164,7 +166,7 @@ def test_nothing_is_kept_that_does_not_pay(backbone: str, monkeypatch: pytest.Mo
 
 
 def short() -> Any:
-    return recllm.encoders.train.BaseTrainingConfig(steps=5, validate_every=5)
+    return BaseTrainingConfig(steps=5, validate_every=5)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +226,7 @@ def test_an_interruption_keeps_the_best_state_so_far(
 
     tuner = tuner_of(code_world(), settings(backbone))
     offered = []
-    offer = module._Best.offer
+    offer = module._Looks.offer
 
     def interrupted(self: Any, vectors: np.ndarray, transformer: Any) -> Any:
         if len(offered) == looks_before:
@@ -232,7 +234,7 @@ def test_an_interruption_keeps_the_best_state_so_far(
         offered.append(vectors)
         return offer(self, vectors, transformer)
 
-    monkeypatch.setattr(module._Best, "offer", interrupted)
+    monkeypatch.setattr(module._Looks, "offer", interrupted)
     result = tuner.run()
     assert tuner.log.stopped == "interrupted; the best state so far is kept"
     if looks_before == 0:

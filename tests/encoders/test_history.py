@@ -8,8 +8,8 @@ import torch
 
 from recllm.data.histories import Histories
 from recllm.encoders.backbone import resolve_backbone
-from recllm.encoders.history import EventBatch, HistoryEncoder, HistoryEncoderConfig, ItemEncoder
-from recllm.encoders.train import encode_users, evaluating
+from recllm.encoders.history import EventBatch, HistoryEncoder, HistoryEncoderConfig, ItemEncoder, encode_users
+from recllm.encoders.validation import evaluating
 from recllm.errors import ConfigError
 from recllm.testing import TINY_WIDTH
 
@@ -99,4 +99,3 @@ def test_config_errors() -> None:
         HistoryEncoderConfig(depth=0)
     with pytest.raises(ConfigError, match="delta_bound"):
         HistoryEncoderConfig(delta_bound=-1.0)
-    assert HistoryEncoderConfig.from_depth(2).depth == 2

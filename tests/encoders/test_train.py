@@ -10,10 +10,12 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.tasks import make_tasks
 from recllm.encoders.backbone import resolve_backbone
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
 from recllm.encoders.schedule import Average, Schedule
+from recllm.encoders.softmax import draw_candidates, softmax_loss
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
-from recllm.encoders.train import BaseTrainer, BaseTrainingConfig, draw_candidates, softmax_loss
+from recllm.encoders.train import BaseTrainer
 from recllm.encoders.windows import Predictions
 from recllm.errors import ArtifactError, ConfigError
 from recllm.options import TrainOptions
@@ -119,7 +121,7 @@ def test_the_budget_stops_and_validates(tiny: Path, toy: ToyShop) -> None:
 
 def test_ctrl_c_keeps_the_best_state(tiny: Path, toy: ToyShop) -> None:
     run = trainer(tiny, toy, BaseTrainingConfig(steps=40, batch_users=16, validate_every=5))
-    step, taken = run._step, []
+    step, taken = run.step, []
 
     def interrupted(*arguments: object) -> float:
         taken.append(1)
@@ -127,7 +129,7 @@ def test_ctrl_c_keeps_the_best_state(tiny: Path, toy: ToyShop) -> None:
             raise KeyboardInterrupt
         return step(*arguments)  # type: ignore[arg-type]
 
-    run._step = interrupted  # type: ignore[method-assign]
+    run.step = interrupted  # type: ignore[method-assign]
     log = run.run()
     assert "interrupted" in log.stopped
     assert log.best == pytest.approx(run.validate(), abs=1e-4)
@@ -144,7 +146,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
         folder = tmp_path / f"{blocks} {stopped_at}"
         stopped = trainer(tiny, toy, config, blocks)
         stopped.options = TrainOptions(seed=0, checkpoint=folder)
-        step, taken = stopped._step, []
+        step, taken = stopped.step, []
 
         def interrupted(*arguments: object, step=step, taken=taken, at=stopped_at) -> float:  # type: ignore[no-untyped-def]
             taken.append(1)
@@ -152,7 +154,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
                 raise KeyboardInterrupt
             return step(*arguments)  # type: ignore[no-any-return]
 
-        stopped._step = interrupted  # type: ignore[method-assign]
+        stopped.step = interrupted  # type: ignore[method-assign]
         assert "interrupted" in stopped.run().stopped
         torch.rand(7)  # what happens in between does not matter
         resumed = trainer(tiny, toy, config, blocks)

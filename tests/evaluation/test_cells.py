@@ -11,9 +11,9 @@ import pytest
 
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
-from recllm.encoders.train import BaseTrainingConfig
 from recllm.evaluation.arms import Ranked
 from recllm.evaluation.baselines import EASE, Baseline, ItemKNN, Popularity
 from recllm.evaluation.cells import Cell, Cells

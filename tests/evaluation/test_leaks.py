@@ -20,9 +20,9 @@ from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.tasks import make_tasks
 from recllm.data.trained import TrainedOn
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
-from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import LeakageError
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.baselines import EASE, ItemKNN, Popularity

@@ -11,9 +11,9 @@ import pytest
 from recllm.adaptation.meta import AdaptationConfig
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
-from recllm.encoders.train import BaseTrainingConfig
 from recllm.evaluation.baselines import Popularity
 from recllm.model.config import RecommenderConfig
 from recllm.recommender import Recommender

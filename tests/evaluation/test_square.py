@@ -8,9 +8,9 @@ import pytest
 
 from recllm.adaptation.meta import AdaptationConfig
 from recllm.data.interactions import Interactions
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
-from recllm.encoders.train import BaseTrainingConfig
 from recllm.errors import ConfigError
 from recllm.evaluation.protocol import make_splits
 from recllm.evaluation.run import evaluate

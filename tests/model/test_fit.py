@@ -11,9 +11,10 @@ from recllm.adaptation.meta import AdaptationConfig
 from recllm.adaptation.train import MetaTrainer
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import ItemEncoder
 from recllm.encoders.text import Whitening
-from recllm.encoders.train import BaseTrainingConfig, TrainingLog
+from recllm.encoders.train import TrainingLog
 from recllm.model.fit import adapt, head
 from recllm.model.fit.run import FitRun
 from recllm.options import TrainOptions

@@ -22,7 +22,7 @@ from recllm.artifact import saved as artifact
 from recllm.artifact.tables import pack_table, unpack_table
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
-from recllm.encoders.train import BaseTrainingConfig
+from recllm.encoders.config import BaseTrainingConfig
 from recllm.errors import ArtifactError, BackboneError
 from recllm.model.storage import _plain, _report
 from recllm.options import TrainOptions

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -10,11 +10,9 @@ from scipy import sparse
 
 from recllm.data.catalog import Catalog
 from recllm.data.histories import Histories
+from recllm.encoders.finetuning.config import FinetuneConfig
 from recllm.encoders.text import describe_items
 from recllm.prompting.template import Prompt
-
-if TYPE_CHECKING:
-    from recllm.encoders.finetuning.tuner import FinetuneConfig
 
 LEAST_COMMON = 2
 """Users in common that two items need to be a pair."""
@@ -61,7 +59,7 @@ class Material:
         catalog: Catalog,
         prompt: Prompt,
         histories: Histories,
-        config: "FinetuneConfig",
+        config: FinetuneConfig,
         rng: np.random.Generator,
     ) -> "Material":
         """The items with most events, a share of them held out."""
@@ -87,7 +85,7 @@ class Material:
             self, rows=self.rows[:items], held_out=self.held_out[:items], items=self.items[:items], titles=titles
         )
 
-    def together(self, histories: Histories, config: "FinetuneConfig") -> Int[np.ndarray, "pairs 2"]:
+    def together(self, histories: Histories, config: FinetuneConfig) -> Int[np.ndarray, "pairs 2"]:
         """Places of items that the same people like."""
         place = np.full(int(max(self.rows.max(), histories.item_rows.max())) + 1, -1, dtype=np.int64)
         place[self.rows[~self.held_out]] = np.flatnonzero(~self.held_out)
@@ -99,7 +97,7 @@ class Material:
         likes.data[:] = 1.0
         return liked_together(likes, config.neighbours)
 
-    def pairs(self, histories: Histories, config: "FinetuneConfig", rng: np.random.Generator) -> list[tuple[str, str]]:
+    def pairs(self, histories: Histories, config: FinetuneConfig, rng: np.random.Generator) -> list[tuple[str, str]]:
         """Texts that belong together, in random order."""
         together = rng.permutation(self.together(histories, config))[: config.pairs - len(self.titles)]
         pairs = [(self.items[first], self.items[second]) for first, second in together]

@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recllm.encoders.finetuning.config import FinetuneConfig
 from recllm.encoders.text import Whitening
 from recllm.options import TrainOptions
-
-if TYPE_CHECKING:
-    from recllm.encoders.finetuning.tuner import FinetuneConfig
 
 TIMED_STEPS = 3
 """Steps after which it is known how many the time suffices for."""
@@ -42,7 +40,7 @@ class Whitened(nn.Module):
         return features | {"text_embedding": unit, "sentence_embedding": (unit - self.mean) @ self.matrix}
 
 
-def training_arguments(config: "FinetuneConfig", options: TrainOptions, folder: str) -> Any:
+def training_arguments(config: FinetuneConfig, options: TrainOptions, folder: str) -> Any:
     """Arguments for the trainer; making them also joins the processes that accelerate or torchrun have started."""
     from sentence_transformers import SentenceTransformerTrainingArguments
 
@@ -83,7 +81,7 @@ def is_first_process() -> bool:
 def train_on_pairs(
     model: Any,
     pairs: Sequence[tuple[str, str]],
-    config: "FinetuneConfig",
+    config: FinetuneConfig,
     arguments: Any,
     look: Look,
     say: Callable[[float], None],
@@ -157,7 +155,7 @@ class _Pace:
 
     def __init__(
         self,
-        config: "FinetuneConfig",
+        config: FinetuneConfig,
         pairs: int,
         look: Look,
         say: Callable[[float], None],

@@ -8,24 +8,26 @@ is kept only if it pays on users, and for items, that training has not seen.
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, final
+from functools import partial
+from typing import Any, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import nn
 
-from recllm.config import Count, Positive, Within, checked
 from recllm.data.catalog import Catalog
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
 from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.finetuning.config import FinetuneConfig
 from recllm.encoders.finetuning.figures import TextFigures, pays_off, restricted
 from recllm.encoders.finetuning.last_blocks import Activations, LastBlocks, blocks_of
 from recllm.encoders.finetuning.pairs import Material
 from recllm.encoders.finetuning.training import Whitened, agreed, is_first_process, train_on_pairs, training_arguments
+from recllm.encoders.stopping import Best
 from recllm.encoders.text import TextEncoder, Whitening, describe_items
-from recllm.encoders.train import evaluating
+from recllm.encoders.validation import evaluating
 from recllm.errors import BackboneError
 from recllm.options import TrainOptions
 
@@ -36,47 +38,6 @@ EMBED_BATCH = 64
 
 STRENGTHS = (0.25, 0.5, 1.0)
 """Parts of the way from the frozen weights to the tuned ones that are tried."""
-
-
-@final
-@dataclass(frozen=True)
-@checked
-class FinetuneConfig:
-    """Fine-tuning on catalog text.
-
-    Attributes:
-        blocks: How many of the encoder's last blocks learn; the lower ones run once for each text.
-        lora_rank: Rank of the LoRA on their linear layers.
-        lora_alpha: Its scale is `lora_alpha / lora_rank`.
-        items: Items to learn from at most, those with most events; all others profit from what was learned.
-        pairs: Pairs to read at most.
-        epochs: Times at most that a small catalog's pairs are read.
-        neighbours: Pairs of each item: with those that the same people like, by cosine.
-        titles: Share of pairs of a title with its item's whole text, where texts say more than titles.
-        batch_pairs: Pairs per step; every other pair's texts are the negatives.
-        tokens: Tokens of a text that a step reads, drawn anew each time.
-        learning_rate: At its peak.
-        scale: Inverse temperature of the softmax over whitened cosines.
-        held_out: Share of items that are in no pair, to see what fine-tuning does to new items.
-        looks: Times that the adapter is measured on validation users; the best state is kept.
-        cached_mb: Memory for activations, in MB.
-    """
-
-    blocks: Count = 1
-    lora_rank: Count = 16
-    lora_alpha: Positive = 32.0
-    items: Count = 5000
-    pairs: Annotated[int, Within("[2, ∞)")] = 15000
-    epochs: Count = 10
-    neighbours: Count = 8
-    titles: Annotated[float, Within("[0, 1)")] = 0.1
-    batch_pairs: Annotated[int, Within("[2, ∞)")] = 128
-    tokens: Annotated[int, Within("[4, ∞)")] = 48
-    learning_rate: Positive = 2e-3
-    scale: Positive = 7.0
-    held_out: Annotated[float, Within("(0, 1)")] = 0.15
-    looks: Count = 2
-    cached_mb: Count = 1000
 
 
 @final
@@ -193,14 +154,14 @@ class TextTuner:
         learned_from = np.isin(material.rows, self.histories.item_rows) & ~material.held_out
         whitening = Whitening.fit(frozen[learned_from], self.encoder.config.shrinkage)
         tail = self._tail(model, activations, material.texts, whitening)
-        best = _Best(self._tasks(material), material.held_out, whitening, frozen)
-        self.log.points.append((0, None, best.figures.means()["NDCG@10"]))
+        looks = _Looks(self._tasks(material), material.held_out, whitening, frozen)
+        self.log.points.append((0, None, looks.frozen.means()["NDCG@10"]))
 
         def embed() -> np.ndarray:
             return _embed(tail, material.items, activations)
 
         def look(step: int, loss: float) -> None:
-            figures = best.offer(embed(), model.transformers_model)
+            figures = looks.offer(embed(), model.transformers_model)
             self.log.points.append((step, loss, figures.means()["NDCG@10"]))
 
         pairs = material.pairs(self.histories, config, self.rng)
@@ -219,7 +180,7 @@ class TextTuner:
             )
         except KeyboardInterrupt:
             self.log.stopped = "interrupted; the best state so far is kept"
-        return self._decide(best, model.transformers_model, embed, material)
+        return self._decide(looks, model.transformers_model, embed, material)
 
     def _tasks(self, material: Material) -> Tasks:
         return restricted(self.validation, material.rows, len(self.catalog))
@@ -235,19 +196,20 @@ class TextTuner:
         return False
 
     def _decide(
-        self, best: "_Best", transformer: Any, embed: Callable[[], np.ndarray], material: Material
+        self, looks: "_Looks", transformer: Any, embed: Callable[[], np.ndarray], material: Material
     ) -> TunedText | None:
+        best = looks.best.state
         adapter, vectors = best.adapter, best.vectors
         if adapter is not None and best.strength < 1.0:  # mixed vectors stood for mixed weights; now those themselves
             adapter = adapter.scaled(best.strength)
             adapter.put_on(transformer)
             vectors = embed()
-        pays, figures = pays_off(best.frozen, best.measure(vectors))
+        pays, figures = pays_off(looks.frozen, looks.measure(vectors))
         if adapter is None or not pays:
             self._keep_frozen(figures)
             return None
         self.log.verdict = f"fine-tuned at {best.strength:.0%} strength: {figures}"
-        return TunedText(adapter, best.whitening, material.rows, vectors, material.held_out)
+        return TunedText(adapter, looks.whitening, material.rows, vectors, material.held_out)
 
     def _keep_frozen(self, reason: str) -> None:
         self.log.verdict = f"kept frozen: {reason}"
@@ -289,17 +251,25 @@ class TextTuner:
 
 
 @final
-class _Best:
-    """The best state that was seen, beside the frozen one."""
+@dataclass(frozen=True)
+class _State:
+    """An adapter (None: the frozen encoder), the vectors that it makes, and the part of its way that is taken."""
+
+    adapter: TextAdapter | None
+    vectors: np.ndarray
+    strength: float
+
+
+@final
+class _Looks:
+    """Measures states of the encoder, and keeps the best one."""
 
     def __init__(
         self, tasks: Tasks, held_out: Bool[np.ndarray, "rows"], whitening: Whitening, frozen: np.ndarray
     ) -> None:
         self.tasks, self.held_out, self.whitening = tasks, held_out, whitening
-        self.frozen = self.figures = self.measure(frozen)
-        self.adapter: TextAdapter | None = None
-        self.frozen_vectors = self.vectors = frozen
-        self.strength = 0.0
+        self.frozen, self.frozen_vectors = self.measure(frozen), frozen
+        self.best = Best(_State(None, frozen, 0.0), self.frozen.value)
 
     def measure(self, vectors: np.ndarray) -> TextFigures:
         """Figures of the whitened vectors."""
@@ -316,10 +286,12 @@ class _Best:
         """
         for strength in STRENGTHS:
             figures = self.measure(_mixed(self.frozen_vectors, vectors, strength))
-            if figures.value > self.figures.value:
-                self.figures, self.vectors, self.strength = figures, vectors, strength
-                self.adapter = TextAdapter.of(transformer)
+            self.best.offer(figures.value, partial(_state_of, transformer, vectors, strength))
         return figures
+
+
+def _state_of(transformer: Any, vectors: np.ndarray, strength: float) -> _State:
+    return _State(TextAdapter.of(transformer), vectors, strength)
 
 
 def _mixed(frozen: np.ndarray, tuned: np.ndarray, strength: float) -> Float[np.ndarray, "texts dim"]:

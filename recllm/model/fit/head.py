@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from recllm.data.histories import Histories
-from recllm.encoders.train import encode_users, evaluating
+from recllm.encoders.history import encode_users
+from recllm.encoders.validation import evaluating
 from recllm.encoders.windows import Predictions
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
