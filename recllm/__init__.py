@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from recllm.lists.results import Explanations, Recommendations
     from recllm.model.config import ExplanationConfig
     from recllm.options import TrainOptions
-    from recllm.prompting.llm import CannedGenerator, open_generator
+    from recllm.prompting.generator import CannedGenerator
+    from recllm.prompting.open import open_generator
     from recllm.ranking.wishes import Wish
     from recllm.recommender import Recommender, RecommenderConfig
 
@@ -71,7 +72,7 @@ __all__ = [
 
 _HOMES = {
     "Adapters": "recllm.adaptation.adapters",
-    "CannedGenerator": "recllm.prompting.llm",
+    "CannedGenerator": "recllm.prompting.generator",
     "Catalog": "recllm.data.catalog",
     "Explainer": "recllm.explain.explainer",
     "ExplanationConfig": "recllm.model.config",
@@ -84,7 +85,7 @@ _HOMES = {
     "Wish": "recllm.ranking.wishes",
     "evaluate": "recllm.evaluation.run",
     "load_demo": "recllm.data.interactions",
-    "open_generator": "recllm.prompting.llm",
+    "open_generator": "recllm.prompting.open",
 }
 
 

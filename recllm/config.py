@@ -13,14 +13,14 @@ TOML has no null: a field that may be `None` but is something else by default sa
 
 import dataclasses
 import difflib
-import json
-import re
 import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, final
+
+import tomli_w
 
 from recllm.errors import ConfigError
 
@@ -113,11 +113,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "config"
 
 def to_mapping(config: Any) -> dict[str, Any]:
     """Nested plain values of a config object, ready for JSON; `from_mapping` restores it exactly."""
-    return {
-        field.name: _plain(getattr(config, field.name), f"{type(config).__name__}.{field.name}")
-        for field in dataclasses.fields(config)
-        if field.init
-    }
+    plain: dict[str, Any] = _plain(config, type(config).__name__)
+    return plain
 
 
 def checked(cls: type[T]) -> type[T]:
@@ -179,7 +176,7 @@ def write_toml(config: Any, path: str | Path) -> None:
     Raises:
         ConfigError: If the file cannot be written.
     """
-    text = "\n".join(_table(config, ())).lstrip("\n") + "\n"
+    text = tomli_w.dumps(_plain(config, type(config).__name__, toml=True))
     try:
         Path(path).write_text(text, encoding="utf-8")
     except UnicodeEncodeError as error:
@@ -292,45 +289,19 @@ def _shown(value: Any) -> str:
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: Any, where: str, *, toml: bool = False) -> Any:
+    """`value` as lists, mappings, numbers, texts and None; TOML has no None, so there it is left out or a word."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return to_mapping(value)
+        fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value) if field.init]
+        return {
+            field.name: _plain(item, f"{where}.{field.name}", toml=toml)
+            for field, item in fields
+            if not (toml and item is None and _default(field) is None)
+        }
     if isinstance(value, tuple | list):
-        return [_plain(item, where) for item in value]
+        return [_plain(item, where, toml=toml) for item in value]
     if isinstance(value, Mapping):
-        return {key: _plain(item, where) for key, item in value.items()}
+        return {key: _plain(item, where, toml=toml) for key, item in value.items()}
     if value is None or type(value) in (bool, int, float, str):
-        return value
+        return NONE if toml and value is None else value
     raise ConfigError(f"{where}: a config holds plain values; got {_shown(value)} of type {type(value).__name__}")
-
-
-def _table(config: Any, path: tuple[str, ...]) -> list[str]:
-    """The lines of one TOML table: its own values first, nested dataclasses after."""
-    lines, nested = [], []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if not field.init or (value is None and _default(field) is None):
-            continue
-        if dataclasses.is_dataclass(value):
-            inner = (*path, field.name)
-            nested += ["", f"[{'.'.join(inner)}]", *_table(value, inner)]
-        else:
-            lines.append(f"{field.name} = {_toml(_plain(value, '.'.join((*path, field.name))))}")
-    return lines + nested
-
-
-def _toml(value: Any) -> str:
-    if value is None:
-        return json.dumps(NONE)
-    if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)

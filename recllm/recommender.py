@@ -50,7 +50,8 @@ from recllm.model.model import Model
 from recllm.model.report import FitReport
 from recllm.model.storage import load_recommender, save_recommender
 from recllm.options import TrainOptions
-from recllm.prompting.llm import Generator, open_generator
+from recllm.prompting.generator import Generator
+from recllm.prompting.open import open_generator
 from recllm.ranking.wishes import Wish
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]

@@ -13,7 +13,7 @@ from recllm.data.catalog import Catalog
 from recllm.explain import complaints
 from recllm.explain.evidence import Evidence
 from recllm.options import TrainOptions
-from recllm.prompting.llm import Generator
+from recllm.prompting.generator import Generator
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
 from tests.explain.payloads import PAYLOADS

@@ -1,9 +1,11 @@
 """What people install: the wheel carries the data, works outside the checkout, and the source archive can make it."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -31,7 +33,7 @@ def test_the_wheel_works_outside_the_checkout(built, tmp_path) -> None:
     assert {f"recllm/_data/prompts/{path.relative_to(prompts).as_posix()}" for path in prompts.rglob("*.prompt")} == {
         name for name in names if name.startswith("recllm/_data/prompts/") and name.endswith(".prompt")
     }
-    assert {"recllm/py.typed", "recllm/_data/adapters/README.md", "recllm/data/demo/items.csv.gz"} <= names
+    assert {"recllm/py.typed", "recllm/_data/adapters/README.md", "recllm/data/demo/interactions.parquet"} <= names
     assert not [name for name in names if name.startswith(("tests/", "adapters/", "prompts/", "scripts/"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)
     code = (
@@ -53,9 +55,21 @@ def test_the_source_archive_has_all_that_the_wheel_needs(built) -> None:
     with tarfile.open(archive) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
     wanted = {"pyproject.toml", "README.md", "LICENSE", "adapters/README.md", "prompts/item.neutral.prompt"}
-    assert wanted | {"recllm/py.typed", "recllm/data/demo/items.csv.gz", "scripts/setup"} <= names
+    assert wanted | {"recllm/py.typed", "recllm/data/demo/interactions.parquet", "scripts/setup"} <= names
 
 
 def test_the_wheel_is_small(built) -> None:
     (wheel,) = built.glob("*.whl")
-    assert wheel.stat().st_size < 5_000_000
+    assert wheel.stat().st_size < 2_500_000
+
+
+def test_few_hard_dependencies_and_every_extra_that_code_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert len(project["dependencies"]) <= 18
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "recllm").rglob("*.py"))
+    asked = dict(re.findall(r'require\("(\w+)[\w.]*", (?:extra=)?"(\w+)"\)', code))
+    assert {"httpcore2": "llm", "gguf": "llm", "llguidance": "llm", "pandas": "pandas"}.items() <= asked.items()
+    homes = {"sklearn": "scikit-learn", "markupsafe": "jinja2"}
+    for module, extra in asked.items():
+        offered = [re.split(r"[>=<]", line)[0] for line in project["optional-dependencies"][extra]]
+        assert homes.get(module, module) in offered, f"{module} is asked for, and the extra {extra!r} does not bring it"

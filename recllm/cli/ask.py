@@ -164,7 +164,7 @@ def _open(
 
 
 def _hosts(allowed: list[str] | None) -> tuple[str, ...]:
-    from recllm.prompting.llm import LOCAL_HOSTS
+    from recllm.prompting.endpoint import LOCAL_HOSTS
 
     return (*LOCAL_HOSTS, *(allowed or ()))
 

@@ -279,4 +279,4 @@ def load_demo() -> tuple[Catalog, Interactions]:
     from recllm.resources import demo_folder
 
     folder = demo_folder()
-    return Catalog.read(folder / "items.csv.gz"), Interactions.read(folder / "interactions.csv.gz")
+    return Catalog.read(folder / "items.csv.gz"), Interactions.read(folder / "interactions.parquet")

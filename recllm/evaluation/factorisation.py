@@ -8,10 +8,10 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
+from recllm.errors import require
 from recllm.evaluation.baselines import EVENTS, WINDOWS, Baseline, Known, Scores, grid
 
 Floats = NDArray[Any]
@@ -82,6 +82,7 @@ def ridge(targets: sparse.csr_array, others: Floats, penalties: Floats, everyone
     """
     factors = others.shape[1]
     result = np.zeros((targets.shape[0], factors), dtype=others.dtype)
+    threads = require("threadpoolctl", extra="eval")
     size = max(1, SOLVED_TOGETHER // factors**2)
     for start in range(0, len(result), size):
         stop = min(start + size, len(result))
@@ -90,7 +91,7 @@ def ridge(targets: sparse.csr_array, others: Floats, penalties: Floats, everyone
             left += everyone
         right = (targets[start:stop] @ others).astype(others.dtype)
         # Systems this small are slower on several threads, and many times so where another program wants the cores.
-        with threadpool_limits(limits=1, user_api="blas"):
+        with threads.threadpool_limits(limits=1, user_api="blas"):
             for row in range(start, stop):
                 theirs = others[targets.indices[targets.indptr[row] : targets.indptr[row + 1]]]
                 left[row - start] += theirs.T @ theirs

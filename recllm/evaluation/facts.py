@@ -11,6 +11,7 @@ from scipy import sparse
 from recllm.data.catalog import Catalog
 from recllm.data.features import item_features
 from recllm.data.interactions import Interactions
+from recllm.errors import require
 
 _SPACELESS = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 """Japanese and Chinese are written without spaces: each character counts as a word."""
@@ -57,14 +58,13 @@ def _categories(catalog: Catalog) -> sparse.csr_array | None:
 
 def _words(catalog: Catalog) -> sparse.csr_array:
     """Single words; character n-grams where no item has a word (only signs, emoji); else rows of length 0."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
+    text = require("sklearn.feature_extraction.text", extra="eval")
     texts = catalog.frame.select(
         pl.concat_str("title", "text", pl.col("categories").list.join(" "), separator=" ")
     ).to_series()
     pattern = rf"{_SPACELESS}|(?:(?!{_SPACELESS})\w)+"
     for options in ({"token_pattern": pattern}, {"analyzer": "char_wb", "ngram_range": (1, 3)}):
-        vectorizer = TfidfVectorizer(dtype=np.float32, **options)
+        vectorizer = text.TfidfVectorizer(dtype=np.float32, **options)
         try:
             return sparse.csr_array(vectorizer.fit_transform(texts.to_list()))
         except ValueError:  # "empty vocabulary"

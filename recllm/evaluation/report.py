@@ -197,8 +197,7 @@ class Report:
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row per protocol, dataset, fold, seed, method, K and metric; `fold` and `seed` are NA where pooled."""
-        import pandas
-
+        pandas = require("pandas", extra="pandas")
         frame = pandas.DataFrame(self.figures.rows, columns=list(COLUMNS))
         return frame.astype({name: _PANDAS[kind] for name, kind in _KINDS.items()})
 

@@ -16,7 +16,7 @@ from recllm.explain.clauses import FOLDER, KINDS, ClauseFile, bank, load_clauses
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, ReasonCode, SharedAttribute
 from recllm.explain.verify.complaints import complaints
 from recllm.explain.wording import VERBS, facts_of
-from recllm.prompting.llm import Generator
+from recllm.prompting.generator import Generator
 from recllm.prompting.template import list_prompts, load_prompt, prompt_domains
 from recllm.resources import data_folder
 

@@ -20,7 +20,7 @@ from recllm.explain.wording import (
     shorten,
     word,
 )
-from recllm.prompting.llm import Generator
+from recllm.prompting.generator import Generator
 from recllm.prompting.syntax import clean_text
 from recllm.prompting.template import list_prompts, prompt_domains
 

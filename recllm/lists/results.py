@@ -9,7 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from recllm.data.cleaning import as_id
-from recllm.errors import DataError
+from recllm.errors import DataError, require
 from recllm.lists.export import csv_text, escape, html_page, written
 from recllm.prompting.syntax import clean_text
 
@@ -174,8 +174,7 @@ class _Table(Generic[Row]):
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A pandas frame, one line per row; `evidence` holds dictionaries."""
-        import pandas
-
+        pandas = require("pandas", extra="pandas")
         frame = pandas.DataFrame(self._columns, columns=list(self._columns))
         kinds = {"rank": "int64", "score": "float32", "rank_before": "Int64", "rank_after": "Int64"}
         types = {name: kind for name, kind in kinds.items() if name in frame}

@@ -1,7 +1,8 @@
 """Prompts: text templates kept as files, for the encoder, for reasons and for language models; and those models."""
 
+from recllm.prompting.generator import CannedGenerator, Choice, Generator
 from recllm.prompting.items import item_values
-from recllm.prompting.llm import CannedGenerator, Choice, Generator, open_generator
+from recllm.prompting.open import open_generator
 from recllm.prompting.syntax import clean_text
 from recllm.prompting.template import Prompt, list_prompts, load_prompt, parse_prompt
 

@@ -4,21 +4,21 @@ The server is not trusted: one deadline covers the whole exchange, the answer's 
 followed, only listed hosts are asked, and nothing that a server or a key says appears in an error.
 """
 
-import http.client
-import io
 import json
 import os
 import re
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 from urllib.parse import SplitResult, urlsplit
 
-from recllm.errors import ConfigError, GenerationError
-from recllm.prompting.llm import LOCAL_HOSTS, Generator, read_json
+from recllm.errors import ConfigError, GenerationError, require
+from recllm.prompting.generator import Generator
+from recllm.prompting.replies import read_json
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+"""The hosts that an endpoint may be on when no others are allowed."""
 
 KEY_VARIABLE = "RECLLM_API_KEY"
 _NONE = "none"
@@ -35,8 +35,8 @@ class EndpointGenerator(Generator):
         model: The model's name on that server.
         api_key: Sent as a bearer token; None takes it from the environment variable RECLLM_API_KEY, if it is set.
         allow_hosts: The hosts that may be asked. Prompts hold events and catalog text, so this machine by default.
-        timeout: Seconds for one exchange, from connecting to the last byte; only looking up a name in DNS is not
-            bounded by it.
+        timeout: Seconds for one exchange, from connecting to the last byte; looking up a name in DNS is not bounded by
+            it, and each further address of a host has the same time again.
         max_bytes: A longer answer is refused.
         failures_before_open: After so many failures in a row, the server is left alone …
         rest_seconds: … for so long; then one question is tried.
@@ -45,6 +45,7 @@ class EndpointGenerator(Generator):
 
     Raises:
         ConfigError: The URL, the key or a limit cannot be used, or the host is not allowed.
+        MissingExtraError: The library that speaks HTTP is not installed.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class EndpointGenerator(Generator):
             raise ConfigError(f"no model is named for {self._place}; write 'http://host:port/v1#model'")
         if timeout <= 0 or max_bytes < 1 or failures_before_open < 1:
             raise ConfigError("timeout must be above 0, max_bytes and failures_before_open at least 1")
+        require("httpcore2", extra="llm")
         self._model, self._key = model, _checked_key(api_key)
         self.name, self.writes = f"{model} at {self._place}", writes
         self._timeout, self._max_bytes = timeout, max_bytes
@@ -122,53 +124,59 @@ class EndpointGenerator(Generator):
         except GenerationError:
             self._breaker.failed()
             raise
-        except (OSError, http.client.HTTPException) as error:
-            self._breaker.failed()
-            raise self._explained(error) from None
         self._breaker.succeeded()
         return text
 
-    def _explained(self, error: OSError | http.client.HTTPException) -> GenerationError:
-        if isinstance(error, TimeoutError):
-            return self._error(f"gave no whole answer within {self._timeout:g} s", "raise timeout")
-        if isinstance(error, http.client.HTTPException):  # some are OSErrors as well
-            return self._error(f"does not answer in HTTP ({type(error).__name__})", "check the URL")
-        reason = error.strerror or type(error).__name__
-        return self._error(f"cannot be reached ({reason})", "start the server, or check the URL")
-
     def _exchange(self, body: bytes) -> bytes:
         """The body of the server's answer to `body`."""
-        deadline = time.monotonic() + self._timeout
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
+        import httpcore2
+
+        from recllm.prompting.deadline import DeadlineBackend
+
+        kind = "application/json"
+        headers: dict[bytes | str, bytes | str] = {"Content-Type": kind, "Accept": kind, "Connection": "close"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        # http.client follows no redirects and reads no proxy from the environment.
-        connection = http.client.HTTPConnection(self._url.netloc)
-        with _connect(self._url, deadline) as inner:
-            connection.sock = _TimedSocket(inner, deadline)
-            connection.request("POST", f"{self._url.path.rstrip('/')}/chat/completions", body, headers)
-            response = connection.getresponse()
-            self._check_status(response.status)
-            length = response.length
-            if length is not None and length > self._max_bytes:
-                raise self._error(f"announces an answer of {length} bytes", f"the limit is max_bytes={self._max_bytes}")
-            answer = response.read(self._max_bytes + 1)
-        if len(answer) > self._max_bytes:
-            raise self._error("sends an answer without end", f"the limit is max_bytes={self._max_bytes}")
-        if length is not None and len(answer) < length:
-            raise self._error("broke off in the middle of its answer", "look into its log")
-        return answer
+        place = f"{self._url.geturl().rstrip('/')}/chat/completions"
+        backend = DeadlineBackend(self._timeout)
+        answer: bytearray | None = None
+        try:
+            # Neither follows redirects nor reads a proxy from the environment.
+            with (
+                httpcore2.ConnectionPool(network_backend=backend) as pool,
+                pool.stream("POST", place, headers=headers, content=body) as response,
+            ):
+                self._check_head(response.status, response.headers)
+                answer = bytearray()
+                for part in response.iter_stream():
+                    answer += part
+                    if len(answer) > self._max_bytes:
+                        limit = f"the limit is max_bytes={self._max_bytes}"
+                        raise self._error("sends an answer without end", limit)
+                return bytes(answer)
+        except httpcore2.TimeoutException:
+            raise self._error(f"gave no whole answer within {self._timeout:g} s", "raise timeout") from None
+        except httpcore2.NetworkError as error:
+            reason = getattr(error.__context__, "strerror", None) or type(error).__name__
+            raise self._error(f"cannot be reached ({reason})", "start the server, or check the URL") from None
+        except httpcore2.ProtocolError as error:
+            if answer is not None:
+                raise self._error("broke off in the middle of its answer", "look into its log") from None
+            raise self._error(f"does not answer in HTTP ({type(error).__name__})", "check the URL") from None
 
-    def _check_status(self, status: int) -> None:
+    def _check_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         if 300 <= status < 400:
             raise self._error(f"redirects (status {status}), which is not followed", "give the final URL")
-        if status != http.HTTPStatus.OK:
+        if status != 200:
             advice = {
                 401: f"set {KEY_VARIABLE}",
                 403: f"set {KEY_VARIABLE}",
                 404: "check the URL's path and the model's name",
             }.get(status, "look into its log")
             raise self._error(f"answered with status {status} where 200 was wanted", advice)
+        length = next((int(value) for name, value in headers if name.lower() == b"content-length"), 0)
+        if length > self._max_bytes:
+            raise self._error(f"announces an answer of {length} bytes", f"the limit is max_bytes={self._max_bytes}")
 
     def _text(self, answer: bytes, max_tokens: int) -> str:
         try:
@@ -216,68 +224,6 @@ def _checked_key(api_key: str | None) -> str:
     if not re.fullmatch(r"[!-~]*", key):  # a line break would be another header
         raise ConfigError(f"the API key has a space or a character beyond ASCII; set {KEY_VARIABLE} again")
     return key
-
-
-# --- one deadline for everything ---------------------------------------------------------------------------------
-
-
-def _remaining(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _connect(url: SplitResult, deadline: float) -> socket.socket:
-    """A connection to the first address that takes one; with TLS, the certificate is checked."""
-    assert url.hostname is not None
-    port = url.port or (443 if url.scheme == "https" else 80)
-    refused: OSError = OSError(f"no address of {url.hostname}")
-    for family, kind, protocol, _, address in socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM):
-        plain = socket.socket(family, kind, protocol)
-        try:
-            plain.settimeout(_remaining(deadline))
-            plain.connect(address)
-            if url.scheme == "http":
-                return plain
-            plain.settimeout(_remaining(deadline))
-            return ssl.create_default_context().wrap_socket(plain, server_hostname=url.hostname)
-        except OSError as error:
-            plain.close()
-            refused = error
-    raise refused
-
-
-class _TimedSocket:
-    """As much of a socket as http.client uses; a timeout of its own would start again with every byte."""
-
-    def __init__(self, inner: socket.socket, deadline: float) -> None:
-        self._inner, self._deadline = inner, deadline
-
-    def sendall(self, content: bytes) -> None:
-        self._inner.settimeout(_remaining(self._deadline))
-        self._inner.sendall(content)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._inner, self._deadline))
-
-    def close(self) -> None:
-        """Nothing yet: http.client lets go of a socket as soon as the last answer on it begins."""
-
-
-class _TimedReader(io.RawIOBase):
-    """What arrives until the deadline."""
-
-    def __init__(self, inner: socket.socket, deadline: float) -> None:
-        super().__init__()
-        self._inner, self._deadline = inner, deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._inner.settimeout(_remaining(self._deadline))
-        return self._inner.recv_into(buffer)
 
 
 @final

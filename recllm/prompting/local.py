@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, final
 
-from recllm.errors import BackboneError, GenerationError
-from recllm.prompting.llm import Choice, Generator, read_json
+from recllm.errors import BackboneError, GenerationError, require
+from recllm.prompting.generator import Choice, Generator
+from recllm.prompting.replies import read_json
 from recllm.prompting.scoring import Tokens, log_probabilities, read
 from recllm.resources import quiet_loading
 
@@ -122,11 +123,9 @@ class TransformersGenerator(Generator):
         system, user = self._inert(system), self._inert(user)
         if self._tokenizer.chat_template is None:
             return tuple(self._tokenizer(f"{system}\n\n{user}\n").input_ids)
-        from jinja2 import TemplateError
-
         try:
             text = self._chat({"role": "system", "content": system}, {"role": "user", "content": user})
-        except TemplateError:  # some models know no system role
+        except require("jinja2", extra="llm").TemplateError:  # some models know no system role
             text = self._chat({"role": "user", "content": f"{system}\n\n{user}"})
         return tuple(self._tokenizer(text, add_special_tokens=False).input_ids)
 
@@ -183,13 +182,11 @@ class TransformersGenerator(Generator):
 
     @cached_property
     def _grammar_tokenizer(self) -> Any:
-        import llguidance.hf
-
-        return llguidance.hf.from_tokenizer(self._tokenizer, n_vocab=self._model.get_input_embeddings().num_embeddings)
+        words = self._model.get_input_embeddings().num_embeddings
+        return require("llguidance.hf", extra="llm").from_tokenizer(self._tokenizer, n_vocab=words)
 
     def _grammar(self, schema: Mapping[str, Any]) -> Any:
-        import llguidance
-
+        llguidance = require("llguidance", extra="llm")
         # A small model may otherwise fill its tokens with line breaks.
         source = llguidance.LLMatcher.grammar_from_json_schema(
             json.dumps(schema), overrides={"whitespace_flexible": False}

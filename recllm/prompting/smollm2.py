@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recllm.artifact import load_artifact, save_artifact
-from recllm.errors import ArtifactError, BackboneError
+from recllm.errors import ArtifactError, BackboneError, require
 from recllm.prompting.local import TransformersGenerator
 from recllm.resources import cache_folder, quiet_loading
 
@@ -36,6 +36,7 @@ def open_smollm2() -> TransformersGenerator:
 
     Raises:
         BackboneError: The package is not installed, or its file cannot be read.
+        MissingExtraError: It has to be converted, and the reader of GGUF files is not installed.
     """
     file = packaged_file()
     with file.open("rb") as stream:
@@ -101,6 +102,7 @@ def _converted(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(float16 arrays, JSON documents) that make a folder transformers can open."""
     import transformers
 
+    require("gguf", extra="llm")
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     whole: dict[str, Any] = {}
     if hasattr(transformers, "GgufConfig"):  # without it, weights are always unpacked

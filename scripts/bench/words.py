@@ -19,7 +19,7 @@ import torch
 import recllm
 from recllm.data.trained import TrainedOn
 from recllm.explain import Evidence, Explainer, complaints, word
-from recllm.prompting.llm import Generator
+from recllm.prompting.generator import Generator
 
 N, HISTORY = 10, 20
 

@@ -9,7 +9,7 @@ from recllm.errors import PromptError
 from recllm.explain.authoring import clause_complaints, samples, seal_clauses, verify_bank, write_clauses
 from recllm.explain.clauses import load_clauses, parse_clauses
 from recllm.explain.wording import VERBS, verb_for
-from recllm.prompting.llm import CannedGenerator
+from recllm.prompting.generator import CannedGenerator
 from recllm.resources import data_folder
 
 FOLDER = data_folder("prompts") / "clauses"

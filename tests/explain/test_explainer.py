@@ -16,7 +16,7 @@ from recllm.explain.explainer import LONGEST_FALLBACK, LONGEST_TEXT, Explainer, 
 from recllm.explain.verify.complaints import complaints
 from recllm.explain.wording import display_title, word
 from recllm.prompting import load_prompt
-from recllm.prompting.llm import CannedGenerator, Generator
+from recllm.prompting.generator import CannedGenerator, Generator
 from recllm.prompting.template import prompt_domains
 from tests.explain.examples import RICH, against, evidence, shared, without
 from tests.explain.payloads import PAYLOADS

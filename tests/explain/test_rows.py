@@ -17,7 +17,7 @@ from recllm.errors import DataError, RecllmError
 from recllm.explain.proof import RELATIVE, seal_of
 from recllm.explain.reasons import Reasons
 from recllm.options import TrainOptions
-from recllm.prompting.llm import CannedGenerator
+from recllm.prompting.generator import CannedGenerator
 from recllm.recommender import Recommender
 from recllm.testing import DEPARTMENTS, ToyShop
 from tests.small import config_for, newcomer

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recllm.errors import ConfigError, GenerationError
+from recllm.errors import ConfigError, GenerationError, MissingExtraError
 from recllm.prompting import open_generator
 from recllm.prompting.endpoint import EndpointGenerator
 
@@ -209,7 +210,7 @@ def test_json_is_checked_here(said: str) -> None:
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"), "broke off"),
         (
             lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"),
-            "does not answer in HTTP",
+            "broke off",
         ),
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000), "does not answer in HTTP"),
         (
@@ -386,6 +387,14 @@ def test_a_key_cannot_smuggle_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
         assert server.requests[0][1]["Authorization"] == f"Bearer {KEY}"
         EndpointGenerator(server.url, "tiny", api_key="").generate("s", "u")
         assert "Authorization" not in server.requests[1][1]
+
+
+def test_what_is_not_installed_is_said_before_anybody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpcore2", None)
+    with pytest.raises(
+        MissingExtraError, match=r"'httpcore2', which is not installed; run: pip install 'recllm\[llm\]'"
+    ):
+        EndpointGenerator("http://localhost/v1", "tiny")
 
 
 def test_limits_have_to_make_sense() -> None:

@@ -2,19 +2,20 @@
 
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
+from recllm.errors import require
 from recllm.evaluation.page.sections import make_sections, make_summary
 from recllm.evaluation.report import Report
 from recllm.prompting.syntax import clean_text
 
+jinja2 = require("jinja2", extra="eval")
+Markup = require("markupsafe", extra="eval").Markup
+
 
 def build_page(report: Report) -> str:
     """The whole page; nothing in it is fetched from anywhere, and nothing runs."""
-    environment = Environment(
+    environment = jinja2.Environment(
         autoescape=True,  # every name comes from data
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

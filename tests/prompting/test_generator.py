@@ -10,7 +10,7 @@ import pytest
 import recllm
 from recllm.errors import BackboneError, ConfigError, GenerationError
 from recllm.prompting import CannedGenerator, Choice, Generator, open_generator
-from recllm.prompting.llm import read_json
+from recllm.prompting.replies import read_json
 
 
 def test_canned_texts_come_in_order_and_run_out() -> None:
@@ -78,7 +78,7 @@ def test_a_url_that_is_none(name: str) -> None:
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys, recllm.prompting, recllm.prompting.llm, recllm.prompting.endpoint, recllm.prompting.local\n"
+        "import sys, recllm.prompting, recllm.prompting.endpoint, recllm.prompting.local\n"
         "import recllm; recllm.CannedGenerator, recllm.open_generator('http://localhost:1/v1#m')\n"
         "print({'torch', 'transformers', 'llguidance', 'numpy'} & set(sys.modules))"
     )
