@@ -64,23 +64,42 @@ def test_every_name_introduces_itself(name: str) -> None:
         assert inspect.Parameter.VAR_POSITIONAL not in kinds
 
 
-def test_evaluate_is_a_package_and_its_function() -> None:
+def test_evaluate_is_the_plain_function() -> None:
+    assert recllm.evaluate is evaluate
     signature = inspect.signature(recllm.evaluate)
-    assert signature == inspect.signature(evaluate)
     assert "config_or_scorer" in signature.parameters
-    first = (evaluate.__doc__ or "").partition("\n")[0]
     shown = pydoc.plain(pydoc.render_doc(recllm.evaluate))
-    assert first in shown.split("DESCRIPTION")[0]
-    assert f"recllm.evaluate{signature}" in shown.split("PACKAGE CONTENTS")[0]
-    assert "test_users: Exactly these are asked" in shown.split("PACKAGE CONTENTS")[0]
+    assert shown.splitlines()[0] == "Python Library Documentation: function evaluate in module recllm.evaluation.run"
+    assert f"evaluate{signature}" in shown
+    assert "test_users: Exactly these are asked" in shown
     with pytest.raises(recllm.ConfigError, match="nothing to evaluate"):
         recllm.evaluate(None, *recllm.load_demo(), baselines=None)
 
 
-@pytest.mark.parametrize(
-    "code",
-    ["import recllm; e = recllm.evaluate", "from recllm import evaluate as e", "import recllm.evaluate as e"],
-)
+@pytest.mark.parametrize("code", ["import recllm; e = recllm.evaluate", "from recllm import evaluate as e"])
 def test_evaluate_is_the_same_however_it_is_imported(code: str) -> None:
     shown = python(f"{code}\nimport inspect, recllm\nprint(callable(e), *inspect.signature(e).parameters)")
     assert shown.startswith("True config_or_scorer catalog events protocol")
+
+
+def test_no_module_of_evaluation_hides_the_function() -> None:
+    """Whatever is imported of the package, before the function is first asked for or after."""
+    folder = ROOT / "recllm" / "evaluation"
+    paths = [path.relative_to(ROOT).with_suffix("") for path in sorted(folder.rglob("*.py"))]
+    names = [".".join(path.parts).removesuffix(".__init__") for path in paths]
+    assert "recllm.evaluation" in names
+    assert "recllm.evaluation.run" in names
+    code = f"""
+import importlib, inspect, random, sys, recllm
+names = {names}
+random.Random(0).shuffle(names)
+for name in names[: len(names) // 2]:
+    importlib.import_module(name)
+    assert not inspect.ismodule(vars(recllm).get("evaluate")), name
+function = recllm.evaluate
+for name in names:
+    importlib.import_module(name)
+    assert recllm.evaluate is function, name
+print(function.__module__, inspect.isfunction(function))
+"""
+    assert python(code) == "recllm.evaluation.run True"

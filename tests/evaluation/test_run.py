@@ -83,14 +83,6 @@ def test_sparsity_measures_every_share(toy: ToyShop) -> None:
     assert frame.value["users"] > frame.value["users, 30 % of events"]
 
 
-def test_the_package_is_called_even_after_its_modules_are_imported(toy: ToyShop) -> None:
-    import recllm.evaluation.metrics
-
-    report = recllm.evaluate(None, toy.catalog, toy.events, shots=(1,), baselines="popularity")
-    assert set(report.to_pandas().method) == {"popularity"}
-    assert recllm.evaluation.metrics.measure is not None
-
-
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
