@@ -3,21 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recllm.errors import DataError
+from recllm.evaluation.names import MAIN_METRIC, METRICS, Place
 from recllm.evaluation.statistics import Estimate, difference_estimate, identity, mean_estimate, ratio_estimate
 from recllm.evaluation.verdicts import Comparison
 
-MAIN_METRIC = "NDCG@10"
-METRICS = (
-    *("NDCG@10", "Recall@10", "Recall@20", "Precision@10", "F1@10", "HR@10", "MRR@10", "ΔNDCG@10", "Coverage@10"),
-    *("Gini@10", "Novelty@10", "ILD@10", "Calibration@10", "Recall@200", "MSE", "RMSE", "MAE", "Accuracy"),
-    *("ms per user", "bytes per user"),
-)
 COLUMNS = (
     *("protocol", "dataset", "fold", "seed", "method", "shots"),
     *("metric", "value", "ci_low", "ci_high", "n_users"),
@@ -71,13 +66,6 @@ class Measured:
     def values(self, metric: str) -> NDArray[np.float64]:
         """What to average: [users]."""
         return np.asarray(self.per_user[_source(metric)], dtype=np.float64)
-
-
-class Place(NamedTuple):
-    """Where methods can be compared: one way of asking the users of one dataset."""
-
-    dataset: str
-    protocol: str
 
 
 _Runs = dict[tuple[int, int], Measured]

@@ -16,16 +16,17 @@ from recllm import __version__
 from recllm.config import to_mapping
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ArtifactError, LeakageError
-from recllm.evaluation import square as squares
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.baselines import Baseline
 from recllm.evaluation.cells import Cell, Cells
 from recllm.evaluation.facts import ItemFacts
 from recllm.evaluation.figures import Measured
 from recllm.evaluation.metrics import measure, rating_errors
+from recllm.evaluation.names import A, D
 from recllm.evaluation.rankings import read_rankings
 from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.split import Split
+from recllm.evaluation.square import Serving, channel_cells, served, square_cells
 from recllm.evaluation.tuning import Tuned, tune
 from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
@@ -133,7 +134,7 @@ class Measurement:
     def _given(self, name: str, method: Method, split: Split) -> Cell:
         if isinstance(method, Recommender):
             check_strangers(method, split)
-            return squares.served(name, squares.Serving(method, adapt=True), split)
+            return served(name, Serving(method, adapt=True), split)
         fitted = fit_copy(method, split, replace(self.options, seed=split.seed))
         ranked = {arm.name: rank_arm(name, fitted, arm, split.catalog) for arm in split.arms}
         return Cell(ranked, errors=_rating_errors(fitted, split))
@@ -144,14 +145,14 @@ class Measurement:
         self, name: str, config: RecommenderConfig, split: Split
     ) -> list[tuple[str, Callable[[], Mapping[str, Cell]]]]:
         options = replace(self.options, seed=split.seed)
-        name = squares.D if self.square else name
+        name = D if self.square else name
         whole = _Fitted(name, config, split, options, self.cells)
         if not self.square or split.share < 1:
-            makers: Makers = {name: lambda: squares.served(name, squares.Serving(whole.recommender, True), split)}
+            makers: Makers = {name: lambda: served(name, Serving(whole.recommender, True), split)}
             base = whole
         else:
-            base = _Fitted(squares.A, replace(config, adaptation=None), split, options, self.cells)
-            makers = squares.square_cells(lambda: base.recommender, lambda: whole.recommender, split, options)
+            base = _Fitted(A, replace(config, adaptation=None), split, options, self.cells)
+            makers = square_cells(lambda: base.recommender, lambda: whole.recommender, split, options)
 
         def kept(method: str) -> Mapping[str, Cell]:
             return {method: self.cells.get((*whole.key, method), makers[method])}
@@ -163,7 +164,7 @@ class Measurement:
         # Where events are left out or several configs compete, the whole lists are what counts.
         alone = sum(isinstance(method, RecommenderConfig) for method in self.methods.values()) == 1
         if alone and split.share == 1:
-            found.append(("channels", lambda: squares.channel_cells(base.recommender, split)))
+            found.append(("channels", lambda: channel_cells(base.recommender, split)))
         return found
 
 

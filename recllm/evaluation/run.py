@@ -11,9 +11,9 @@ import numpy as np
 from recllm import __version__
 from recllm.data.doors import read_catalog, read_events, read_user_ids, whole_number
 from recllm.errors import ConfigError
-from recllm.evaluation import square as squares
 from recllm.evaluation.cells import Cells
 from recllm.evaluation.methods import Measurement, Method
+from recllm.evaluation.names import RECLLM, SQUARE
 from recllm.evaluation.protocol import SHOTS, make_splits
 from recllm.evaluation.report import Report
 from recllm.evaluation.split import Split
@@ -21,8 +21,6 @@ from recllm.evaluation.tuning import BASELINES, baseline_named
 from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
-
-OURS = "recllm"
 
 
 def evaluate(
@@ -96,7 +94,7 @@ def evaluate(
     measurement = Measurement(title, methods, names, square, rankings, Cells(cache), options or TrainOptions())
     about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
     about |= {
-        "ours": [*([squares.D, squares.C, squares.B, squares.A] if square else []), *methods],
+        "ours": [*(SQUARE[::-1] if square else []), *methods],
         "command": command,
         "versions": _versions(),
         "splits": [],
@@ -133,7 +131,7 @@ def _named(given: Method | Mapping[str, Method] | None) -> dict[str, Method]:
     if isinstance(given, Mapping):
         return {str(name): method for name, method in given.items()}
     ours = isinstance(given, RecommenderConfig | Recommender)
-    return {OURS if ours else getattr(given, "name", type(given).__name__): given}
+    return {RECLLM if ours else getattr(given, "name", type(given).__name__): given}
 
 
 def _check_square(methods: Mapping[str, Method]) -> None:

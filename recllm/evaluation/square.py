@@ -22,6 +22,7 @@ from recllm.data.interactions import Interactions
 from recllm.encoders.validation import mean_ndcg
 from recllm.evaluation.arms import LENGTH, Arm, Ranked
 from recllm.evaluation.cells import Cell
+from recllm.evaluation.names import CHANNEL, OTHERS, SHUFFLED, A, B, C, D
 from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.split import Split
 from recllm.lists.results import Recommendations
@@ -30,13 +31,6 @@ from recllm.model.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.rules import best_lists
 from recllm.recommender import Recommender
-
-A = "A: base"
-B = "B: base + inner loop"
-C = "C: meta-trained, 0 steps"
-D = "D: meta-trained + steps"
-OTHERS = "control: another user's adapter"
-SHUFFLED = "control: shuffled labels"
 
 INNER_RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Step sizes that B chooses from."""
@@ -162,7 +156,7 @@ def channel_cells(recommender: Recommender, split: Split) -> dict[str, Cell]:
         lists = _channel_lists(recommender.model, arm)
         for name, found in zip(names, [*lists, _union(lists)], strict=True):
             ranked[name][arm.name] = found
-    return {f"channel: {name}": Cell(lists) for name, lists in ranked.items()}
+    return {f"{CHANNEL}{name}": Cell(lists) for name, lists in ranked.items()}
 
 
 def _channel_lists(model: Model, arm: Arm) -> list[Ranked]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
+from recllm.evaluation.names import LOWER_IS_BETTER
 from recllm.evaluation.statistics import Estimate
 
-LOWER_IS_BETTER = frozenset({"Gini@10", "Calibration@10", "MSE", "RMSE", "MAE", "ms per user", "bytes per user"})
 _MOST_SIZES = 3
 """A sentence with more figures than these is not read; it tells the range, and one figure with its interval."""
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from recllm.evaluation.figures import Measured
-from recllm.evaluation.report import SQUARE, Report
+from recllm.evaluation.names import SQUARE
+from recllm.evaluation.report import Report
 
 SHOTS = (0, 1, 3, 5, 10, 20)
 RESAMPLED = ("NDCG@10", "Recall@10", "Recall@20", "Precision@10", "HR@10", "MRR@10", "ΔNDCG@10", "Novelty@10", "ILD@10")

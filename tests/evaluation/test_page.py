@@ -10,10 +10,11 @@ import pytest
 
 import recllm.errors
 from recllm.errors import ArtifactError, MissingExtraError
+from recllm.evaluation.findings import NOTHING
 from recllm.evaluation.page import plots
 from recllm.evaluation.page.provenance import provenance
 from recllm.evaluation.page.render import build_page
-from recllm.evaluation.report import NOTHING, Report
+from recllm.evaluation.report import Report
 from recllm.evaluation.statistics import Estimate
 from tests.evaluation.example import ABOUT, make_example, measured
 

@@ -12,18 +12,13 @@ from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ConfigError
+from recllm.evaluation.names import OTHERS, SHUFFLED, A, B, C, D
 from recllm.evaluation.protocol import make_splits
 from recllm.evaluation.run import evaluate
 from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.split import Split
 from recllm.evaluation.square import (
     INNER_RATES,
-    OTHERS,
-    SHUFFLED,
-    A,
-    B,
-    C,
-    D,
     Serving,
     channel_cells,
     shuffled,

@@ -3,15 +3,15 @@
 from importlib.resources import files
 
 from recllm.errors import require
+from recllm.evaluation.findings import Findings
 from recllm.evaluation.page.sections import make_sections, make_summary
-from recllm.evaluation.report import Report
 from recllm.prompting.syntax import clean_text
 
 jinja2 = require("jinja2", extra="eval")
 Markup = require("markupsafe", extra="eval").Markup
 
 
-def build_page(report: Report) -> str:
+def build_page(report: Findings) -> str:
     """The whole page; nothing in it is fetched from anywhere, and nothing runs."""
     environment = jinja2.Environment(
         autoescape=True,  # every name comes from data

@@ -3,213 +3,102 @@
 import math
 from collections.abc import Callable, Iterator
 
-from recllm.evaluation.figures import MAIN_METRIC, Place
+from recllm.evaluation.findings import NOTHING, Findings
+from recllm.evaluation.names import (
+    CANDIDATES,
+    CATALOG_METRIC,
+    CHANNEL,
+    CONTROL,
+    COSTS,
+    LOWER_IS_BETTER,
+    MAIN_METRIC,
+    SQUARE,
+)
 from recllm.evaluation.page import plots, series
 from recllm.evaluation.page.blocks import Block, Cell, Section
-from recllm.evaluation.page.parts import (
-    BANDS,
-    MARKS,
-    caption_of,
-    chosen_for_drawing,
-    column_of,
-    curve,
-    is_listed,
-    lines_of,
-    table_by_shots,
-    title_of,
-)
 from recllm.evaluation.page.provenance import provenance
-from recllm.evaluation.report import CANDIDATES, CHANNEL, CONTROL, NOTHING, SQUARE, Report, name_of
-from recllm.evaluation.verdicts import LOWER_IS_BETTER, Comparison
+from recllm.evaluation.page.view import MARKS, View, caption_of, table_of
+from recllm.evaluation.verdicts import Comparison
 
-CATALOG_METRIC = "Coverage@10"
-COSTS = ("ms per user", "bytes per user")
 _SQUARE = (
     "A: the base alone. B: the base with an inner loop, nothing meta-trained. C: meta-trained, no inner "
     "steps. D: meta-trained, with inner steps. The controls rank with an adapter that is not the user's own: if they "
     "beat A, against which they are compared, then the gain is not personal."
 )
 
+Blocks = Iterator[Block]
 
-def make_sections(report: Report) -> list[Section]:
+
+def make_sections(report: Findings) -> list[Section]:
     """The sections that have something to show."""
     sections = [Section(anchor, title, list(make(report))) for anchor, (title, make) in _SECTIONS.items()]
     return [section for section in sections if section.blocks]
 
 
-def make_summary(report: Report) -> list[str]:
+def make_summary(report: Findings) -> list[str]:
     """What the page says first: one sentence per way of asking."""
-    return [_summary(report, place) for place in report.main_places] or [NOTHING]
+    return [_summary(View(report, place)) for place in report.main_places] or [NOTHING]
 
 
-def _summary(report: Report, place: Place) -> str:
-    name = name_of(place, report.main_places, ": ")
-    words, users = report.headline(place), report.figures.users(place)
+def _summary(view: View) -> str:
+    words, users = view.report.headline(view.place), view.report.figures.users(view.place)
     if words == NOTHING:
-        return name + words
-    claim = [f"In the square, {_claim(report, place)}"] if report.square(place) else []
-    return " ".join([f"{name}{words}", *claim, f"{users:,} user{'s were' if users != 1 else ' was'} asked."])
+        return view.name(": ") + words
+    claim = [f"In the square, {_claim(view)}"] if view.report.square(view.place) else []
+    return " ".join([view.name(": ") + words, *claim, f"{users:,} user{'s were' if users != 1 else ' was'} asked."])
 
 
 # --- accuracy ----------------------------------------------------------------------------------------------------
 
 
-def _few_shot(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        yield from curve(report, place)
+def _main_table(view: View) -> Blocks:
+    if methods := view.methods():
+        yield Block(title=view.name(), caption=MARKS, **view.table_by_shots(methods))
 
 
-def _main_table(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        if methods := [name for name in report.figures.methods(place, MAIN_METRIC) if is_listed(name)]:
-            yield Block(
-                title=name_of(place, report.main_places),
-                caption=MARKS,
-                head=["method", *(f"K = {k}" for k in report.figures.shots(place, MAIN_METRIC))],
-                rows=table_by_shots(report, place, methods, MAIN_METRIC),
-            )
+def _square(view: View) -> Blocks:
+    pairs = view.report.square(view.place)
+    if not pairs:
+        return
+    found = {(ours, theirs): _comparisons(view, ours, theirs) for ours, theirs, _ in pairs}
+    drawn = [
+        plots.Line(_pair(*pair), list(some), [one.ratio for one in some.values()], True)
+        for pair, some in found.items()
+        if not any(math.isnan(one.ratio.value) for one in some.values())
+    ]
+    drawing = {
+        "title": view.titled("The square: relative differences"),
+        "x_label": "events known of a user (K)",
+        "y_label": f"difference in {MAIN_METRIC}",
+    }
+    yield Block(
+        title=view.name(),
+        paragraphs=[_claim(view), *(text for *_, text in pairs)],
+        svg=plots.differences(drawn, **drawing) if drawn else "",
+        legend=plots.legend(drawn),
+        caption=_SQUARE,
+    )
+    names = [_pair(*pair) + (" against A" if pair[0].startswith(CONTROL) else "") for pair in found]
+    shots = sorted({k for some in found.values() for k in some})
+    yield Block(
+        caption=f"Relative difference in {MAIN_METRIC}, paired by user; bold where its 95 % interval excludes 0.",
+        **table_of(names, {f"K = {k}": [_signed(some.get(k)) for some in found.values()] for k in shots}, "difference"),
+    )
 
 
-def _square(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        pairs = report.square(place)
-        if not pairs:
-            continue
-        found = {
-            (ours, theirs): [
-                report.figures.comparison(place, ours, theirs, k)
-                for k in report.figures.comparable(place, ours, theirs)
-            ]
-            for ours, theirs, _ in pairs
-        }
-        drawn = [
-            plots.Line(_pair(ours, theirs), [c.shots for c in some], [c.ratio for c in some], True)
-            for (ours, theirs), some in found.items()
-            if not any(math.isnan(one.ratio.value) for one in some)
-        ]
-        shots = sorted({one.shots for some in found.values() for one in some})
-        yield Block(
-            title=name_of(place, report.main_places),
-            paragraphs=[_claim(report, place), *(text for *_, text in pairs)],
-            svg=plots.differences(
-                drawn,
-                title=f"The square: relative differences{title_of(place, report)}",
-                x_label="events known of a user (K)",
-                y_label=f"difference in {MAIN_METRIC}",
-            )
-            if drawn
-            else "",
-            legend=plots.legend(drawn),
-            caption=_SQUARE,
-        )
-        yield Block(
-            head=["difference", *(f"K = {k}" for k in shots)],
-            rows=[
-                (
-                    f"{_pair(ours, theirs)} against A" if ours.startswith(CONTROL) else _pair(ours, theirs),
-                    [_signed({one.shots: one for one in some}.get(k)) for k in shots],
-                )
-                for (ours, theirs), some in found.items()
-            ],
-            caption=f"Relative difference in {MAIN_METRIC}, paired by user; bold where its 95 % interval excludes 0.",
-        )
+def _comparisons(view: View, ours: str, theirs: str) -> dict[int, Comparison]:
+    figures = view.report.figures
+    shots = figures.comparable(view.place, ours, theirs)
+    return {k: figures.comparison(view.place, ours, theirs, k) for k in shots}
 
 
-def _coverage(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        k = report.figures.default_shots(place)
-        chosen, left_out = chosen_for_drawing(report, place, k)
-        width = {name: report.figures.estimate(place, name, k, CATALOG_METRIC).value for name in chosen}
-        lines = [
-            plots.Line(name, [width[name]], [report.figures.estimate(place, name, k)], name in report.ours(place))
-            for name in chosen
-            if not math.isnan(width[name])
-        ]
-        if lines:
-            yield Block(
-                title=name_of(place, report.main_places),
-                svg=plots.scatter(
-                    lines,
-                    title=f"Accuracy against coverage at K = {k}{title_of(place, report)}",
-                    x_label=f"{CATALOG_METRIC}: share of the catalog that is in anybody's list",
-                    y_label=f"{MAIN_METRIC} at K = {k}",
-                ),
-                legend=plots.legend(lines),
-                caption=caption_of("Further up is more accurate, further right uses more of the catalog.", left_out),
-            )
-
-
-def _all_metrics(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        default = report.figures.default_shots(place)
-        for k in sorted(report.figures.shots(place), key=lambda k: (k != default, k)):
-            methods = [name for name in report.figures.methods(place, shots=k) if is_listed(name)]
-            metrics = [metric for metric in report.figures.metrics(place, k) if metric not in COSTS]
-            if not methods or not metrics:
-                continue
-            columns = [column_of(report, place, methods, k, metric) for metric in metrics]
-            name = name_of(place, report.main_places, ", ")
-            yield Block(
-                title=f"{name}K = {k}" if k == default else "",
-                summary="" if k == default else f"{name}K = {k}",
-                head=["method", *(f"{metric} ↓" if metric in LOWER_IS_BETTER else metric for metric in metrics)],
-                rows=[(method, [column[row] for column in columns]) for row, method in enumerate(methods)],
-                caption="Bold: the best figure. ↓ lower is better. Small: 95 % interval.",
-            )
-
-
-def _channels(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        methods = [m for m in report.figures.methods(place, CANDIDATES) if m.startswith(CHANNEL)]
-        if methods:
-            rows = table_by_shots(report, place, methods, CANDIDATES)
-            yield Block(
-                title=name_of(place, report.main_places),
-                head=["channel", *(f"K = {k}" for k in report.figures.shots(place, CANDIDATES))],
-                rows=[(name.removeprefix(CHANNEL), cells) for name, cells in rows],
-                caption=f"{CANDIDATES}: share of what a user then liked among the first 200 candidates. {MARKS}",
-            )
-
-
-def _segments(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        k = report.figures.default_shots(place)
-        chosen, left_out = chosen_for_drawing(report, place, k)
-        segments = report.segments(shots=k, place=place)
-        if len(segments) < 2 or not chosen:
-            continue
-        users = [max(one.n for one in found.values()) for found in segments.values()]
-        places = range(len(segments))
-        found = {name: (places, [values[name] for values in segments.values()]) for name in chosen}
-        lines = lines_of(report, place, found)
-        yield Block(
-            title=name_of(place, report.main_places),
-            svg=plots.curves(
-                lines,
-                title=f"{MAIN_METRIC} by users' activity at K = {k}{title_of(place, report)}",
-                x_label="events that users had before the query",
-                y_label=f"{MAIN_METRIC} at K = {k}",
-                ticks=[
-                    (row, f"{label.removesuffix(' events')}\n({n:,} users)")
-                    for row, (label, n) in enumerate(zip(segments, users, strict=True))
-                ],
-            ),
-            legend=plots.legend(lines),
-            caption=caption_of(
-                f"Users in thirds by how much they had done before, of which methods know {k} events at most. {BANDS}",
-                left_out,
-            ),
-        )
-
-
-def _claim(report: Report, place: Place) -> str:
+def _claim(view: View) -> str:
     """Where adapters are worth their name: D has to beat A, B and C, all of them."""
-    adapted, others = SQUARE[-1], SQUARE[:-1]
-    shots = [set(report.figures.comparable(place, adapted, other)) for other in others]
-    asked = sorted(set.intersection(*shots))
+    rivals = [_comparisons(view, SQUARE[-1], other) for other in SQUARE[:-1]]
+    asked = sorted(set.intersection(*map(set, rivals)))
     if not asked:
         return "whether adapters help cannot be said: that needs D against A, B and C."
-    holds = [k for k in asked if all(report.figures.comparison(place, adapted, o, k).outcome == "wins" for o in others)]
+    holds = [k for k in asked if all(found[k].outcome == "wins" for found in rivals)]
     if not holds:
         return "D beats A, B and C, all three, at no K."
     rest = [k for k in asked if k not in holds]
@@ -230,61 +119,122 @@ def _signed(comparison: Comparison | None) -> Cell:
     if comparison.outcome == "same":
         return Cell("same")
     value, low, high = (f"{100 * part:+.1f}".replace("-", "−") for part in (ratio.value, ratio.low, ratio.high))
-    known = not math.isnan(ratio.low)
     mark = "best" if comparison.outcome in ("wins", "loses") else ""
-    return Cell(f"{value} %", f"[{low}, {high}]" if known else "", mark)
+    return Cell(f"{value} %", "" if math.isnan(ratio.low) else f"[{low}, {high}]", mark)
+
+
+def _coverage(view: View) -> Blocks:
+    k = view.k
+    chosen, left_out = view.drawn()
+    width = {name: view.estimate(name, k, CATALOG_METRIC).value for name in chosen}
+    lines = [
+        plots.Line(name, [x], [view.estimate(name, k)], view.is_ours(name))
+        for name, x in width.items()
+        if not math.isnan(x)
+    ]
+    if lines:
+        yield Block(
+            title=view.name(),
+            svg=plots.scatter(
+                lines,
+                title=view.titled(f"Accuracy against coverage at K = {k}"),
+                x_label=f"{CATALOG_METRIC}: share of the catalog that is in anybody's list",
+                y_label=f"{MAIN_METRIC} at K = {k}",
+            ),
+            legend=plots.legend(lines),
+            caption=caption_of("Further up is more accurate, further right uses more of the catalog.", left_out),
+        )
+
+
+def _all_metrics(view: View) -> Blocks:
+    for k in sorted(view.shots(None), key=lambda k: (k != view.k, k)):
+        methods = view.methods(None, k)
+        metrics = [metric for metric in view.report.figures.metrics(view.place, k) if metric not in COSTS]
+        if methods and metrics:
+            label = f"{view.name(', ')}K = {k}"
+            arrows = dict.fromkeys(LOWER_IS_BETTER, " ↓")
+            yield Block(
+                title=label if k == view.k else "",
+                summary="" if k == view.k else label,
+                caption="Bold: the best figure. ↓ lower is better. Small: 95 % interval.",
+                **table_of(methods, {m + arrows.get(m, ""): view.column(methods, k, m) for m in metrics}),
+            )
+
+
+def _channels(view: View) -> Blocks:
+    methods = [m for m in view.report.figures.methods(view.place, CANDIDATES) if m.startswith(CHANNEL)]
+    if methods:
+        table = view.table_by_shots(methods, CANDIDATES, "channel")
+        table["rows"] = [(name.removeprefix(CHANNEL), cells) for name, cells in table["rows"]]
+        caption = f"{CANDIDATES}: share of what a user then liked among the first 200 candidates. {MARKS}"
+        yield Block(title=view.name(), caption=caption, **table)
+
+
+def _segments(view: View) -> Blocks:
+    k = view.k
+    chosen, left_out = view.drawn()
+    segments = view.report.segments(shots=k, place=view.place)
+    if len(segments) < 2 or not chosen:
+        return
+    users = [max(one.n for one in found.values()) for found in segments.values()]
+    drawing = view.curves(
+        {name: (range(len(segments)), [values[name] for values in segments.values()]) for name in chosen},
+        f"Users in thirds by how much they had done before, of which methods know {k} events at most.",
+        left_out,
+        title=view.titled(f"{MAIN_METRIC} by users' activity at K = {k}"),
+        x_label="events that users had before the query",
+        y_label=f"{MAIN_METRIC} at K = {k}",
+        ticks=[
+            (row, f"{label.removesuffix(' events')}\n({n:,} users)")
+            for row, (label, n) in enumerate(zip(segments, users, strict=True))
+        ],
+    )
+    yield Block(title=view.name(), **drawing)
 
 
 # --- costs -------------------------------------------------------------------------------------------------------
 
 
-def _latency(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        k = report.figures.default_shots(place)
-        found = _costs(report, place, COSTS[0])
-        if found:
-            yield Block(
-                title=name_of(place, report.main_places),
-                svg=plots.bars(
-                    found, title=f"Milliseconds per user at K = {k}{title_of(place, report)}", unit=COSTS[0]
-                ),
-                caption=f"Time to rank all items for one user at K = {k}, averaged over all users asked.",
-            )
+def _latency(view: View) -> Blocks:
+    if found := _costs(view, COSTS[0]):
+        yield Block(
+            title=view.name(),
+            svg=plots.bars(found, title=view.titled(f"Milliseconds per user at K = {view.k}"), unit=COSTS[0]),
+            caption=f"Time to rank all items for one user at K = {view.k}, averaged over all users asked.",
+        )
 
 
-def _bytes(report: Report) -> Iterator[Block]:
-    for place in report.main_places:
-        found = _costs(report, place, COSTS[1])
-        if found:
-            yield Block(
-                title=name_of(place, report.main_places),
-                head=["method", COSTS[1]],
-                rows=[(name, [Cell(f"{value:,.0f}")]) for name, value, _ in found],
-                caption="What is kept of one user beside their events.",
-            )
+def _bytes(view: View) -> Blocks:
+    if found := _costs(view, COSTS[1]):
+        cells = {COSTS[1]: [Cell(f"{value:,.0f}") for _, value, _ in found]}
+        caption = "What is kept of one user beside their events."
+        yield Block(title=view.name(), caption=caption, **table_of([name for name, *_ in found], cells))
 
 
-def _costs(report: Report, place: Place, metric: str) -> list[tuple[str, float, bool]]:
-    k = report.figures.default_shots(place)
-    methods = [name for name in report.figures.methods(place, metric, k) if is_listed(name)]
-    found = [
-        (name, report.figures.estimate(place, name, k, metric).value, name in report.ours(place)) for name in methods
-    ]
+def _costs(view: View, metric: str) -> list[tuple[str, float, bool]]:
+    """(method, figure, whether it is ours), cheapest first."""
+    methods = view.methods(metric, view.k)
+    found = [(name, view.estimate(name, view.k, metric).value, view.is_ours(name)) for name in methods]
     return sorted((one for one in found if not math.isnan(one[1])), key=lambda one: one[1])
 
 
-_SECTIONS: dict[str, tuple[str, Callable[[Report], Iterator[Block]]]] = {
-    "curves": ("Few-shot curves", _few_shot),
-    "table": (MAIN_METRIC, _main_table),
-    "square": ("The square", _square),
-    "coverage": ("Accuracy against coverage", _coverage),
-    "metrics": ("All metrics", _all_metrics),
-    "channels": ("Candidates by channel", _channels),
-    "segments": ("By activity", _segments),
+def _everywhere(make: Callable[[View], Blocks]) -> Callable[[Findings], Blocks]:
+    """A section that shows the same of every main place."""
+    return lambda report: (block for place in report.main_places for block in make(View(report, place)))
+
+
+_SECTIONS: dict[str, tuple[str, Callable[[Findings], Blocks]]] = {
+    "curves": ("Few-shot curves", _everywhere(View.curve)),
+    "table": (MAIN_METRIC, _everywhere(_main_table)),
+    "square": ("The square", _everywhere(_square)),
+    "coverage": ("Accuracy against coverage", _everywhere(_coverage)),
+    "metrics": ("All metrics", _everywhere(_all_metrics)),
+    "channels": ("Candidates by channel", _everywhere(_channels)),
+    "segments": ("By activity", _everywhere(_segments)),
     "sparsity": ("By sparsity", series.sparsity),
     "cold": ("Known and new users and items", series.cold),
     "prequential": ("Following users through time", series.prequential),
-    "latency": ("Latency", _latency),
-    "bytes": ("Bytes per user", _bytes),
+    "latency": ("Latency", _everywhere(_latency)),
+    "bytes": ("Bytes per user", _everywhere(_bytes)),
     "how": ("How this was measured", lambda report: provenance(report.about)),
 }
