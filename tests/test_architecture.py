@@ -35,11 +35,7 @@ LINES = [
 ]
 LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
 # Imports that still close a circle.
-STILL_CIRCLES = [
-    ("recllm.data.feedback", "recllm.data.interactions"),
-    ("recllm.prompting.endpoint", "recllm.prompting.llm"),
-    ("recllm.prompting.local", "recllm.prompting.llm"),
-]
+STILL_CIRCLES = [("recllm.data.feedback", "recllm.data.interactions")]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "_data" not in path.parts)
 
 
