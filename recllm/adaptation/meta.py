@@ -189,7 +189,7 @@ def _head_start(channels: int) -> dict[str, Tensor]:
 
 def contrast_of(base: Base, config: AdaptationConfig, seed: int) -> Contrast:
     """The contrast items of a learner."""
-    warm = np.flatnonzero(base.channels.popularity > 0)
+    warm = np.flatnonzero(base.channels.popularity.liked > 0)
     if not len(warm):
         warm = np.arange(len(base.space.vectors))
-    return Contrast.draw(base.channels.popularity, warm, config.contrast_items, np.random.default_rng(seed))
+    return Contrast.draw(base.channels.popularity.liked, warm, config.contrast_items, np.random.default_rng(seed))

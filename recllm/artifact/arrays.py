@@ -29,10 +29,16 @@ class SavedArrays:
     """
 
     def __init__(self, group: str, arrays: Mapping[str, np.ndarray]) -> None:
-        self.group, self._arrays, self._taken = group, arrays, set[str]()
+        self.group, self._arrays, self._taken, self._prefix = group, arrays, set[str](), ""
+
+    def under(self, prefix: str) -> "SavedArrays":
+        """Those whose names begin with `prefix` and a dot, by the rest of their names; what is taken is taken here."""
+        part = SavedArrays(self.group, self._arrays)
+        part._taken, part._prefix = self._taken, f"{self._prefix}{prefix}."
+        return part
 
     def __contains__(self, name: str) -> bool:
-        return name in self._arrays
+        return self._prefix + name in self._arrays
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -71,12 +77,13 @@ class SavedArrays:
             raise ArtifactError(f"{self.group} holds {more[0]!r}, which does not belong there")
 
     def _get(self, name: str) -> np.ndarray:
+        name = self._prefix + name
         if name not in self._arrays:
             raise ArtifactError(f"{self.group} lacks {name!r}")
         return self._arrays[name]
 
     def _take(self, name: str, shape: Shape, dtype: np.dtype[Any], least: float, most: float) -> np.ndarray:
-        array = self._get(name)
+        array, name = self._get(name), self._prefix + name
         self._taken.add(name)
         wanted = all(have == want for have, want in zip(array.shape, shape, strict=False) if want is not None)
         if array.dtype != dtype or array.ndim != len(shape) or not wanted:

@@ -19,8 +19,8 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.errors import ConfigError, NotFittedError
-from recllm.retrieval.channels import binary_matrix
 from recllm.retrieval.cooccurrence import EXACT_ITEMS, HUBS, Cooccurrence
+from recllm.retrieval.matrices import binary_matrix
 
 Events = Literal["all", "liked"]
 Scores = NDArray[np.float32]

@@ -11,7 +11,7 @@ from scipy import sparse
 from recllm.data.catalog import Catalog
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.evaluation.baselines import EVENTS, WINDOWS, Baseline, Events, Known, Scores, ease_weights, grid
-from recllm.retrieval.company import predicted_sources
+from recllm.retrieval.channels.text_cooccurrence import predicted_sources
 
 
 @dataclass(eq=False, kw_only=True)

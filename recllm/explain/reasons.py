@@ -19,7 +19,6 @@ from recllm.lists.serve import Lists, Served
 from recllm.model.config import RecommenderConfig
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
-from recllm.retrieval.channels import IN_WORDS
 
 
 @final
@@ -198,7 +197,7 @@ class Reasons:
     def overall(self, histories: Histories, known: Sequence[int], n: int) -> Overall:
         """What the ranker weighs when the newest 0, 1, … events of these users are known."""
         found = [one for count in known for one in self._influences(histories.last(count), count, n)]
-        return Overall(tuple(found), {name: IN_WORDS[name] for name in self.model.channels.names}, n)
+        return Overall(tuple(found), {channel.name: channel.words for channel in self.model.channels.fitted}, n)
 
     def _influences(self, histories: Histories, known: int, n: int) -> list[Influence]:
         model = self.model
@@ -231,5 +230,5 @@ class Reasons:
 
 
 def _reasons(model: Model, config: RecommenderConfig) -> Reasons:
-    popularity = model.channels.popularity
+    popularity = model.channels.popularity.liked
     return Reasons(model, Background(model.catalog, popularity, model.feedback, config.explanation, model.attributes))

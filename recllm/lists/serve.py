@@ -169,8 +169,12 @@ class Lists:
         return list_columns(catalog, self.users, self.rows, self.scores)
 
 
-def nearest(model: Model, names: Sequence[str], scores: np.ndarray, n: int) -> Recommendations:
-    """The `n` best items by each row of float32 [names, items]."""
+def nearest(model: Model, names: Sequence[str], scores: np.ndarray, n: Any) -> Recommendations:
+    """The `n` best items by each row of float32 [names, items].
+
+    Raises:
+        ConfigError: `n` is no length of a list.
+    """
     n, _ = check_list_options(n, 0.0)
     rows = [best_items(line, np.isfinite(line), model.ties, n) for line in scores]
     lines = [line[found] for line, found in zip(scores, rows, strict=True)]

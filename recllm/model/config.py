@@ -17,7 +17,7 @@ from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ConfigError
 from recllm.prompting.template import prompt_domains
 from recllm.ranking.head import RankingConfig
-from recllm.retrieval.channels import RetrievalConfig
+from recllm.retrieval.config import RetrievalConfig
 
 SENSITIVE = (
     "abortion",

@@ -25,8 +25,9 @@ from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
-from recllm.retrieval.channels import Channels, RetrievalConfig
+from recllm.retrieval.config import RetrievalConfig
 from recllm.retrieval.profiles import Space
+from recllm.retrieval.scoring import Channels
 
 CELLS = 40_000_000
 """Scores (users × channels × items) held at once; larger requests are computed in batches of users."""

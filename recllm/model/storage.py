@@ -36,7 +36,7 @@ from recllm.model.fitted import Fitted
 from recllm.model.model import Model, load_state
 from recllm.model.report import FitReport
 from recllm.ranking.head import RankingHead
-from recllm.retrieval.channels import Channels
+from recllm.retrieval.scoring import Channels
 
 KIND = "recommender"
 
@@ -58,6 +58,7 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
             "fingerprint": state.fingerprint,
             "trained_until": state.trained.until,
             "backbone": model.backbone,
+            "channels": list(model.channels.names),
         },
     }
     if model.text_adapter is not None:
@@ -147,7 +148,7 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
     text_adapter = None
     if "text_adapter" in saved:
         text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
-    channels = Channels.from_tensors(artifact.tensors["channels"], white)
+    channels = Channels.from_tensors(artifact.tensors["channels"], white, _channel_names(artifact.documents["run"]))
     saved["head"].floats("hidden.weight", config.ranking.hidden, len(channels.names) + 2)  # before it is built
     head = RankingHead(len(channels.names), config.ranking)
     load_state(head, saved["head"])
@@ -172,6 +173,14 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
     if "adaptation" in saved:
         model.learner = _learner(saved["adaptation"], model, config)
     return model
+
+
+def _channel_names(run: Mapping[str, Any]) -> list[str] | None:
+    """None: it was saved by version 0.1.0, which did not say."""
+    names = run.get("channels")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ArtifactError("the names of the channels are none")
+    return names
 
 
 def _text(saved: SavedArrays, items: int) -> tuple[np.ndarray, Whitening]:

@@ -7,6 +7,9 @@ import numpy as np
 import scipy.linalg
 from scipy import sparse
 
+from recllm.artifact.arrays import SavedArrays
+from recllm.errors import ArtifactError
+
 EXACT_ITEMS = 20_000
 """Up to this many items with events EASE is solved for all of them: an items × items matrix in place, 1.6 GB."""
 
@@ -68,15 +71,41 @@ class Cooccurrence:
         )
         return cls(sparse.csr_array(place.T @ weights @ place))
 
-    def scores(self, matrix: sparse.csr_array) -> np.ndarray:
-        """float32 [users, items] from a user × item matrix of what is known."""
-        return np.asarray((matrix @ self.weights).todense(), dtype=np.float32)
+    @classmethod
+    def empty(cls, items: int) -> "Cooccurrence":
+        """Of a catalog of which nothing was taken."""
+        return cls(sparse.csr_array((items, items), dtype=np.float32))
 
     def extended(self, items: int) -> "Cooccurrence":
         """The same weights over a catalog that has grown to `items`; new items have none."""
         weights = self.weights.copy()
         weights.resize((items, items))
         return replace(self, weights=weights)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything to save, by name."""
+        weights = self.weights
+        return {
+            "data": weights.data.astype(np.float32),
+            "indices": weights.indices.astype(np.int32),
+            "indptr": weights.indptr.astype(np.int64),
+            "decay": np.array(self.decay),
+        }
+
+    @classmethod
+    def from_tensors(cls, saved: SavedArrays, items: int) -> "Cooccurrence":
+        """The inverse of `tensors`: rows that begin where the last one ends, and columns inside the catalog.
+
+        Raises:
+            ArtifactError: They are not: compiled code reads there unchecked.
+        """
+        data = saved.floats("data", None)
+        indices = saved.integers("indices", len(data), least=0, below=items, dtype=np.int32)
+        indptr = saved.integers("indptr", items + 1, least=0, below=len(data) + 1)
+        if indptr[0] != 0 or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
+            raise ArtifactError("the rows of weights between items do not follow each other")
+        weights = sparse.csr_array((data, indices, indptr), shape=(items, items))
+        return cls(weights, saved.number("decay", 0.0, 1.0))
 
 
 def _ease(matrix: sparse.csr_array, regularisation: float, neighbours: int) -> sparse.csr_array:
@@ -167,3 +196,15 @@ def _strongest_stored(weights: sparse.csr_array, neighbours: int) -> sparse.csr_
 
 def _stacked(parts: list[sparse.csr_array], items: int) -> sparse.csr_array:
     return sparse.csr_array(sparse.vstack([sparse.csr_array((0, items), dtype=np.float32), *parts], format="csr"))
+
+
+def most_popular(matrix: sparse.csr_array, items: int) -> sparse.csr_array:
+    """The matrix with the events of its most popular items only; itself if there are no more than that."""
+    counts = np.asarray(matrix.sum(axis=0)).ravel()
+    if (counts > 0).sum() <= items:
+        return matrix
+    popular = np.zeros(len(counts), dtype=bool)
+    popular[np.argsort(-counts, kind="stable")[:items]] = True
+    entries = matrix.tocoo()
+    keep = popular[entries.col]
+    return sparse.csr_array((entries.data[keep], (entries.row[keep], entries.col[keep])), shape=matrix.shape)

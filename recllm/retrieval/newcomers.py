@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 
 from recllm.data.histories import Histories
 from recllm.data.tasks import make_tasks, split_users
-from recllm.retrieval.channels import Trend, binary_matrix
+from recllm.retrieval.matrices import binary_matrix
+from recllm.retrieval.trend import Trend
 
 PARTS = 5
 """Groups of users, each of which is asked about what the others made."""

@@ -29,7 +29,8 @@ from recllm.model.fit.stages import fit_stages
 from recllm.model.model import Model
 from recllm.ranking.head import RankingHead
 from recllm.retrieval.candidates import recall
-from recllm.retrieval.channels import Channels, binary_matrix
+from recllm.retrieval.matrices import binary_matrix
+from recllm.retrieval.scoring import Channels
 
 SHOTS = (0, 1, 3, 5, 10, 20)
 CANDIDATES = 200

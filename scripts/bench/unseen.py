@@ -23,7 +23,7 @@ from recllm.data.histories import Histories, make_histories
 from recllm.data.tasks import make_tasks, split_users
 from recllm.encoders.text import Whitening
 from recllm.encoders.validation import few_shot_ndcg
-from recllm.retrieval.channels import binary_matrix
+from recllm.retrieval.matrices import binary_matrix
 
 SHOTS = (3, 5, 10, 20)
 MOST_USERS = 1500

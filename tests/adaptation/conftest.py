@@ -13,9 +13,15 @@ from recllm.data.histories import Histories
 from recllm.encoders.backbone import resolve_backbone
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig
 from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks
-from recllm.retrieval.channels import Channels, Trend, binary_matrix
+from recllm.retrieval.channels.cooccurrence import TakenTogether
+from recllm.retrieval.channels.history import History
+from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
+from recllm.retrieval.channels.text import Text
 from recllm.retrieval.cooccurrence import Cooccurrence
+from recllm.retrieval.matrices import binary_matrix
 from recllm.retrieval.profiles import Space
+from recllm.retrieval.scoring import Channels
+from recllm.retrieval.trend import Popularity, Trend
 from recllm.testing import TINY_WIDTH
 
 ITEMS, WINDOW = 60, 8
@@ -81,8 +87,8 @@ def world(tiny: Path) -> World:
     vectors = torch.nn.functional.normalize(torch.randn(ITEMS, TINY_WIDTH, generator=generator), dim=1)
     text = torch.nn.functional.normalize(torch.randn(ITEMS, 5, generator=generator), dim=1)
     popularity = np.random.default_rng(0).permutation(ITEMS).astype(np.float32) + 1
-    nobody = Histories.empty(0)
-    nothing = Cooccurrence.fit(binary_matrix(nobody, ITEMS, liked_only=False), regularisation=1.0, neighbours=1)
-    channels = Channels(text, popularity, Trend.fit(nobody, ITEMS), nothing, None)
+    counts = Popularity(popularity, Trend.fit(Histories.empty(0), ITEMS))
+    nothing = TakenTogether(Cooccurrence.empty(ITEMS))
+    channels = Channels(text, counts, (History(), Text(), nothing, Popular(), PopularWhenLastSeen(), PopularNow()))
     head = RankingHead(len(channels.names), RankingConfig()).requires_grad_(False)
     return World(Base(encoder, Space(vectors), channels, head), popularity)

@@ -8,8 +8,9 @@ import torch
 
 from recllm.adaptation.support import Contrast, Support
 from recllm.data.histories import Histories
-from recllm.retrieval.channels import binary_matrix
+from recllm.retrieval.channels.cooccurrence import TakenTogether
 from recllm.retrieval.cooccurrence import Cooccurrence
+from recllm.retrieval.matrices import binary_matrix
 
 from .conftest import ITEMS, WINDOW, World
 
@@ -18,8 +19,9 @@ from .conftest import ITEMS, WINDOW, World
 def knowing(world: World) -> World:
     """Its co-occurrence has something to say, too."""
     taken = binary_matrix(world.histories(40, 5)[0], ITEMS, liked_only=False)
-    model = Cooccurrence.fit(taken, regularisation=1.0, neighbours=ITEMS)
-    channels = replace(world.base.channels, cooccurrence=model)
+    model = TakenTogether(Cooccurrence.fit(taken, regularisation=1.0, neighbours=ITEMS))
+    known = world.base.channels
+    channels = replace(known, fitted=tuple(model if one.name == model.name else one for one in known.fitted))
     return World(replace(world.base, channels=channels), world.popularity)
 
 

@@ -20,7 +20,8 @@ from recllm.lists.results import Recommendations
 from recllm.lists.serve import Served
 from recllm.ranking.head import RankingHead
 from recllm.recommender import Recommender
-from recllm.retrieval.channels import RetrievalConfig, Trend
+from recllm.retrieval.config import RetrievalConfig
+from recllm.retrieval.trend import Popularity, Trend
 from recllm.testing import DEPARTMENTS, ToyShop
 from tests.small import config_for, newcomer
 
@@ -49,7 +50,10 @@ def listening_to(shop: Recommender, channel: str, toy: ToyShop) -> Recommender:
     rows = [(f"u{at}", "i0" if at < 20 else "i1", 1_000_000 + 1000 * at) for at in range(30)]
     events = Interactions.from_frame(pl.DataFrame(rows, ["user_id", "item_id", "timestamp"], orient="row"))
     histories = make_histories(events, shop.catalog, shop.model.feedback)
-    channels = replace(shop.model.channels, trend=Trend.fit(histories, len(toy.catalog)))
+    channels = replace(
+        shop.model.channels,
+        popularity=Popularity(shop.model.channels.popularity.liked, Trend.fit(histories, len(toy.catalog))),
+    )
     head = RankingHead(len(channels.names), shop.config.ranking).requires_grad_(False)
     head.weights.bias.copy_(torch.tensor([float(name == channel) for name in channels.names]))
     return shop.with_model(replace(shop.model, channels=channels, head=head), shop.config)

@@ -20,7 +20,7 @@ from recllm.model.fit.run import FitRun
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig, RankingTasks
 from recllm.recommender import Recommender
-from recllm.retrieval.channels import Channels
+from recllm.retrieval.scoring import Channels
 from recllm.testing import ToyShop
 from tests.small import config_for, newcomer
 
@@ -90,7 +90,7 @@ def test_reserved_users_and_those_of_early_stopping_shape_no_channel(tiny: Path,
     assert counts["base users"] + counts["head users"] < counts["users"] == 80
     learned = toy.events.frame.group_by("item_id").len()
     everybody = dict(zip(learned["item_id"], learned["len"], strict=True))
-    seen = dict(zip(toy.catalog.item_ids, rec.model.channels.popularity.tolist(), strict=True))
+    seen = dict(zip(toy.catalog.item_ids, rec.model.channels.popularity.liked.tolist(), strict=True))
     assert all(seen[item] <= everybody[item] for item in everybody)
     assert sum(seen.values()) == counts["base users"] * 10, "each has ten events, all of them liked"
     assert rec.model.channels.trend.total.sum() == counts["base users"] * 10
@@ -113,7 +113,7 @@ def test_whitening_knows_items_with_events_only(tiny: Path, toy: ToyShop, monkey
     warm = model.items.warm.numpy()
     assert given == [warm.sum()]
     assert not warm[-6:].any()
-    np.testing.assert_array_equal(warm, model.channels.popularity > 0)
+    np.testing.assert_array_equal(warm, model.channels.popularity.liked > 0)
 
 
 def head_tasks(

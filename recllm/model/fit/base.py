@@ -7,9 +7,10 @@ from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import TextEncoder
 from recllm.encoders.train import BaseTrainer
 from recllm.model.fit.run import ADAPTATION_SHARE, FitRun
-from recllm.retrieval.channels import Channels
+from recllm.retrieval.channel import Lesson
 from recllm.retrieval.cooccurrence import affordable_items
-from recllm.retrieval.learning import ChannelLearner
+from recllm.retrieval.learning import learn_channels
+from recllm.retrieval.scoring import Channels
 
 BASE_SHARE = 0.7
 """Part of the time that is left when base training begins; without adaptation it gets that one's, too."""
@@ -22,11 +23,10 @@ def fit_channels(run: FitRun, white: torch.Tensor) -> Channels:
     """What the channels remember of the base users, with settings that the validation users have chosen."""
     budget = run.options.budget_seconds()  # as it was given: what is learned must not depend on the clock
     exact = None if budget is None else affordable_items(CHANNELS_SHARE / 2 * budget)
-    items = len(run.catalog)
-    learner = ChannelLearner(run.base, run.validation, items, run.config.retrieval, exact, run.say)
-    channels = learner.fit(white)
-    run.report.chosen |= learner.chosen
-    run.report.figures |= learner.figures
+    lesson = Lesson(run.base, run.validation, white, run.config.retrieval, exact, run.say)
+    channels = learn_channels(lesson)
+    run.report.chosen |= lesson.chosen
+    run.report.figures |= lesson.figures
     return channels
 
 

@@ -10,7 +10,7 @@ from recllm.encoders.windows import Predictions
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.ranking.head import RankingTasks, fit_head
-from recllm.retrieval.channels import OF_TEXT, binary_matrix
+from recllm.retrieval.matrices import binary_matrix
 from recllm.retrieval.profiles import Space
 
 HEAD_SHARE = 0.5
@@ -102,8 +102,8 @@ def _asked(
         vectors = encode_users(model.encoder, windows, space.vectors)
     # What is popular now counts as it did at the time; at serving, now is when the log ends.
     scores = model.channels.scores(windows, vectors, space, predictions.asked_at)
-    for place, name in enumerate(model.channels.names):
-        if name not in ("history", *OF_TEXT):
+    for place, channel in enumerate(model.channels.fitted):
+        if not channel.knows_new_items:
             scores[:, place] = torch.where(masked, scores[:, place].amin(dim=1, keepdim=True), scores[:, place])
     target = torch.zeros(len(windows), len(run.catalog))
     target[predictions.user[predictions.target_of], predictions.target_item] = predictions.target_weight

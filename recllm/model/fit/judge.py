@@ -44,7 +44,7 @@ def measure(run: FitRun, model: Model) -> None:
     if model.learner is not None:
         figures["ranking, adapted"] = mean_ndcg(lambda h: model.scores(h, model.adapt(h)), run.validation, batch=batch)
     channels = model.channels
-    figures["popularity"] = _of_order(run, channels.popularity)
+    figures["popularity"] = _of_order(run, channels.popularity.liked)
     figures["recent"] = _of_order(run, channels.trend.at(np.array([channels.trend.end]))[0])
 
 

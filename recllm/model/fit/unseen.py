@@ -14,8 +14,13 @@ from recllm.model.model import Model
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingHead
-from recllm.retrieval.channels import Channels, Trend, binary_matrix
+from recllm.retrieval.channels.cooccurrence import TakenTogether
+from recllm.retrieval.channels.history import History
+from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
+from recllm.retrieval.channels.text import Text
 from recllm.retrieval.cooccurrence import Cooccurrence
+from recllm.retrieval.scoring import Channels
+from recllm.retrieval.trend import Popularity, Trend
 
 UNSEEN_SHRINKAGE, UNSEEN_RIDGE = 0.3, 1.0
 """Of a catalog without events: at least so much shrinkage, and the ridge of a visitor's own direction of text."""
@@ -35,10 +40,10 @@ def untrained_model(
     whitening = Whitening.fit(text, max(config.text.shrinkage, UNSEEN_SHRINKAGE))
     white = torch.from_numpy(whitening(text))
     nobody = Histories.empty(0)
-    nothing = Cooccurrence.fit(binary_matrix(nobody, len(catalog), liked_only=False), regularisation=1.0, neighbours=1)
-    channels = Channels(
-        white, np.zeros(len(catalog), np.float32), Trend.fit(nobody, len(catalog)), nothing, None, ridge=UNSEEN_RIDGE
-    )
+    popularity = Popularity(np.zeros(len(catalog), np.float32), Trend.fit(nobody, len(catalog)))
+    nothing = TakenTogether(Cooccurrence.empty(len(catalog)))
+    fitted = (History(), Text(UNSEEN_RIDGE), nothing, Popular(), PopularWhenLastSeen(), PopularNow())
+    channels = Channels(white, popularity, fitted)
     torch.manual_seed(0)
     feedback = Feedback()
     encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)

@@ -8,11 +8,17 @@ from scipy import sparse
 
 from recllm.data.histories import Histories
 from recllm.retrieval.candidates import recall, top_candidates
-from recllm.retrieval.channels import Channels, Trend, binary_matrix, cooccurrence_scores, ridge_directions
-from recllm.retrieval.company import Company
+from recllm.retrieval.channels.cooccurrence import LikedTogether, TakenTogether
+from recllm.retrieval.channels.history import History
+from recllm.retrieval.channels.next_liked import DECAY, NextLiked, next_liked
+from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
+from recllm.retrieval.channels.text import Text, ridge_directions
+from recllm.retrieval.channels.text_cooccurrence import TextCooccurrence
 from recllm.retrieval.cooccurrence import Cooccurrence
-from recllm.retrieval.following import DECAY, what_follows
+from recllm.retrieval.matrices import binary_matrix
 from recllm.retrieval.profiles import Space, standardised
+from recllm.retrieval.scoring import Channels
+from recllm.retrieval.trend import Popularity, Trend
 
 
 def histories() -> Histories:
@@ -30,10 +36,17 @@ def channels(items: int = 6) -> Channels:
     text = torch.nn.functional.normalize(torch.randn(items, 4, generator=torch.Generator().manual_seed(0)), dim=1)
     matrix = binary_matrix(histories(), items, liked_only=False)
     model = Cooccurrence.fit(matrix, regularisation=1.0, neighbours=items)
-    popularity = np.arange(items, dtype=np.float32)
-    following = what_follows(histories(), items, shrinkage=1.0, neighbours=items)
-    company = Company.fit(model, text.numpy(), np.arange(items) < 4)
-    return Channels(text, popularity, Trend.fit(histories(), items), model, None, following, company)
+    fitted = (
+        History(),
+        Text(),
+        TextCooccurrence.of(model, text.numpy(), np.arange(items) < 4),
+        TakenTogether(model),
+        NextLiked(next_liked(histories(), items, shrinkage=1.0, neighbours=items)),
+        Popular(),
+        PopularWhenLastSeen(),
+        PopularNow(),
+    )
+    return Channels(text, Popularity(np.arange(items, dtype=np.float32), Trend.fit(histories(), items)), fitted)
 
 
 def test_scores_are_standardised_and_silent_on_nobody() -> None:
@@ -44,10 +57,10 @@ def test_scores_are_standardised_and_silent_on_nobody() -> None:
     assert not by_name["history"].any()
     assert not by_name["cooccurrence"][2].any()
     assert not by_name["text"][2].any()
-    assert not by_name["following"][2].any()
-    assert not by_name["company"][2].any()
-    assert by_name["company"][0, 4:].any(), "it knows items without events"
-    assert by_name["following"][1].argmax() in (2, 3), "which were liked after 1"
+    assert not by_name["next_liked"][2].any()
+    assert not by_name["text_cooccurrence"][2].any()
+    assert by_name["text_cooccurrence"][0, 4:].any(), "it knows items without events"
+    assert by_name["next_liked"][1].argmax() in (2, 3), "which were liked after 1"
     assert by_name["popularity"][2].argmax() == 5
     torch.testing.assert_close(by_name["text"][0].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
     torch.testing.assert_close(by_name["text"][0].square().mean(), torch.tensor(1.0), atol=1e-4, rtol=0)
@@ -55,9 +68,9 @@ def test_scores_are_standardised_and_silent_on_nobody() -> None:
 
 def test_text_looks_at_likes_only() -> None:
     found = channels()
-    liked = binary_matrix(histories(), 6, liked_only=True)
+    said = found.profiles(histories(), torch.zeros(3, 4), Space(torch.zeros(6, 4)))[found.names.index("text")].all()
     profile = torch.nn.functional.normalize(found.text[0] + found.text[2], dim=0)
-    torch.testing.assert_close(found.text_scores(liked)[0], found.text @ profile)
+    torch.testing.assert_close(said[0], found.text @ profile)
 
 
 def test_a_trend_knows_only_the_past() -> None:
@@ -101,7 +114,7 @@ def test_of_whom_nothing_is_known_the_history_says_nothing() -> None:
 def test_the_liked_channel_reads_liked_events_only() -> None:
     known = histories()
     weights = Cooccurrence(sparse.csr_array(np.eye(6, dtype=np.float32)))
-    found = replace(channels(), liked=weights)
+    found = replace(channels(), fitted=(LikedTogether(weights),))
     profile = dict(zip(found.names, found.profiles(known, torch.zeros(3, 4), Space(torch.zeros(6, 4))), strict=True))
     assert profile["liked"].all()[0].tolist() == [1, 0, 1, 0, 0, 0], "1 was disliked"
 
@@ -141,7 +154,7 @@ def test_moments_count_to_the_millisecond() -> None:
     # Item 3 was first liked at 40.25: it is news to whom asked before, in the same second or not.
     counts = trend.at(np.array([40.0, 40.25]))
     assert counts[0, 3] < counts[1, 3]
-    found = replace(channels(), trend=trend)
+    found = replace(channels(), popularity=Popularity(channels().popularity.liked, trend))
     assert found.now(later).tolist() == [40.25] * 3
     assert found.now(replace(later, timestamps=later.timestamps + 0.5)).tolist() == [40.25, 40.75, 40.25]
     args = (later, torch.zeros(3, 4), Space(torch.zeros(6, 4)))
@@ -152,7 +165,7 @@ def test_moments_count_to_the_millisecond() -> None:
 
 def test_tensors_round_trip() -> None:
     found = channels()
-    again = Channels.from_tensors(found.tensors(), found.text)
+    again = Channels.from_tensors(found.tensors(), found.text, found.names)
     args = (histories(), torch.randn(3, 4), Space(torch.randn(6, 4)))
     torch.testing.assert_close(found.scores(*args), again.scores(*args))
     assert again.names == found.names
@@ -161,26 +174,25 @@ def test_tensors_round_trip() -> None:
 def test_new_items_have_no_past() -> None:
     found = channels()
     grown = found.extended(torch.cat([found.text, found.text[:1]]))
-    assert grown.popularity[-1] == 0
+    assert grown.popularity.liked[-1] == 0
     assert not grown.trend.counts[:, -1].any()
-    known = binary_matrix(histories(), 7, liked_only=False)
-    assert not grown.cooccurrence.scores(known)[:, -1].any()
-    assert grown.following is not None
-    assert grown.following.decay == DECAY
-    assert not grown.following.scores(known)[:, -1].any()
-    company = dict(
-        zip(grown.names, grown.scores(histories(), torch.zeros(3, 4), Space(torch.zeros(7, 4)))[0], strict=True)
-    )
-    torch.testing.assert_close(company["company"][-1], company["company"][0], msg="its text is that of item 0")
-    assert grown.scores(histories(), torch.zeros(3, 4), Space(torch.zeros(7, 4))).shape == (3, len(found.names), 7)
+    args = (histories(), torch.zeros(3, 4), Space(torch.zeros(7, 4)))
+    raw = {name: profile.all() for name, profile in zip(grown.names, grown.profiles(*args), strict=True)}
+    assert not raw["cooccurrence"][:, -1].any()
+    assert not raw["next_liked"][:, -1].any()
+    following = grown["next_liked"]
+    assert isinstance(following, NextLiked)
+    assert following.model.decay == DECAY
+    torch.testing.assert_close(raw["text_cooccurrence"][:, -1], raw["text_cooccurrence"][:, 0], msg="by their text")
+    assert grown.scores(*args).shape == (3, len(found.names), 7)
 
 
 def test_older_events_count_less_by_the_decay() -> None:
     model = Cooccurrence(sparse.csr_array(np.eye(6, dtype=np.float32)), decay=0.5)
-    scores = cooccurrence_scores(model, histories(), liked_only=False)
+    scores = TakenTogether.scorer(model)(histories())
     assert scores[0].tolist() == [0.25, 0.5, 1, 0, 0, 0]
     # Of the liked events alone, one is newer than item 0.
-    assert cooccurrence_scores(model, histories(), liked_only=True)[0].tolist() == [0.5, 0, 1, 0, 0, 0]
+    assert LikedTogether.scorer(model)(histories())[0].tolist() == [0.5, 0, 1, 0, 0, 0]
 
 
 def test_constant_scores_become_zero() -> None:

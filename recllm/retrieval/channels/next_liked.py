@@ -1,9 +1,15 @@
-"""What is taken soon after what: directed item-item weights, from the order in which people take things."""
+"""What others liked soon after the same events: directed item-item weights, from the order of events."""
+
+from dataclasses import dataclass
+from typing import Self, final
 
 import numpy as np
 from scipy import sparse
 
 from recllm.data.histories import Histories
+from recllm.encoders.validation import mean_ndcg
+from recllm.retrieval.channel import Lesson
+from recllm.retrieval.channels.cooccurrence import ItemWeights
 from recllm.retrieval.cooccurrence import Cooccurrence, strongest
 
 DECAY = 0.85
@@ -16,7 +22,28 @@ BLOCK = 1024
 """Items whose weights are computed together."""
 
 
-def what_follows(
+@final
+@dataclass(frozen=True)
+class NextLiked(ItemWeights):
+    """Sequential rules; a user's older events count less."""
+
+    name = "next_liked"
+    words = "what others liked soon after the same events"
+
+    @classmethod
+    def fit(cls, lesson: Lesson) -> Self | None:
+        """None where no user has events at two moments, as in a log without times."""
+        if not lesson.base.blocks.any():
+            return None
+        config = lesson.config
+        lesson.progress("count what is liked next", 0, 1)
+        model = next_liked(lesson.base, lesson.items, shrinkage=config.shrinkage, neighbours=config.neighbours)
+        if len(lesson.validation.query):
+            lesson.figures[cls.name] = mean_ndcg(cls.scorer(model), lesson.validation)
+        return cls(model)
+
+
+def next_liked(
     histories: Histories, items: int, *, shrinkage: float, neighbours: int, horizon: int = 20
 ) -> Cooccurrence:
     """Weights from the items of a history to those that its user likes next.

@@ -1,0 +1,164 @@
+"""What a channel is: it learns from the base users, says what it thinks of every item, grows, and is kept on disk.
+
+A new channel is one class in `recllm/retrieval/channels/` and one line in its registry, or `register(MyChannel)` from
+outside the package.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Self, TypeVar, final
+
+import numpy as np
+from jaxtyping import Float
+from scipy import sparse
+from torch import Tensor
+
+from recllm.artifact.arrays import SavedArrays
+from recllm.data.histories import Histories
+from recllm.data.tasks import Tasks
+from recllm.encoders.validation import SHOTS, DenseScores, mean_ndcg
+from recllm.retrieval.config import RetrievalConfig
+from recllm.retrieval.matrices import liked_part, weighted_matrix
+from recllm.retrieval.profiles import Profile, Space
+from recllm.retrieval.trend import Popularity
+
+C = TypeVar("C", bound="Channel")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Visits:
+    """A batch of users who ask for items, and what is known of them at that moment.
+
+    Attributes:
+        histories: Their events.
+        users: Their vectors, of whom nothing is known 0, float32 [users, width].
+        items: Item vectors.
+        text: Whitened unit vectors of the items' texts.
+        popularity: Of the items, and how it changed.
+        now: When each user asks, unix seconds, float64 [users].
+        last_seen: When each user was last there; of whom nothing is known, now.
+    """
+
+    histories: Histories
+    users: Float[Tensor, "users width"]
+    items: Space
+    text: Space
+    popularity: Popularity
+    now: np.ndarray
+    last_seen: np.ndarray
+    _matrices: dict[tuple[bool, float], sparse.csr_array] = field(default_factory=dict, repr=False)
+
+    def matrix(self, *, liked_only: bool, decay: float = 1.0) -> sparse.csr_array:
+        """float32 CSR [users, items]: what they have, or like; each event by `decay` less for every newer one."""
+        liked_only = liked_only and self._liked is not self.histories
+        if (liked_only, decay) not in self._matrices:
+            histories = self._liked if liked_only else self.histories
+            self._matrices[liked_only, decay] = weighted_matrix(histories, len(self.text.vectors), decay)
+        return self._matrices[liked_only, decay]
+
+    @cached_property
+    def _liked(self) -> Histories:
+        return liked_part(self.histories)
+
+
+class Channel(ABC):
+    """One way to score every item for every user; what it says is brought to mean 0 and spread 1 per user.
+
+    Subclasses are frozen values: what answers is never changed.
+    """
+
+    name: ClassVar[str]
+    """In saved models, reports and evidence; letters and underscores."""
+    words: ClassVar[str]
+    """For people who read a reason: after "the ranking weighs"."""
+    knows_new_items: ClassVar[bool] = False
+    """Whether what it says of an item rests on its text, so that it knows items without events as well."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, lesson: "Lesson") -> Self | None:
+        """Learn from the base users; None where there is nothing to say in this catalog."""
+
+    @abstractmethod
+    def profile(self, visits: Visits) -> Profile:
+        """What it says of all items to these users."""
+
+    def extended(self, text: Float[Tensor, "items dim"]) -> Self:
+        """The same over a catalog that has grown to the items of `text`; new ones have no events."""
+        return self
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """What has to be saved, by name."""
+        return {}
+
+    @classmethod
+    def from_tensors(cls, saved: SavedArrays, items: int, dim: int) -> Self:
+        """The inverse of `tensors`, for `items` items with text vectors of width `dim`; each array is checked.
+
+        Raises:
+            ArtifactError: Something is missing, of another shape or out of range.
+        """
+        return cls()
+
+
+@final
+@dataclass
+class Lesson:
+    """What channels learn from, and what comes of it.
+
+    Attributes:
+        base: Users to learn from.
+        validation: Other users, on whom settings are chosen; the middle ones where there is nobody.
+        text: Whitened unit text vectors, float32 [items, dim].
+        config: The settings to choose from.
+        exact_items: Items up to which EASE is solved for all; None: as many as ever.
+        progress: Called with (stage, done, total).
+        chosen: The settings chosen so far.
+        figures: And their validation NDCG@10.
+    """
+
+    base: Histories
+    validation: Tasks
+    text: Tensor
+    config: RetrievalConfig
+    exact_items: int | None = None
+    progress: Callable[[str, float, float], None] = lambda *_: None
+    chosen: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    _fitted: dict[type["Channel"], "Channel | None"] = field(default_factory=dict)
+
+    @property
+    def items(self) -> int:
+        """Size of the catalog."""
+        return len(self.text)
+
+    def fitted(self, kind: type[C]) -> C | None:
+        """A channel, fitted at the first call; one may rest on another."""
+        if kind not in self._fitted:
+            self._fitted[kind] = kind.fit(self)
+        channel: C | None = self._fitted[kind]  # type: ignore[assignment]
+        return channel
+
+    def matrix(self, *, liked_only: bool) -> sparse.csr_array:
+        """float32 CSR [users, items]: what the base users have, or like."""
+        return weighted_matrix(liked_part(self.base) if liked_only else self.base, self.items)
+
+    def best(
+        self,
+        figure: str,
+        settings: Sequence[Any],
+        tries: Iterable[tuple[Any, DenseScores]],
+        tasks: Tasks | None = None,
+        shots: Sequence[int] = SHOTS,
+    ) -> Any:
+        """The setting whose scores rank best for the validation users; the middle one where nobody can be asked."""
+        tasks = self.validation if tasks is None else tasks
+        if not len(tasks) or len(settings) == 1:
+            return settings[len(settings) // 2]
+        values = {setting: mean_ndcg(score, tasks, shots) for setting, score in tries}
+        best = max(values, key=values.__getitem__)
+        self.figures[figure] = values[best]
+        return best

@@ -1,0 +1,55 @@
+"""What is popular: with everybody, when a user was last there, and now."""
+
+from typing import Self, final
+
+import numpy as np
+import torch
+
+from recllm.retrieval.channel import Channel, Lesson, Visits
+from recllm.retrieval.profiles import Shared
+
+
+class _OfPopularity(Channel):
+    """Reads what `recllm.retrieval.trend` has counted; nothing else is learned or kept."""
+
+    @classmethod
+    def fit(cls, lesson: Lesson) -> Self:
+        """Nothing is learned here."""
+        return cls()
+
+
+@final
+class Popular(_OfPopularity):
+    """The logarithm of how many users like an item, the same for everybody."""
+
+    name = "popularity"
+    words = "what is popular"
+
+    def profile(self, visits: Visits) -> Shared:
+        """One row of scores that all users share."""
+        counts = torch.from_numpy(np.log1p(visits.popularity.liked)).unsqueeze(0)
+        return Shared(counts, torch.zeros(len(visits.histories), dtype=torch.long))
+
+
+@final
+class PopularWhenLastSeen(_OfPopularity):
+    """Popularity at the time of the user's newest event."""
+
+    name = "trend"
+    words = "what was popular when they were last here"
+
+    def profile(self, visits: Visits) -> Shared:
+        """One row of scores for each moment."""
+        return visits.popularity.trend.profile(visits.last_seen)
+
+
+@final
+class PopularNow(_OfPopularity):
+    """Popularity when the recommendation is asked for."""
+
+    name = "recent"
+    words = "what is popular now"
+
+    def profile(self, visits: Visits) -> Shared:
+        """One row of scores for each moment."""
+        return visits.popularity.trend.profile(visits.now)

@@ -1,0 +1,185 @@
+"""All channels of a catalog together: what each says of every item to every user, on one scale."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from recllm.artifact.arrays import SavedArrays
+from recllm.data.histories import Histories
+from recllm.errors import ArtifactError
+from recllm.retrieval.channel import Channel, Visits
+from recllm.retrieval.channels import CHANNELS
+from recllm.retrieval.profiles import SMALLEST_SPREAD, Profile, Space, standardised
+from recllm.retrieval.trend import MOST_EVENTS, Popularity, Trend, last_seen
+
+FORMER_NAMES = {
+    "following.": "next_liked.",
+    "company.sources": "text_cooccurrence.sources",
+    "company.of_text": "text_cooccurrence.text_to_sources",
+    "ridge": "text.ridge",
+}
+"""Of arrays in models saved by version 0.1.0, which has no list of channels either."""
+
+
+@final
+@dataclass(frozen=True)
+class Channels:
+    """What is remembered of the training users, and what the channels make of it.
+
+    Attributes:
+        text: Whitened unit text vectors, float32 [items, dim].
+        popularity: What is popular, and was.
+        fitted: The channels in use, in the order that the head reads them in.
+        newcomers: What orders the items for users of whom nothing is known, float32 [items]; None where the head,
+            which weighs what is popular and what is so now, does that better.
+    """
+
+    text: Tensor
+    popularity: Popularity
+    fitted: tuple[Channel, ...]
+    newcomers: np.ndarray | None = None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the channels in use, in the order of `scores`."""
+        return tuple(channel.name for channel in self.fitted)
+
+    def __getitem__(self, name: str) -> Channel:
+        return self.fitted[self.names.index(name)]
+
+    @property
+    def trend(self) -> Trend:
+        """Popularity over time."""
+        return self.popularity.trend
+
+    @cached_property
+    def space(self) -> Space:
+        """The space of item texts."""
+        return Space(self.text)
+
+    def scores(
+        self,
+        histories: Histories,
+        users: Float[Tensor, "users width"],
+        items: Space,
+        asked_at: np.ndarray | None = None,
+    ) -> Float[Tensor, "users channels items"]:
+        """Each channel's scores over the whole catalog, brought to mean 0 and spread 1 per user.
+
+        A channel that knows nothing of a user scores 0 everywhere: without events only popularity, trend and recent
+        speak.
+
+        Args:
+            histories: What is known of the users.
+            users: Their vectors.
+            items: Item vectors.
+            asked_at: When each user asks, unix seconds [users]; None: now, which is when the training log ends or, if
+                that is later, when they were last seen.
+        """
+        profiles = self.profiles(histories, users, items, asked_at)
+        return torch.stack([standardised(profile.all()) for profile in profiles], dim=1)
+
+    def scores_at(
+        self,
+        histories: Histories,
+        users: Float[Tensor, "users width"],
+        items: Space,
+        asked_at: np.ndarray,
+        columns: Int[Tensor, "columns"],
+        own: Int[Tensor, "users"],
+    ) -> Float[Tensor, "users channels columns_and_own"]:
+        """As `scores`, of each user's own item, which comes first, and of a few items."""
+        profiles = self.profiles(histories, users, items, asked_at)
+        return torch.stack([profile.standardised_at(columns, own) for profile in profiles], dim=1)
+
+    def profiles(
+        self,
+        histories: Histories,
+        users: Float[Tensor, "users width"],
+        items: Space,
+        asked_at: np.ndarray | None = None,
+    ) -> list[Profile]:
+        """What each channel in use says, in the order of `names`; for the arguments see `scores`."""
+        now = self.now(histories) if asked_at is None else asked_at.astype(np.float64)
+        visits = Visits(histories, users, items, self.space, self.popularity, now, last_seen(histories, now))
+        return [channel.profile(visits) for channel in self.fitted]
+
+    def now(self, histories: Histories) -> np.ndarray:
+        """float64 [users]: the end of the training log or, if that is later, when a user was last seen."""
+        return self.popularity.now(histories)
+
+    def for_newcomers(self, scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
+        """The head's scores of users of whom nothing is known, in the order of `newcomers`; place and spread stay."""
+        if self.newcomers is None:
+            return scores
+        counts = standardised(torch.from_numpy(np.log1p(self.newcomers)).unsqueeze(0))
+        mean = scores.mean(dim=1, keepdim=True)
+        spread = (scores - mean).square().mean(dim=1, keepdim=True).sqrt()
+        return mean + counts * torch.where(spread > SMALLEST_SPREAD, spread, 1.0)
+
+    def extended(self, text: Tensor) -> "Channels":
+        """The same over a catalog that has grown to the items of `text`; new items have no past."""
+        fresh = len(text) - len(self.text)
+        return replace(
+            self,
+            text=text,
+            popularity=self.popularity.extended(len(text)),
+            fitted=tuple(channel.extended(text) for channel in self.fitted),
+            newcomers=None if self.newcomers is None else np.pad(self.newcomers, (0, fresh)),
+        )
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything to save, by name; the names of the channels and the text vectors are kept elsewhere."""
+        newcomers = {} if self.newcomers is None else {"newcomers": self.newcomers}
+        parts = {f"{one.name}.{name}": part for one in self.fitted for name, part in one.tensors().items()}
+        return {**newcomers, **self.popularity.tensors(), **parts}
+
+    @classmethod
+    def from_tensors(
+        cls, saved: Mapping[str, np.ndarray], text: Tensor, names: Sequence[str] | None = None
+    ) -> "Channels":
+        """The inverse of `tensors`.
+
+        Args:
+            saved: The arrays.
+            text: The text vectors.
+            names: Of the channels; None: those of version 0.1.0 for which there are arrays.
+
+        Raises:
+            ArtifactError: A channel is unknown here, or an array is missing, too much, of another shape or out of
+                range.
+        """
+        if names is None:
+            saved, names = _of_today(saved)
+        arrays, (items, dim) = SavedArrays("what the channels remember", saved), text.shape
+        unknown = [name for name in names if name not in CHANNELS]
+        if unknown or len(set(names)) < len(names):
+            raise ArtifactError(
+                f"it has the channel {unknown[0]!r}, which is not registered here; import the module that registers it"
+                if unknown
+                else "it has the same channel twice"
+            )
+        channels = cls(
+            text=text,
+            popularity=Popularity.from_tensors(arrays, items),
+            fitted=tuple(CHANNELS[name].from_tensors(arrays.under(name), items, dim) for name in names),
+            newcomers=arrays.floats("newcomers", items, least=0, most=MOST_EVENTS) if "newcomers" in arrays else None,
+        )
+        arrays.all_taken()
+        return channels
+
+
+def _of_today(saved: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """What version 0.1.0 has saved, under the names of today, and the channels that it had."""
+    found = {}
+    for name, array in saved.items():
+        former = next((one for one in FORMER_NAMES if name.startswith(one)), "")
+        found[FORMER_NAMES.get(former, "") + name.removeprefix(former)] = array
+    had = {name.partition(".")[0] for name in found} | {"history", "text", "popularity", "trend", "recent"}
+    return found, [name for name in CHANNELS if name in had]
