@@ -17,7 +17,7 @@ PACKAGE = ROOT / "recllm"
 
 # The rooms, in the order data flows. A module imports only from its own line and the lines above.
 LINES = [
-    ["errors", "config", "options", "resources", "artifact"],
+    ["errors", "config", "options", "resources", "texts", "artifact"],
     ["data"],
     ["prompting"],
     ["encoders"],

@@ -11,8 +11,8 @@ from rich.text import Text
 import recllm
 from recllm.cli.app import AsJson, ModelFolder, app, write_json
 from recllm.cli.files import Columns, Dates, DayFirst, Encoding, MaxBytes, Reading
-from recllm.prompting.syntax import clean_text
 from recllm.terminal import in_one_sentence, make_console, make_table, say
+from recllm.texts import clean_text
 
 Users = Annotated[
     Path | None,

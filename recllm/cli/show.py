@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from recllm.cli.app import AsJson, Device, Seed, app, duration, write_json
-from recllm.prompting.syntax import clean_text
 from recllm.terminal import ProgressBar, in_one_sentence, make_console, make_table, say
+from recllm.texts import clean_text
 
 if TYPE_CHECKING:
     from recllm.cli.demo import Customer, DemoResult, Suggestion

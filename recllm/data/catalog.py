@@ -25,6 +25,7 @@ from recllm.data.kinds import TEXT, TEXTS, Column, aligned, column_of, fitted_to
 from recllm.data.raw import RawTable
 from recllm.data.reading import Columns, named_columns, read_table, table_of_frame
 from recllm.errors import DataError
+from recllm.texts import clean_texts, one_line_texts
 
 _TITLE_CHARACTERS = 80
 _OWN = ("item_id", "title", "text", "categories")
@@ -199,8 +200,8 @@ def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[list[pl.Ser
     empty = pl.Series([""], dtype=pl.String).new_from_index(0, frame.height)
     columns = [
         as_ids(frame[found["item_id"]]).alias("item_id"),
-        (_one_line(frame[found["title"]]) if "title" in found else empty).alias("title"),
-        (_clean_text(frame[found["text"]]) if "text" in found else empty).alias("text"),
+        (one_line_texts(texts_of(frame[found["title"]])) if "title" in found else empty).alias("title"),
+        (clean_texts(texts_of(frame[found["text"]])) if "text" in found else empty).alias("text"),
         (
             _categories(frame[found["categories"]], found["categories"] in mapping.space_separated)
             if "categories" in found
@@ -208,16 +209,6 @@ def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[list[pl.Ser
         ).alias("categories"),
     ]
     return columns, [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
-
-
-def _clean_text(series: pl.Series) -> pl.Series:
-    """NFC without control characters (line breaks and tabs stay); "" where missing; lists are joined; trimmed."""
-    text = texts_of(series).fill_null("").str.normalize("NFC")
-    return text.str.replace_all(r"[^\P{Cc}\n\t]", " ").str.strip_chars()
-
-
-def _one_line(series: pl.Series) -> pl.Series:
-    return _clean_text(series).str.replace_all(r"\s+", " ")
 
 
 def _categories(series: pl.Series, space_separated: bool) -> pl.Series:

@@ -20,7 +20,7 @@ from recllm.evaluation.findings import Findings
 from recllm.evaluation.names import CANDIDATES, CHANNEL, MAIN_METRIC, Place, name_of
 from recllm.evaluation.verdicts import best_of, with_interval
 from recllm.lists.export import csv_text, escape, written
-from recllm.prompting.syntax import clean_text
+from recllm.texts import clean_text
 
 if TYPE_CHECKING:
     import pandas

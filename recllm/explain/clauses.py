@@ -30,9 +30,10 @@ from typing import NamedTuple
 from recllm.errors import PromptError
 from recllm.explain.evidence import Evidence
 from recllm.explain.wording import Fact, facts_of, plain, shipped_prompt
-from recllm.prompting.syntax import Node, Print, SyntaxReader, clean_text, render_nodes
+from recllm.prompting.syntax import Node, Print, SyntaxReader, render_nodes
 from recllm.prompting.template import KEYS, declared_variables, list_prompts, read_source, split_prompt
 from recllm.resources import data_folder
+from recllm.texts import clean_text
 
 FOLDER = "clauses"
 MOST_OPTIONS = 3

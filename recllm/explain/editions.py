@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recllm.prompting.syntax import clean_text
+from recllm.texts import clean_text
 
 _FORMATS = "hardcover|hardback|paperback|audiobook|ebook|e-book|kindle|dvd|blu-?ray|vhs|vinyl|cd"
 _WHICH = (

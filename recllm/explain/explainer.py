@@ -21,8 +21,8 @@ from recllm.explain.wording import (
     word,
 )
 from recllm.prompting.generator import Generator
-from recllm.prompting.syntax import clean_text
 from recllm.prompting.template import list_prompts, prompt_domains
+from recllm.texts import clean_text
 
 Level = Literal["L0", "L1", "L2", "L3"]
 

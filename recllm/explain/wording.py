@@ -6,8 +6,8 @@ from functools import cache
 from typing import Literal
 
 from recllm.explain.evidence import Evidence
-from recllm.prompting.syntax import clean_text
 from recllm.prompting.template import Prompt, load_prompt
+from recllm.texts import clean_text
 
 LONGEST_TITLE = 60
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from recllm.artifact.folders import check_writable
 from recllm.errors import ArtifactError, DataError
-from recllm.prompting.syntax import clean_text
+from recllm.texts import clean_text
 
 __all__ = ["check_place", "csv_text", "escape", "html_page", "written"]
 

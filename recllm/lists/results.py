@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from recllm.data.cleaning import as_id
 from recllm.errors import DataError, require
 from recllm.lists.export import csv_text, escape, html_page, written
-from recllm.prompting.syntax import clean_text
+from recllm.texts import clean_text
 
 if TYPE_CHECKING:
     import numpy as np

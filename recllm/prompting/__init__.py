@@ -3,7 +3,6 @@
 from recllm.prompting.generator import CannedGenerator, Choice, Generator
 from recllm.prompting.items import item_values
 from recllm.prompting.open import open_generator
-from recllm.prompting.syntax import clean_text
 from recllm.prompting.template import Prompt, list_prompts, load_prompt, parse_prompt
 
 __all__ = [
@@ -11,7 +10,6 @@ __all__ = [
     "Choice",
     "Generator",
     "Prompt",
-    "clean_text",
     "item_values",
     "list_prompts",
     "load_prompt",

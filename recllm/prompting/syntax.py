@@ -13,12 +13,6 @@ Scope = dict[str, Value]
 _TAG = re.compile(
     r"^[ \t]*\{\{(?P<line>\s*[#/!>][^{}]*|\s*else\s*)\}\}[ \t]*(?:\n|\Z)|\{\{(?P<inline>[^{}]*)\}\}", re.MULTILINE
 )
-# Control characters, surrogates, and invisible or direction-changing ones: they can hide or reorder text. The joiners
-# U+200C and U+200D stay, because scripts and emoji need them.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
 _ARGUMENTS = {"if": 1, "unless": 1, "each": 1, "ifEquals": 2, "unlessEquals": 2}
 _IN_EACH = ("this", "@first", "@last")
 _DEEPEST_PARTIAL = 8
@@ -57,11 +51,6 @@ Node = str | Print | Block
 class _Tag:
     text: str
     line: int
-
-
-def clean_text(text: str) -> str:
-    """One line of plain text: no control or invisible characters, every run of white space one space."""
-    return " ".join(_INVISIBLE.sub("", text).split())
 
 
 class SyntaxReader:

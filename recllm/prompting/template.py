@@ -35,8 +35,9 @@ from typing import Any
 import yaml
 
 from recllm.errors import PromptError
-from recllm.prompting.syntax import Node, Scope, SyntaxReader, Value, Variable, clean_text, render_nodes
+from recllm.prompting.syntax import Node, Scope, SyntaxReader, Value, Variable, render_nodes
 from recllm.resources import data_folder
+from recllm.texts import clean_text
 
 SUFFIX = ".prompt"
 KEYS = ("description", "domain", "input")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recllm.errors import PromptError
-from recllm.prompting import Prompt, clean_text, list_prompts, load_prompt, parse_prompt
+from recllm.prompting import Prompt, list_prompts, load_prompt, parse_prompt
+from recllm.texts import clean_text
 
 TYPES = {
     "x": "string",

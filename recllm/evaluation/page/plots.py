@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recllm.errors import require
 from recllm.evaluation.statistics import Estimate
 from recllm.evaluation.verdicts import number
-from recllm.prompting.syntax import clean_text
+from recllm.texts import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from importlib.resources import files
 from recllm.errors import require
 from recllm.evaluation.findings import Findings
 from recllm.evaluation.page.sections import make_sections, make_summary
-from recllm.prompting.syntax import clean_text
+from recllm.texts import clean_text
 
 jinja2 = require("jinja2", extra="eval")
 Markup = require("markupsafe", extra="eval").Markup

@@ -8,7 +8,7 @@ from recllm.explain.phrases import EITHER_BEFORE, VALUE_BEFORE, marks
 from recllm.explain.verify.claims import Claim, Claims, Role
 from recllm.explain.verify.lexicon import NUMBERS, SEPARATORS, VERB_OF, fillers
 from recllm.explain.verify.roles import Group, Said, Value
-from recllm.prompting.syntax import clean_text
+from recllm.texts import clean_text
 
 LONGEST_TEXT = 1200
 LONGEST_BESIDE_NAMES = 400
