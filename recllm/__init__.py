@@ -7,8 +7,6 @@ transformers is loaded before something needs them.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
     from recllm.adaptation.adapters import Adapters
     from recllm.data.catalog import Catalog
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from recllm.prompting.open import open_generator
     from recllm.ranking.wishes import Wish
     from recllm.recommender import Recommender, RecommenderConfig
+    from recllm.resources import __version__
 
 __all__ = [
     "AdapterMismatch",
@@ -83,6 +82,7 @@ _HOMES = {
     "RecommenderConfig": "recllm.recommender",
     "TrainOptions": "recllm.options",
     "Wish": "recllm.ranking.wishes",
+    "__version__": "recllm.resources",
     "evaluate": "recllm.evaluation.run",
     "load_demo": "recllm.data.interactions",
     "open_generator": "recllm.prompting.open",

@@ -1,4 +1,4 @@
-"""Where files are: what recllm ships (prompts, adapters, demo data), embedded pretrained models, the cache."""
+"""What recllm ships and where: its version, prompts, adapters, demo data; embedded pretrained models; the cache."""
 
 import importlib.util
 import os
@@ -7,7 +7,17 @@ from typing import Literal
 
 from recllm.errors import ResourceError
 
-__all__ = ["EMBEDDED_MODELS", "cache_folder", "data_folder", "demo_folder", "embedded_models", "quiet_loading"]
+__all__ = [
+    "EMBEDDED_MODELS",
+    "__version__",
+    "cache_folder",
+    "data_folder",
+    "demo_folder",
+    "embedded_models",
+    "quiet_loading",
+]
+
+__version__ = "0.1.0"
 
 _PACKAGE = Path(__file__).resolve().parent
 

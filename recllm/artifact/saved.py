@@ -24,10 +24,10 @@ import polars as pl
 import safetensors
 import safetensors.numpy
 
-from recllm import __version__
 from recllm.artifact.folders import check_writable, former_of, is_of_the_system, read_regular, replace_folder
 from recllm.artifact.tables import pack_table, unpack_table
 from recllm.errors import ArtifactError
+from recllm.resources import __version__
 
 __all__ = ["Artifact", "check_table", "check_target", "fingerprint", "load_artifact", "save_artifact"]
 

@@ -12,7 +12,6 @@ from typing import Any, final
 
 import numpy as np
 
-from recllm import __version__
 from recllm.config import to_mapping
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ArtifactError, LeakageError
@@ -31,6 +30,7 @@ from recllm.evaluation.tuning import Tuned, tune
 from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
+from recllm.resources import __version__
 
 Method = Any
 """A RecommenderConfig, a fitted Recommender, or anything with score(users, item_ids) or recommend(users, n)."""

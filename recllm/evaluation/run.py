@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recllm import __version__
 from recllm.data.doors import read_catalog, read_events, read_user_ids, whole_number
 from recllm.errors import ConfigError
 from recllm.evaluation.cells import Cells
@@ -21,6 +20,7 @@ from recllm.evaluation.tuning import BASELINES, baseline_named
 from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
+from recllm.resources import __version__
 
 
 def evaluate(

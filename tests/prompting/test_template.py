@@ -1,6 +1,5 @@
 """The prompt language: what it renders, what it refuses, and that values are inert."""
 
-import unicodedata
 from pathlib import Path
 
 import pytest
@@ -154,20 +153,6 @@ def test_tags_in_values_are_verbatim(first: str, second: str) -> None:
     made = prompt("<{{x}}|{{#each xs}}{{this}}{{/each}}>")
     assert made.render(x=first, xs=[second]) == f"<{first}|{second}>"
     assert made.render(x="{{x}}", xs=["{{#if x}}"]) == "<{{x}}|{{#if x}}>"
-
-
-@given(st.text())
-def test_clean_text_is_one_visible_line(text: str) -> None:
-    cleaned = clean_text(text)
-    assert clean_text(cleaned) == cleaned
-    assert len(cleaned.splitlines()) <= 1
-    assert {unicodedata.category(letter) for letter in cleaned}.isdisjoint({"Cc", "Cs", "Zl", "Zp"})
-
-
-def test_clean_text_keeps_emoji_and_scripts_and_drops_what_hides() -> None:
-    family, persian = "👨\u200d👩\u200d👧", "می\u200cخواهم"
-    assert clean_text(f" {family}\t\n{persian} ") == f"{family} {persian}"
-    assert clean_text("a\u202eb\u2066c\u200bd\ufeffe\x00f\x1b[31mg\U000e0041h\ud800i") == "abcdef[31mghi"
 
 
 @given(st.text())
