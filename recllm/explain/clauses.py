@@ -17,7 +17,7 @@ its front matter says who made it and that it was verified::
     Because of {{cited}} in your history.
 
 A clause is true of some evidence if all its slots can be filled from it (`KINDS` says which slots a kind has). A file
-whose sentences are not those that were verified is a PromptError; `recllm.explain.authoring` verifies and seals.
+whose sentences are not those that were verified is a PromptError; `scripts/clauses.py` verifies and seals.
 """
 
 import hashlib
@@ -214,8 +214,8 @@ def load_clauses(name: str, folder: Path | None = None) -> ClauseFile:
     file = parse_clauses(source, name)
     if file.verified != file.seal:
         raise PromptError(
-            f"clauses '{name}' are not the ones that were verified; verify and seal them with "
-            "recllm.explain.authoring.seal_clauses"
+            f"clauses '{name}' are not the ones that were verified; restore the file, or verify and seal it with "
+            "scripts/clauses.py"
         )
     return file
 

@@ -160,7 +160,7 @@ def test_a_changed_sentence_is_an_error(tmp_path: Path) -> None:
     shutil.copy(FOLDER / path.name, path)
     assert load_clauses("cited.neutral", tmp_path).lines
     path.write_text(path.read_text().replace("Because of", "Because of the excellent"))
-    with pytest.raises(PromptError, match=r"'cited.neutral' are not the ones that were verified; .*seal_clauses"):
+    with pytest.raises(PromptError, match=r"'cited.neutral' are not the ones that were verified; .*scripts/clauses"):
         load_clauses("cited.neutral", tmp_path)
 
 

@@ -10,10 +10,8 @@ DOMAINS = ("ecommerce", "education", "finance", "neutral", "social")
 OTHERS = {
     "choose.reason",
     "disclaimer.finance",
-    "examples.clauses",
     "facts.reason",
     "titles.neutral",
-    "write.clauses",
     "write.reason",
 }
 SAMPLES = {"string": "text", "number": 3, "boolean": True, "list": ["one", "two"]}

@@ -1,10 +1,11 @@
-"""New clauses: proposed by a person or by any model, verified on evidence of every shape, sealed with a digest.
+"""Clauses, whoever wrote them, are verified on evidence of every shape and sealed with a digest.
 
-This happens offline. What is chosen from when a reason is given (`recllm.explain.clauses`) has passed here.
+`python scripts/clauses.py` verifies those in prompts/clauses; `python scripts/clauses.py FILE…` seals the files named.
+What is chosen from when a reason is given (`recllm.explain.clauses`) has passed here.
 """
 
-import json
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import cycle, product
@@ -12,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from recllm.errors import PromptError
-from recllm.explain.clauses import FOLDER, KINDS, ClauseFile, bank, load_clauses, parse_clauses
+from recllm.explain.clauses import FOLDER, ClauseFile, load_clauses, parse_clauses
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, ReasonCode, SharedAttribute
 from recllm.explain.verify.complaints import complaints
 from recllm.explain.wording import VERBS, facts_of
-from recllm.prompting.generator import Generator
-from recllm.prompting.template import list_prompts, load_prompt, prompt_domains
+from recllm.prompting.template import list_prompts, prompt_domains
 from recllm.resources import data_folder
 
-_TOKENS = 40  # for one sentence
-_BULLET = re.compile(r"\s*(?:[-*•]|\d+[.):])?\s*")
 _VERIFIED = re.compile(r"^verified:.*\n", re.MULTILINE)
 
 
@@ -71,56 +69,6 @@ def seal_clauses(source: str, name: str) -> str:
     return _VERIFIED.sub("", source, count=1).replace("\n---\n", f"\nverified: {file.seal}\n---\n", 1)
 
 
-def write_clauses(generator: Generator, kind: str, domain: str = "neutral", n: int = 8) -> str:
-    """Ask a model for `n` new sentences and keep those that are well formed and pass the verifier.
-
-    Args:
-        generator: Any model that writes.
-        kind: A key of `recllm.explain.clauses.KINDS`.
-        domain: As in ``reason.<domain>.prompt``.
-        n: How many to ask for.
-
-    Returns:
-        The text of a file ``<kind>.<domain>.prompt``, sealed, with the model's name as ``made_by``.
-
-    Raises:
-        PromptError: There is no such kind or domain, or no sentence passes.
-        GenerationError: The model does not answer.
-    """
-    known = {file.kind: file for file in bank(domain)}
-    if kind not in known:
-        raise PromptError(f"there are no clauses of the kind '{kind}'; the kinds are: {', '.join(KINDS)}")
-    examples = [line.source for line in known[kind].lines]
-    slots = [f"{{{{{slot}}}}}" for slot in (*KINDS[kind].needs, *KINDS[kind].may)]
-    about = known[kind].description
-    answer = generator.generate(
-        load_prompt("write.clauses").render(about=about, slots=slots, domain=domain),
-        load_prompt("examples.clauses").render(examples=examples, n=n),
-        max_tokens=_TOKENS * n,
-    )
-    proposals = dict.fromkeys(_BULLET.sub("", line, count=1).strip() for line in answer.splitlines() if line.strip())
-    kept, refused = [], []
-    for proposal in proposals:
-        try:
-            seal_clauses(_file_text([proposal], kind, domain, about, generator.name), f"{kind}.{domain}")
-        except PromptError as error:
-            refused.append(str(error))
-        else:
-            kept += [proposal] if proposal not in examples else []
-    if not kept:
-        why = refused[0] if refused else "nothing new was proposed"
-        raise PromptError(f"'{generator.name}' wrote no clause that can be kept; ask again or another model ({why})")
-    return seal_clauses(_file_text(kept[:n], kind, domain, about, generator.name), f"{kind}.{domain}")
-
-
-def _file_text(sentences: list[str], kind: str, domain: str, description: str, made_by: str) -> str:
-    slots = dict.fromkeys(re.findall(r"{{\s*([a-z_]+)\s*}}", "\n".join(sentences)))
-    schema = "input:\n  schema:\n" + "".join(f"    {slot}: string\n" for slot in slots) if slots else ""
-    # JSON's strings are YAML's: whatever the model is called, it stays one value.
-    front = f"description: {json.dumps(description)}\ndomain: {domain}\n{schema}made_by: {json.dumps(made_by)}\n"
-    return f"---\n{front}---\n" + "\n".join(sentences) + "\n"
-
-
 @cache
 def samples() -> tuple[Evidence, ...]:
     """Evidence of every shape that clauses speak of: numbers of causes, verbs, attributes, counterfactuals, reasons."""
@@ -159,3 +107,19 @@ def _samples() -> Iterator[Evidence]:
 def _sample(code: ReasonCode, *, causes: tuple[Cause, ...] = (), popular: bool = False, **more: Any) -> Evidence:
     events = 0 if code == "cold_start" else 9
     return Evidence("u", "i", "Fairy lights", code, causes, None, 0.6, 0.95, popular, events, **more)
+
+
+def main(paths: list[str]) -> int:
+    """Seal the files, or verify all that come with recllm; 1 if a sentence is refused."""
+    try:
+        for path in map(Path, paths):
+            path.write_text(seal_clauses(path.read_text(encoding="utf-8"), path.stem), encoding="utf-8")
+        wrong = () if paths else verify_bank()
+    except PromptError as error:
+        wrong = (str(error),)
+    print("\n".join(wrong) or "every clause is true of every sample", file=sys.stderr if wrong else sys.stdout)
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
