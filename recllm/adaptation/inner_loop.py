@@ -6,9 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recllm.adaptation.lora import for_each_user
-from recllm.adaptation.support import HEAD, Base, Contrast, Support, logits
-from recllm.ranking.head import history_features
+from recllm.adaptation.support import Base, Contrast, Support, logits
 
 
 def support_loss(
@@ -23,7 +21,7 @@ def support_loss(
     scores = logits(base, support, contrast, lora)
     own, rivals = scores[:, 0], scores[:, 1:].logsumexp(dim=1)
     liked = torch.nn.functional.softplus(rivals - own)
-    number = (contrast.raised + support.rivals.log()).logsumexp(dim=1)  # of items that the rivals stand for
+    number = (contrast.log_counts + support.rivals.log()).logsumexp(dim=1)  # of items that the rivals stand for
     disliked = torch.nn.functional.softplus(own - rivals + number)
     return support.mean(torch.where(support.signals > 0, liked, disliked))
 
@@ -69,37 +67,4 @@ def adapt(
         for (name, sizes), gradient in zip(step_sizes.items(), gradients, strict=True):
             if gradient is not None:
                 lora[name] = lora[name] - sizes[min(step, len(sizes) - 1)] * gradient
-    return lora
-
-
-def closed_form(
-    base: Base,
-    support: Support,
-    contrast: Contrast,
-    start: Mapping[str, Tensor],
-    precision: Float[Tensor, "channels channels"],
-) -> dict[str, Tensor]:
-    """The head's weights at the most probable place, by one Newton step: Laplace's approximation.
-
-    Weights of users are normally distributed around the start with the given precision; the likelihood is that of
-    `support_loss`, its curvature the spread of the channels under what is predicted. Little evidence moves little.
-    """
-    lora = for_each_user(start, len(support))
-    scores = logits(base, support, contrast, lora)
-    chance = scores.softmax(dim=1)
-    features = history_features(support.known) @ start[f"{HEAD}.A"][:, 0]
-    mean = torch.einsum("ei,eci->ec", chance, support.scores)
-    spread = torch.einsum("ei,eci,edi->ecd", chance, support.scores, support.scores)
-    spread = spread - mean.unsqueeze(2) * mean.unsqueeze(1)
-    liked = (support.signals > 0).float()
-    pull = (support.signals * features).unsqueeze(1) * (support.scores[:, :, 0] - mean)
-    channels = mean.shape[1]
-    gradient = torch.zeros(len(support), channels).index_add(0, support.users, pull)
-    curvature = torch.zeros(len(support), channels, channels).index_add(
-        0, support.users, spread * (liked * features.square()).view(-1, 1, 1)
-    )
-    moved = torch.linalg.solve(precision + curvature, gradient.unsqueeze(2)).squeeze(2)
-    lora[f"{HEAD}.B"] = lora[f"{HEAD}.B"] + torch.nn.functional.pad(
-        moved.unsqueeze(1), (0, 0, 0, lora[f"{HEAD}.B"].shape[1] - 1)
-    )
     return lora

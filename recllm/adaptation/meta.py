@@ -1,18 +1,17 @@
 """What is learned across users: where every adapter starts, how far its steps go, and when it is better left alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from recllm.adaptation.inner_loop import adapt, closed_form, support_loss
+from recllm.adaptation.inner_loop import adapt, support_loss
 from recllm.adaptation.lora import for_each_user, starting_lora
-from recllm.adaptation.methods import METHODS, method_of
-from recllm.adaptation.support import HEAD, Base, Contrast, Support, logits
+from recllm.adaptation.support import HEAD, Base, Contrast, Support
 from recllm.config import Count, Filled, NotNegative, Positive, Within, checked
 from recllm.data.histories import Histories
 from recllm.errors import ConfigError
@@ -25,7 +24,7 @@ class AdaptationConfig:
     """How a user's own adapter is learned.
 
     Attributes:
-        method: One of `recllm.adaptation.methods.METHODS`.
+        method: One of `METHODS`.
         places: What a user may move: the ranking `head`'s weights of the channels, and query and value of the last
             block of the `history` encoder.
         lora_rank: Rank of a user's LoRA in the history encoder; the head has as many as its weights can use, 1.
@@ -54,23 +53,21 @@ class AdaptationConfig:
     patience: Count = 6
 
     def __post_init__(self) -> None:
-        method = method_of(self.method)
+        if self.method not in METHODS:
+            raise ConfigError(f"adaptation.method {self.method!r} is unknown; choose one of {', '.join(METHODS)}.")
         if len(set(self.places)) < len(self.places):
             raise ConfigError('adaptation.places names "head", "history" or both, each once.')
-        if method.head_only and self.places != ("head",):
-            raise ConfigError(
-                f'adaptation.method {self.method!r} moves the head only; set adaptation.places = ["head"].'
-            )
-        if self.inner_learning_rate == 0 and method.step_sizes == "fixed" and method.solver == "steps":
-            raise ConfigError(f"adaptation.method {self.method!r} needs an adaptation.inner_learning_rate above 0.")
+        METHODS[self.method].check(self)
 
 
 GATE_FEATURES = 3
 
 
-@final
 class MetaLearner(nn.Module):
-    """The shared start, the step sizes, and the gate; what `adapt` needs besides the base.
+    """The method `step-sizes`: from the base, by a learned step size per element (arXiv 1707.09835, without the start).
+
+    The shared start, the step sizes and the gate are what `adapt` needs besides the base. Another method is a subclass
+    that does one of these things in its own way, and a line in `METHODS`.
 
     Args:
         base: Whose layers are adapted; only their shapes are looked at.
@@ -79,18 +76,21 @@ class MetaLearner(nn.Module):
         seed: Of the random half of the start.
     """
 
+    learns_start: ClassVar[bool] = False
+    """Whether users start from something learned across users, or from the base as it is."""
+    trains_head: ClassVar[bool] = False
+    """Whether the shared head is trained together with the users' adapters."""
+
     contrast_rows: Tensor
     contrast_raised: Tensor
     open: Tensor
 
     def __init__(self, base: Base, config: AdaptationConfig, contrast: Contrast, seed: int) -> None:
         super().__init__()
-        self.config, self.method = config, METHODS[config.method]
+        self.config = config
         generator = torch.Generator().manual_seed(seed)
         start: dict[str, Tensor] = {}
         if "history" in config.places:
-            if self.method.second_order:  # the fused attention has no second derivative
-                base.encoder.blocks.set_attn_implementation("eager")
             start |= starting_lora(base.encoder.last_block_inputs(), config.lora_rank, generator)
         if "head" in config.places:
             start |= _head_start(base.head.channels)
@@ -98,26 +98,24 @@ class MetaLearner(nn.Module):
         self.names = list(start)
         self.start_matrices = nn.ParameterList(start[name] for name in self.names)
         for name, matrix in self.start().items():
-            matrix.requires_grad_(self.method.learns_start or name == f"{HEAD}.A")
+            matrix.requires_grad_(self.learns_start or name == f"{HEAD}.A")
         # The head's A only says how an adapter grows with what is known; it is shared.
         self.moving = [name for name in self.names if name != f"{HEAD}.A"]
         self.step_sizes = nn.ParameterList(
-            torch.full(self._step_shape(start[name]), config.inner_learning_rate) for name in self.moving
+            torch.full((config.inner_steps, *start[name].shape), config.inner_learning_rate) for name in self.moving
         )
-        self.step_sizes.requires_grad_(self.method.step_sizes != "fixed")
-        channels = base.head.channels
-        self.generator = nn.Linear(2 * channels, channels, bias=False) if self.method.generated else None
-        if self.generator is not None:
-            nn.init.zeros_(self.generator.weight)
-        self.precision = nn.Parameter(3.0 * torch.eye(channels)) if self.method.solver == "newton" else None
         self.gate = nn.Parameter(torch.tensor([2.0] + [0.0] * (GATE_FEATURES - 1)))
         self.register_buffer("open", torch.tensor(True))
         self.register_buffer("contrast_rows", contrast.rows)
-        self.register_buffer("contrast_raised", contrast.raised)
+        self.register_buffer("contrast_raised", contrast.log_counts)  # as saved models call it
 
-    def _step_shape(self, matrix: Tensor) -> tuple[int, ...]:
-        one = (1,) * matrix.dim() if self.method.step_sizes != "element" else matrix.shape
-        return (self.config.inner_steps, *one)
+    @classmethod
+    def check(cls, config: AdaptationConfig) -> None:
+        """Refuse settings that the method can do nothing with.
+
+        Raises:
+            ConfigError: There is one.
+        """
 
     @property
     def contrast(self) -> Contrast:
@@ -136,29 +134,32 @@ class MetaLearner(nn.Module):
         return self.adapt_support(base, Support.collate(base, histories, self.contrast), steps)
 
     def adapt_support(self, base: Base, support: Support, steps: int | None = None) -> dict[str, Tensor]:
-        """As `adapt`, from questions that were asked before."""
+        """As `adapt`, from questions that were put to the base before."""
         steps = self.config.inner_steps if steps is None else steps
-        start, contrast = self.start(), self.contrast
-        if self.precision is not None:
-            precision = self.precision @ self.precision.T + 0.1 * torch.eye(len(self.precision))
-            moved = closed_form(base, support, contrast, start, precision)
-        else:
-            moved = adapt(
-                base,
-                support,
-                contrast,
-                self._generated(base, support, start)
-                if self.generator is not None
-                else for_each_user(start, len(support)),
-                dict(zip(self.moving, self.step_sizes, strict=True)),
-                steps=steps,
-                second_order=self.method.second_order and torch.is_grad_enabled(),
-            )
+        start, moved = self.start(), self.moved(base, support, steps)
         share = self.openness(base, support)
         return {
             name: start[name] + share.view(-1, *(1,) * start[name].dim()) * (part - start[name])
             for name, part in moved.items()
         }
+
+    def moved(self, base: Base, support: Support, steps: int) -> dict[str, Tensor]:
+        """Each user's adapter as their own events make it, before the gate."""
+        return adapt(base, support, self.contrast, self.starts(base, support), self.sizes(), steps=steps)
+
+    def starts(self, base: Base, support: Support) -> dict[str, Tensor]:
+        """Where each user starts."""
+        return for_each_user(self.start(), len(support))
+
+    def sizes(self) -> dict[str, Tensor]:
+        """Step sizes of each matrix that moves."""
+        return dict(zip(self.moving, self.step_sizes, strict=True))
+
+    def outer_loss(
+        self, base: Base, support: Support, query_loss: Callable[[dict[str, Tensor]], Tensor]
+    ) -> Tensor | None:
+        """What an outer step brings down: the loss of the query through users' adapters; None if it is done already."""
+        return query_loss(self.adapt_support(base, support))
 
     def openness(self, base: Base, support: Support) -> Float[Tensor, "users"]:
         """How much of a user's own update is taken, in [0, 1]: by how much is known, and how sure the base is of it."""
@@ -168,28 +169,34 @@ class MetaLearner(nn.Module):
         features = torch.stack([torch.ones_like(known), torch.log1p(known) / 3, unsure / 10], dim=1)
         return torch.sigmoid(features @ self.gate) * (known > 0)
 
-    def _generated(self, base: Base, support: Support, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Each user's start: the shared one, moved by what the channels said of their items and what was expected."""
-        assert self.generator is not None
-        with torch.no_grad():
-            lora = for_each_user(start, len(support))
-            chance = logits(base, support, self.contrast, lora).softmax(dim=1)
-            expected = torch.einsum("ei,eci->ec", chance, support.scores)
-            signs = support.signals.unsqueeze(1)
-            said = torch.cat([support.scores[:, :, 0], expected], dim=1) * signs
-            features = support.mean(said) * (support.counted / (support.counted + 3)).unsqueeze(1)
-        lora = for_each_user(start, len(support))
-        return lora | {f"{HEAD}.B": lora[f"{HEAD}.B"] + self.generator(features).unsqueeze(1)}
+
+class MetaSGD(MetaLearner):
+    """The method `meta-sgd`: a start and a step size per element (Li et al., arXiv 1707.09835)."""
+
+    learns_start = True
+
+
+METHODS: dict[str, type[MetaLearner]] = {"step-sizes": MetaLearner, "meta-sgd": MetaSGD}
+"""By name; `AdaptationConfig.method` is one of them. From outside the package, `METHODS["mine"] = Mine` adds one."""
+
+
+def learner_for(base: Base, config: AdaptationConfig, seed: int, contrast: Contrast | None = None) -> MetaLearner:
+    """A learner of the configured method, before training.
+
+    Args:
+        base: Whose layers are adapted.
+        config: Hyper-parameters.
+        seed: Of what is drawn.
+        contrast: Items for the inner loss; None: they are drawn.
+    """
+    if contrast is None:
+        popularity = base.channels.popularity.liked
+        warm = np.flatnonzero(popularity > 0)
+        warm = warm if len(warm) else np.arange(len(base.space.vectors))
+        contrast = Contrast.draw(popularity, warm, config.contrast_items, np.random.default_rng(seed))
+    return METHODS[config.method](base, config, contrast, seed)
 
 
 def _head_start(channels: int) -> dict[str, Tensor]:
     """LoRA on the head's weights: A reads how much is known (`history_features`), B [1, channels] is the change."""
     return {f"{HEAD}.A": torch.tensor([[1.0], [0.25]]), f"{HEAD}.B": torch.zeros(1, channels)}
-
-
-def contrast_of(base: Base, config: AdaptationConfig, seed: int) -> Contrast:
-    """The contrast items of a learner."""
-    warm = np.flatnonzero(base.channels.popularity.liked > 0)
-    if not len(warm):
-        warm = np.arange(len(base.space.vectors))
-    return Contrast.draw(base.channels.popularity.liked, warm, config.contrast_items, np.random.default_rng(seed))

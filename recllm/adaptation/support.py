@@ -49,11 +49,11 @@ class Contrast:
 
     Attributes:
         rows: Catalog rows [contrast].
-        raised: Logarithm of how many items each stands for [contrast].
+        log_counts: Logarithm of how many items each stands for [contrast].
     """
 
     rows: Int[Tensor, "contrast"]
-    raised: Float[Tensor, "contrast"]
+    log_counts: Float[Tensor, "contrast"]
 
     @classmethod
     def draw(cls, popularity: np.ndarray, warm: np.ndarray, size: int, rng: np.random.Generator) -> "Contrast":
@@ -61,9 +61,9 @@ class Contrast:
         order = warm[np.argsort(-popularity[warm], kind="stable")]
         first, others = order[: size // 2], order[size // 2 :]
         sample = rng.permutation(others)[: max(size - len(first), 0)]
-        raised = np.zeros(len(first) + len(sample), dtype=np.float32)
-        raised[len(first) :] = np.log(len(others) / max(len(sample), 1)) if len(sample) else 0.0
-        return cls(torch.from_numpy(np.concatenate([first, sample])), torch.from_numpy(raised))
+        log_counts = np.zeros(len(first) + len(sample), dtype=np.float32)
+        log_counts[len(first) :] = np.log(len(others) / max(len(sample), 1)) if len(sample) else 0.0
+        return cls(torch.from_numpy(np.concatenate([first, sample])), torch.from_numpy(log_counts))
 
 
 @final
@@ -184,8 +184,8 @@ def logits(
     if bends_encoder(lora):
         support = support.with_states(base, contrast, base.encoder(support.batch, base.space.vectors, lora))
     scores = through_adapters(support.served, support.scores, lora, support.users, support.known)
-    raised = contrast.raised.expand_as(support.rivals).masked_fill(~support.rivals, torch.finfo(torch.float32).min / 2)
-    return torch.cat([scores[:, :1], scores[:, 1:] + raised], dim=1)
+    counts = contrast.log_counts.masked_fill(~support.rivals, torch.finfo(torch.float32).min / 2)
+    return torch.cat([scores[:, :1], scores[:, 1:] + counts], dim=1)
 
 
 def bends_encoder(lora: Mapping[str, Tensor]) -> bool:

@@ -90,8 +90,8 @@ class MetaTrainer:
         if not config.epochs or len(self.tasks) < 2:
             log.stopped = "nothing to learn from, or no epochs"
             return log
-        self.base.head.requires_grad_(self.learner.method.joint)
-        head = self.base.head.named_parameters() if self.learner.method.joint else ()
+        self.base.head.requires_grad_(self.learner.trains_head)
+        head = self.base.head.named_parameters() if self.learner.trains_head else ()
         self.weights = Weights(dict(self.learner.named_parameters()) | {f"head.{name}": part for name, part in head})
         first = self.weights.copy()
         found = []
@@ -156,7 +156,7 @@ class MetaTrainer:
         learner, rate = self.learner, self.learner.config.learning_rate
         trust = [learner.gate, *(part for name, part in learner.start().items() if name == f"{HEAD}.A")]
         others = [p for p in learner.parameters() if p.requires_grad and all(p is not known for known in trust)]
-        joint = list(self.base.head.parameters()) if learner.method.joint else []
+        joint = list(self.base.head.parameters()) if learner.trains_head else []
         return [{"params": others + joint, "lr": rate}, {"params": trust, "lr": TRUST_RATE * rate}]
 
     def _lessons(self, rows: Tensor) -> list[Lesson]:
@@ -164,18 +164,11 @@ class MetaTrainer:
         return [lesson.of(part) for lesson, part in zip(self.lessons, parts, strict=True) if len(part)]
 
     def _step(self, lesson: Lesson, optimiser: torch.optim.Optimizer) -> None:
-        method = self.learner.method
-        if method.outer == "average":
-            with torch.no_grad():
-                ended = self.learner.adapt_support(self.base, lesson.support)
-                for name, start in self.learner.start().items():
-                    start += self.learner.config.learning_rate * (ended[name].mean(dim=0) - start)
+        loss = self.learner.outer_loss(
+            self.base, self._today(lesson.support), lambda lora: query_losses(self.base, lesson, lora).mean()
+        )
+        if loss is None:
             return
-        lora = self.learner.adapt_support(self.base, self._today(lesson.support))
-        if method.joint:  # not unrolled: what users' steps found is a constant to the shared weights
-            shared = self.learner.start()
-            lora = {name: part.detach() + shared[name] - shared[name].detach() for name, part in lora.items()}
-        loss = query_losses(self.base, lesson, lora).mean()
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
@@ -184,7 +177,7 @@ class MetaTrainer:
     @torch.no_grad()
     def _today(self, support: Support) -> Support:
         """As the head serves now, where the method trains it as well."""
-        if not self.learner.method.joint:
+        if not self.learner.trains_head:
             return support
         return replace(support, served=self.base.head(support.scores, support.known))
 

@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 import polars as pl
 
-from recllm.adaptation.meta import AdaptationConfig, MetaLearner, contrast_of
+from recllm.adaptation.meta import AdaptationConfig, learner_for
 from recllm.data.interactions import Interactions
 from recllm.encoders.validation import mean_ndcg
 from recllm.evaluation.arms import LENGTH, Arm, Ranked
@@ -130,7 +130,7 @@ def _with_inner_loop(
     for rate in INNER_RATES:
         config = replace(adaptation, inner_learning_rate=rate, epochs=0)
         parts = base.model.base
-        learner = MetaLearner(parts, config, contrast_of(parts, config, options.seed), options.seed)
+        learner = learner_for(parts, config, options.seed)
         learner.requires_grad_(False)
         model = replace(base.model, learner=learner)
         value = _validation(model, validation)

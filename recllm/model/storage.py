@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from recllm.adaptation.meta import MetaLearner
+from recllm.adaptation.meta import MetaLearner, learner_for
 from recllm.adaptation.support import Contrast
 from recllm.artifact import Artifact, load_artifact, save_artifact
 from recllm.artifact.arrays import SavedArrays
@@ -215,7 +215,7 @@ def _learner(saved: SavedArrays, model: Model, config: RecommenderConfig) -> Met
     contrast = Contrast(
         torch.from_numpy(rows.copy()), torch.from_numpy(saved.floats("contrast_raised", len(rows)).copy())
     )
-    learner = MetaLearner(model.base, settings, contrast, seed=0)
+    learner = learner_for(model.base, settings, 0, contrast)
     load_state(learner, saved)
     return learner.requires_grad_(False)
 

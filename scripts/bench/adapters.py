@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import meta_methods  # noqa: F401  # adds the methods that pay nowhere
 import numpy as np
 import torch
 

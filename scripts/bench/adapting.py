@@ -81,7 +81,7 @@ def main() -> None:
             layer.lora_B["default"].weight.copy_(start[f"{HEAD}.B"][0].T)
             support = Support.collate(base, newcomers.of([user]), learner.contrast)
         scores = wrapped(support.scores, support.known)
-        raised = learner.contrast.raised.expand_as(support.rivals).masked_fill(~support.rivals, -1e30)
+        raised = learner.contrast.log_counts.expand_as(support.rivals).masked_fill(~support.rivals, -1e30)
         log_chance = torch.cat([scores[:, :1], scores[:, 1:] + raised], dim=1).log_softmax(dim=1)[:, 0]
         liked = (support.signals > 0).float()
         loss = -(log_chance * liked).sum() / support.signals.abs().sum().clamp(min=1)

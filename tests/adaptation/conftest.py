@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recllm.adaptation.meta import AdaptationConfig, MetaLearner, contrast_of
+from recllm.adaptation.meta import AdaptationConfig, MetaLearner, learner_for
 from recllm.adaptation.support import Base
 from recllm.data.histories import Histories
 from recllm.encoders.backbone import resolve_backbone
@@ -75,7 +75,7 @@ class World:
     def learner(self, **changes: object) -> MetaLearner:
         """A learner of this base."""
         config = AdaptationConfig(**{"contrast_items": ITEMS, "folds": 2, "learning_rate": 0.05, **changes})  # type: ignore[arg-type]
-        return MetaLearner(self.base, config, contrast_of(self.base, config, 0), 0)
+        return learner_for(self.base, config, 0)
 
 
 @pytest.fixture

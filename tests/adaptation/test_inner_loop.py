@@ -100,7 +100,7 @@ def test_golden_against_peft(world: World) -> None:
         layer.lora_A["default"].weight.data = start[f"{HEAD}.A"][0].T.clone()
         part = support.of(torch.tensor([user]))
         scores = wrapped(part.scores, part.known)
-        raised = torch.where(part.rivals, learner.contrast.raised, torch.tensor(-1e30))
+        raised = torch.where(part.rivals, learner.contrast.log_counts, torch.tensor(-1e30))
         loss = -torch.cat([scores[:, :1], scores[:, 1:] + raised], dim=1).log_softmax(dim=1)[:, 0].mean()
         loss.backward()
         weight = layer.lora_B["default"].weight

@@ -1,19 +1,33 @@
 """Meta-training: every method solves a world that the base cannot, and nothing is opened that does harm."""
 
+import importlib.util
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from recllm.adaptation.meta import AdaptationConfig, MetaLearner
-from recllm.adaptation.methods import METHODS
-from recllm.adaptation.support import Support, through_adapters
+from recllm.adaptation.meta import METHODS, AdaptationConfig, MetaLearner
+from recllm.adaptation.support import Base, Support, through_adapters
 from recllm.adaptation.train import Lesson, MetaTrainer, query_losses
 from recllm.errors import ConfigError
 from recllm.options import TrainOptions
 
 from .conftest import World
 
+BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench" / "meta_methods.py"
 RATES = {"fomaml": 0.5, "maml": 0.5, "reptile": 3.0, "anil": 0.5, "lora-ml": 0.5}
+
+
+@pytest.fixture
+def measured_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the bench keeps add themselves to the registry; afterwards it is as it was."""
+    monkeypatch.setattr("recllm.adaptation.meta.METHODS", METHODS.copy())
+    spec = importlib.util.spec_from_file_location("meta_methods", BENCH)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def trained(world: World, method: str, **changes: object) -> MetaLearner:
@@ -39,7 +53,33 @@ def right_half(world: World, learner: MetaLearner, steps: int | None) -> float:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_finds_out_whom_a_user_follows(world: World, method: str) -> None:
-    learner = trained(world, method)
+    finds_out(world, trained(world, method))
+
+
+@pytest.mark.parametrize("method", [*RATES, "maml++", "generated", "closed-form"])
+def test_so_does_every_method_of_the_bench(world: World, method: str, measured_methods: None) -> None:
+    finds_out(world, trained(world, method))
+
+
+def test_a_method_from_outside_needs_a_class_and_a_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class CountsUp(MetaLearner):
+        """Towards the channels that find what the user takes, by one learned number; no gradient in the inner loop."""
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.rate = torch.nn.Parameter(torch.tensor(0.1))
+
+        def moved(self, base: Base, support: Support, steps: int) -> dict[str, torch.Tensor]:
+            own = support.scores[:, :, 0] * support.signals.unsqueeze(1)
+            return self.starts(base, support) | {"head.weights.B": self.rate * steps * support.mean(own).unsqueeze(1)}
+
+    monkeypatch.setitem(METHODS, "counts-up", CountsUp)
+    learner = trained(world, "counts-up")
+    assert float(learner.rate) != pytest.approx(0.1), "it was trained"
+    finds_out(world, learner)
+
+
+def finds_out(world: World, learner: MetaLearner) -> None:
     assert right_half(world, learner, 0) <= 0.55, "one start for all is right for half of them"
     assert right_half(world, learner, None) > 0.75
 
@@ -157,11 +197,17 @@ def test_users_held_out_decide_what_is_kept(world: World, monkeypatch: pytest.Mo
     [
         ({"method": "magic"}, "choose one of"),
         ({"places": ()}, "places"),
-        ({"method": "anil", "places": ("head", "history"), "inner_learning_rate": 0.1}, "head only"),
-        ({"method": "fomaml"}, "inner_learning_rate above 0"),
+        ({"places": ("head", "head")}, "each once"),
         ({"inner_steps": 0}, "inner_steps: wanted a whole number of at least 1"),
     ],
 )
 def test_config_errors(wrong: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         AdaptationConfig(**wrong)
+
+
+def test_methods_of_the_bench_refuse_what_they_cannot_do(measured_methods: None) -> None:
+    with pytest.raises(ConfigError, match="head only"):
+        AdaptationConfig(method="anil", places=("head", "history"), inner_learning_rate=0.1)
+    with pytest.raises(ConfigError, match="inner_learning_rate above 0"):
+        AdaptationConfig(method="fomaml")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recllm.adaptation.meta import AdaptationConfig, MetaLearner, contrast_of
+from recllm.adaptation.meta import AdaptationConfig, MetaLearner, learner_for
 from recllm.adaptation.train import MetaTrainer
 from recllm.encoders.validation import few_shot_ndcg
 from recllm.model.fit.head import DRAWING_SHARE, ranking_tasks
@@ -18,7 +18,7 @@ def fit_adaptation(run: FitRun, model: Model) -> None:
     config = run.config.adaptation
     if config is None:
         return
-    learner = MetaLearner(model.base, config, contrast_of(model.base, config, run.options.seed), run.options.seed)
+    learner = learner_for(model.base, config, run.options.seed)
     model.learner = learner
     if config.epochs and len(run.windows()):
         _meta_train(run, model, learner, config)
