@@ -177,9 +177,9 @@ class Adapters:
         Raises:
             DataError: None of them is here, and nothing was deleted. If only some are not here, a warning says which.
         """
-        asked = read_user_ids(user_ids)
+        ids = read_user_ids(user_ids)
         with self._changing:
-            self._kept = self._kept.without(known_among(asked, self._kept, "has an adapter here"))
+            self._kept = self._kept.without(known_among(ids, self._kept, "has an adapter here"))
         return self
 
     def save(self, path: str | Path) -> None:

@@ -150,8 +150,8 @@ class Support:
     def with_states(self, base: Base, contrast: Contrast, states: Float[Tensor, "users T width"]) -> "Support":
         """The same questions, with the history channel's scores as these states give them."""
         place = base.channels.names.index("history")
-        asked = states[self.users, self.time] * (self.time > 0).unsqueeze(1)
-        fresh = InSpace(asked, base.space).standardised_at(contrast.rows, self.own)
+        users = states[self.users, self.time] * (self.time > 0).unsqueeze(1)
+        fresh = InSpace(users, base.space).standardised_at(contrast.rows, self.own)
         scores = torch.cat([self.scores[:, :place], fresh.unsqueeze(1), self.scores[:, place + 1 :]], dim=1)
         return replace(self, scores=scores, served=base.head(scores, self.known))
 

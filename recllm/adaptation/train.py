@@ -15,7 +15,7 @@ from recllm.encoders.schedule import Schedule
 from recllm.encoders.stopping import Best, Weights
 from recllm.encoders.train import TrainingLog
 from recllm.options import TrainOptions
-from recllm.ranking.head import RankingTasks
+from recllm.ranking.objective import RankingTasks
 from recllm.retrieval.profiles import InSpace
 
 TRUST_RATE = 10.0
@@ -50,9 +50,8 @@ class Lesson:
         """Lessons of up to `BATCH` tasks each, in this order."""
         parts = torch.arange(len(histories)).split(BATCH)
         return [
-            cls(h, Support.collate(base, h, learner.contrast), asked, _served(base, asked))
-            for rows in parts
-            for h, asked in [(histories.of(rows.numpy()), tasks.of(rows))]
+            cls(h, Support.collate(base, h, learner.contrast), part, _served(base, part))
+            for h, part in ((histories.of(rows.numpy()), tasks.of(rows)) for rows in parts)
         ]
 
     def of(self, rows: Tensor) -> "Lesson":

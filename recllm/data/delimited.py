@@ -165,9 +165,9 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _separated(data: bytes, tab: bool, names: Sequence[str | None] | None, raw: RawTable) -> tuple[bytes, str]:
     """The text with a header, and what separates its columns."""
-    said = re.match(rb'\s*"?sep=([,;|\t])"?\r?\n', data)
-    if said:  # as Excel says it
-        return data[said.end() :], said[1].decode("utf-8", "replace")
+    declared = re.match(rb'\s*"?sep=([,;|\t])"?\r?\n', data)
+    if declared:  # as Excel does
+        return data[declared.end() :], declared[1].decode("utf-8", "replace")
     lines = [line for line in data[:_SAMPLE].decode("utf-8", "replace").splitlines() if line.strip()]
     lines = lines[:20] if len(data) <= _SAMPLE else lines[: min(len(lines) - 1, 20) or 1]
     if names is None:

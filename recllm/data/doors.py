@@ -78,15 +78,15 @@ def known_among(user_ids: Iterable[str], known: Container[str], what: str) -> li
     Raises:
         DataError: None of them is known.
     """
-    asked = list(dict.fromkeys(user_ids))
-    strangers = [user for user in asked if user not in known]
+    ids = list(dict.fromkeys(user_ids))
+    strangers = [user for user in ids if user not in known]
     if not strangers:
-        return asked
+        return ids
     names = ", ".join(map(repr, strangers[:3])) + (f" and {len(strangers) - 3:,} more" if len(strangers) > 3 else "")
-    if len(strangers) == len(asked):
+    if len(strangers) == len(ids):
         raise DataError(f"nobody named {names} {what}, so nothing was deleted; look at the spelling of the ids.")
     warnings.warn(f"nobody named {names} {what}; only the others were deleted.", stacklevel=3)
-    return [user for user in asked if user in known]
+    return [user for user in ids if user in known]
 
 
 def read_items(items: Any, what: str, *, ordered: bool = False) -> Items:

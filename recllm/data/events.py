@@ -49,9 +49,9 @@ def clean_events(raw: RawTable, columns: Mapping[str, str] | None, notation: Not
     report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, notes)
     for reason, count in raw.dropped.items():
         report = report.drop(reason, count)
-    frame, said = _canonical(raw.frame, mapping, notation)
+    frame, sentences = _canonical(raw.frame, mapping, notation)
     sieve = Sieve(frame, report)
-    sieve.note(*said)
+    sieve.note(*sentences)
     decode_damage(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes, ["user_id", "item_id"])
     sieve.drop("missing_user_id", sieve.frame["user_id"].is_null())
     sieve.drop("missing_item_id", sieve.frame["item_id"].is_null())

@@ -159,13 +159,13 @@ class Interactions:
 
     def of_users(self, user_ids: Iterable[Any]) -> "Interactions":
         """The events of these users, users in the order asked for; an id without events is a user without events."""
-        asked = tuple(dict.fromkeys(as_id_list(user_ids)))
+        wanted = tuple(dict.fromkeys(as_id_list(user_ids)))
         rows, starts = self._by_user
-        known = np.array([self.row_of[user] for user in asked if user in self.row_of], dtype=np.int64)
+        known = np.array([self.row_of[user] for user in wanted if user in self.row_of], dtype=np.int64)
         lengths = starts[known + 1] - starts[known]
         ends = np.cumsum(lengths)
         within = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)
-        return self.select(rows[np.repeat(starts[known], lengths) + within], asked)
+        return self.select(rows[np.repeat(starts[known], lengths) + within], wanted)
 
     def without_users(self, user_ids: Iterable[Any]) -> "Interactions":
         """The events of all other users."""

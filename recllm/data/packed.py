@@ -127,8 +127,9 @@ def content_of_file(file: Any, limit: Limit) -> Content:
     except DataError:
         raise
     except (OSError, ValueError, TypeError) as error:
-        said = f"{name or 'the open file'} cannot be read: {error}"
-        raise DataError(f"{said}; open it anew for reading, best with 'rb'") from error
+        raise DataError(
+            f"{name or 'the open file'} cannot be read: {error}; open it anew for reading, best with 'rb'"
+        ) from error
     return _unpacked(Content(b"".join(pieces), name), name or "the open file", limit)
 
 

@@ -86,7 +86,7 @@ class Served:
             return RankedBatch(eligible, scores)
         retrieved = top_candidates(channels, eligible, max(model.retrieval.per_channel, self.request.n))
         if len(wishes):
-            retrieved |= eligible & wishes.raised
+            retrieved |= eligible & wishes.wanted
         # No channel need bring what the head, which weighs them all, scores best.
         best = scores.masked_fill(~eligible, -torch.inf).topk(min(self.request.n, scores.shape[1]), dim=1).values
         retrieved |= eligible & (scores >= best[:, -1:])

@@ -275,9 +275,9 @@ def _known_values(column: pl.Series, wanted: Any) -> str:
         pair = "; a tuple of two is a range" if isinstance(wanted, list) and len(wanted) == 2 else ""
         return f"known are values from {entries.min()!s} to {entries.max()!s}{pair}"
     counted = entries.cast(TEXT).value_counts(sort=True)[column.name].head(_COMPARED).to_list()
-    asked = wanted if isinstance(wanted, Collection) and not isinstance(wanted, str | bytes) else [wanted]
+    values = wanted if isinstance(wanted, Collection) and not isinstance(wanted, str | bytes) else [wanted]
     by_case = {str(value).casefold(): value for value in reversed(counted)}
-    near = [by_case[n] for value in asked for n in difflib.get_close_matches(str(value).casefold(), by_case, _NEAR)]
+    near = [by_case[n] for value in values for n in difflib.get_close_matches(str(value).casefold(), by_case, _NEAR)]
     if near:
         return f"nearest are {', '.join(map(repr, dict.fromkeys(near)))}"
     return f"the commonest are {', '.join(map(repr, counted[:_NEAR]))}"

@@ -110,7 +110,7 @@ class Wishes:
         return self.of_direction("never")
 
     @property
-    def raised(self) -> Bool[Tensor, "items"]:
+    def wanted(self) -> Bool[Tensor, "items"]:
         """Items that are wanted more of: they are candidates even if no channel brings them."""
         return torch.from_numpy(self.of_direction("more"))
 

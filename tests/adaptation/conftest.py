@@ -12,7 +12,8 @@ from recllm.adaptation.support import Base
 from recllm.data.histories import Histories
 from recllm.encoders.backbone import resolve_backbone
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig
-from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks
+from recllm.ranking.head import RankingConfig, RankingHead
+from recllm.ranking.objective import RankingTasks
 from recllm.retrieval.channels.cooccurrence import TakenTogether
 from recllm.retrieval.channels.history import History
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen

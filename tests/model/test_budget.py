@@ -13,7 +13,9 @@ from recllm.model.fit.stages import fit_stages
 from recllm.model.fit.text import reading
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
-from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head
+from recllm.ranking.fit import fit_head
+from recllm.ranking.head import RankingConfig, RankingHead
+from recllm.ranking.objective import RankingTasks
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
 from tests.small import config_for

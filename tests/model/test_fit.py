@@ -18,7 +18,8 @@ from recllm.encoders.train import TrainingLog
 from recllm.model.fit import adapt, head
 from recllm.model.fit.run import FitRun
 from recllm.options import TrainOptions
-from recllm.ranking.head import RankingConfig, RankingTasks
+from recllm.ranking.head import RankingConfig
+from recllm.ranking.objective import RankingTasks
 from recllm.recommender import Recommender
 from recllm.retrieval.scoring import Channels
 from recllm.testing import ToyShop

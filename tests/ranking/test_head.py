@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from recllm.errors import ConfigError
-from recllm.ranking import head as heads
-from recllm.ranking.head import RankingConfig, RankingHead, RankingTasks, fit_head, history_features
+from recllm.ranking import fit as heads
+from recllm.ranking.fit import fit_head
+from recllm.ranking.head import RankingConfig, RankingHead, history_features
+from recllm.ranking.objective import RankingTasks
 
 
 def tasks(count: int = 300, items: int = 40, seed: int = 0) -> RankingTasks:

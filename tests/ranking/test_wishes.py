@@ -39,14 +39,14 @@ def test_never_rules_out_and_moves_no_score() -> None:
 def test_no_wishes_change_nothing() -> None:
     scores = torch.arange(4.0).unsqueeze(0)
     none = Wishes.of(None, ATTRIBUTES)
-    assert (len(none), none.ruled_out.any(), none.raised.any().item()) == (0, False, False)
+    assert (len(none), none.ruled_out.any(), none.wanted.any().item()) == (0, False, False)
     assert none.apply(scores) is scores
 
 
 def test_which_wish_is_granted_is_told_in_the_users_words() -> None:
     wishes = Wishes.of(["more of Plants", "less of Food", "more rose"], ATTRIBUTES)
     assert [wishes.raising(row) for row in range(4)] == [(), ("Plants", "rose"), (), ("Plants",)]
-    assert np.array_equal(wishes.raised.numpy(), [False, True, False, True])
+    assert np.array_equal(wishes.wanted.numpy(), [False, True, False, True])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from recllm.encoders.validation import evaluating
 from recllm.encoders.windows import Predictions
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
-from recllm.ranking.head import RankingTasks, fit_head
+from recllm.ranking.fit import fit_head
+from recllm.ranking.objective import RankingTasks
 from recllm.retrieval.matrices import binary_matrix
 from recllm.retrieval.profiles import Space
 
