@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recllm.errors import DataError
+from recllm.evaluation.baselines.registry import BASELINES
 from recllm.evaluation.figures import Figures, Measured
 from recllm.evaluation.names import CONTROL, MAIN_METRIC, RECLLM, SQUARE, A, D, Place, is_listed, name_of, series_of
 from recllm.evaluation.statistics import Estimate
-from recllm.evaluation.tuning import BASELINES
 from recllm.evaluation.verdicts import Comparison, best_of, in_words, with_interval
 
 NOTHING = "Nothing was measured: there was no method, or no user was left to ask."

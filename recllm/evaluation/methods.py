@@ -16,7 +16,7 @@ from recllm.config import to_mapping
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ArtifactError, LeakageError
 from recllm.evaluation.arms import Arm
-from recllm.evaluation.baselines import Baseline
+from recllm.evaluation.baselines.baseline import Baseline
 from recllm.evaluation.cells import Cell, Cells
 from recllm.evaluation.facts import ItemFacts
 from recllm.evaluation.figures import Measured

@@ -10,13 +10,13 @@ import numpy as np
 
 from recllm.data.doors import read_catalog, read_events, read_user_ids, whole_number
 from recllm.errors import ConfigError
+from recllm.evaluation.baselines.registry import BASELINES, baseline_named
 from recllm.evaluation.cells import Cells
 from recllm.evaluation.methods import Measurement, Method
 from recllm.evaluation.names import RECLLM, SQUARE
 from recllm.evaluation.protocol import SHOTS, make_splits
 from recllm.evaluation.report import Report
 from recllm.evaluation.split import Split
-from recllm.evaluation.tuning import BASELINES, baseline_named
 from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender

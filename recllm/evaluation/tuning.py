@@ -10,25 +10,13 @@ from numpy.typing import NDArray
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.interactions import Interactions
-from recllm.errors import ConfigError, DataError
+from recllm.errors import DataError
 from recllm.evaluation.arms import Arm
-from recllm.evaluation.baselines import EASE, Baseline, ItemKNN, Known, Popularity, RecentPopularity
-from recllm.evaluation.factorisation import IALS, Factorisation
-from recllm.evaluation.text_baselines import TextMean, TextRidge, WhitenedTextKNN
+from recllm.evaluation.baselines.baseline import Baseline, Known
+from recllm.evaluation.baselines.registry import baseline_named
 from recllm.ranking.rules import best_lists, tie_order
 
-KINDS: tuple[type[Baseline], ...] = (
-    Popularity,
-    RecentPopularity,
-    ItemKNN,
-    EASE,
-    IALS,
-    TextMean,
-    WhitenedTextKNN,
-    TextRidge,
-    Factorisation,
-)
-BASELINES: dict[str, type[Baseline]] = {kind.name: kind for kind in KINDS}
+Setting = Mapping[str, Any]
 
 USERS_TOGETHER = 256
 LIST = 10
@@ -49,7 +37,7 @@ class Tuned:
 
     settings: dict[str, Any]
     value: float
-    tried: tuple[tuple[dict[str, Any], float], ...]
+    tried: tuple[tuple[Setting, float], ...]
     baseline: Baseline
 
 
@@ -64,7 +52,7 @@ def tune(
 ) -> Tuned:
     """Choose a baseline's settings by mean NDCG@10 over arms of validation users, each arm counting the same.
 
-    Arms without shots count only if there are no others. Of equal values the first of `choices()` wins. What only
+    Arms without shots count only if there are no others. Of equal values the first of `choices` wins. What only
     scoring looks at is varied without fitting again. Where every event is liked, liked ones alone are not tried.
 
     Args:
@@ -85,10 +73,10 @@ def tune(
     feedback = Feedback.infer(fitting)
     known = Known.from_log(fitting, catalog, feedback, common.get("seed", 0))
     asked = [Known.from_log(arm.known_events(), catalog, feedback, common.get("seed", 0)) for arm in exam.arms]
-    choices = kind.choices()
+    choices = kind.choices
     if all((part.histories.signals > 0).all() for part in (known, *asked)):  # all events and liked ones are the same
         choices = [choice for choice in choices if choice.get("events") != "liked"]
-    tried: list[tuple[dict[str, Any], float]] = []
+    tried: list[tuple[Setting, float]] = []
     best: Baseline | None = None
     best_value = -1.0
     for group in _sharing_a_fit(kind, choices):
@@ -105,24 +93,8 @@ def tune(
     return Tuned(best.settings, best_value, tuple(tried), best)
 
 
-def baseline_named(name: str) -> type[Baseline]:
-    """The baseline of that name; case, spaces and punctuation do not matter.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    by_letters = {_letters(known): kind for known, kind in BASELINES.items()}
-    if _letters(name) not in by_letters:
-        raise ConfigError(f"there is no baseline {name!r}; choose from {', '.join(BASELINES)}.")
-    return by_letters[_letters(name)]
-
-
-def _letters(name: str) -> str:
-    return "".join(filter(str.isalnum, name.casefold()))
-
-
-def _sharing_a_fit(kind: type[Baseline], choices: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+def _sharing_a_fit(kind: type[Baseline], choices: Sequence[Setting]) -> list[list[Setting]]:
+    groups: dict[tuple[Any, ...], list[Setting]] = {}
     for choice in choices:
         fit = tuple((name, value) for name, value in choice.items() if name not in kind.at_scoring)
         groups.setdefault(fit, []).append(choice)

@@ -15,7 +15,10 @@ from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
 from recllm.evaluation.arms import Ranked
-from recllm.evaluation.baselines import EASE, Baseline, ItemKNN, Popularity
+from recllm.evaluation.baselines.baseline import Baseline
+from recllm.evaluation.baselines.ease import EASE
+from recllm.evaluation.baselines.item_knn import ItemKNN
+from recllm.evaluation.baselines.popularity import Popularity
 from recllm.evaluation.cells import Cell, Cells
 from recllm.evaluation.report import Report
 from recllm.evaluation.run import evaluate
@@ -132,8 +135,8 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every fit and every scoring of a baseline."""
     work: list[str] = []
     for kind in (Popularity, ItemKNN, EASE):
-        some = kind.choices()[:2]
-        monkeypatch.setattr(kind, "choices", classmethod(lambda cls, some=some: some))
+        some = kind.choices[:2]
+        monkeypatch.setattr(kind, "choices", some)
     fit, score = Baseline.fit_known, Baseline.scores_of
     monkeypatch.setattr(Baseline, "fit_known", lambda self, *args: work.append(f"fit {self.name}") or fit(self, *args))
     monkeypatch.setattr(

@@ -25,7 +25,9 @@ from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import LeakageError
 from recllm.evaluation.arms import Arm
-from recllm.evaluation.baselines import EASE, ItemKNN, Popularity
+from recllm.evaluation.baselines.ease import EASE
+from recllm.evaluation.baselines.item_knn import ItemKNN
+from recllm.evaluation.baselines.popularity import Popularity
 from recllm.evaluation.methods import check_strangers
 from recllm.evaluation.metrics import ItemFacts, measure
 from recllm.evaluation.protocol import make_splits
@@ -170,7 +172,7 @@ def with_ids(frame: pl.DataFrame, column: str, names: dict[str, str]) -> pl.Data
 def one_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is tuned, so that it does not matter who the validation users are."""
     for kind in BASELINES:
-        monkeypatch.setattr(kind, "choices", classmethod(lambda cls: [{"events": "all"}]))
+        monkeypatch.setattr(kind, "choices", [{"events": "all"}])
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ConfigError
 from recllm.evaluation import methods
 from recllm.evaluation.arms import Arm, Ranked
-from recllm.evaluation.baselines import Baseline
+from recllm.evaluation.baselines.baseline import Baseline
+from recllm.evaluation.baselines.text import TextMean
 from recllm.evaluation.run import evaluate
 from recllm.evaluation.scorers import rank_arm
-from recllm.evaluation.text_baselines import TextMean
 from recllm.evaluation.tuning import Tuned, tune
 from recllm.testing import ToyShop
 
@@ -116,7 +116,7 @@ def test_options_that_make_no_sense(toy: ToyShop, arguments: dict[str, Any], par
 
 @pytest.mark.parametrize("name", ["EASE", "ease", "item_knn", "Item-KNN", "recent_popularity", "whitened text knn"])
 def test_baselines_are_found_however_they_are_spelt(name: str) -> None:
-    from recllm.evaluation.tuning import BASELINES, baseline_named
+    from recllm.evaluation.baselines.registry import BASELINES, baseline_named
 
     assert baseline_named(name) in BASELINES.values()
 
@@ -167,7 +167,7 @@ def test_settings_for_new_items_are_chosen_on_rehearsed_ones(
 
     def tuned(name: str, catalog: Catalog, fitting: Interactions, validation: Sequence[Arm], **rest: Any) -> Tuned:
         rehearsed = all(arm.candidates is not None for arm in validation)
-        monkeypatch.setattr(TextMean, "choices", classmethod(lambda cls: [{"window": 5 if rehearsed else 10}]))
+        monkeypatch.setattr(TextMean, "choices", [{"window": 5 if rehearsed else 10}])
         return tune(name, catalog, fitting, validation, **rest)
 
     def ranked(name: str, baseline: Baseline, arm: Arm, catalog: Catalog) -> Ranked:

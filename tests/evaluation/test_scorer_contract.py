@@ -14,7 +14,7 @@ from recllm.data.interactions import Interactions
 from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
-from recllm.evaluation.baselines import Popularity
+from recllm.evaluation.baselines.popularity import Popularity
 from recllm.model.config import RecommenderConfig
 from recllm.recommender import Recommender
 from recllm.testing import ScorerContract

@@ -17,9 +17,11 @@ from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ConfigError, DataError
 from recllm.evaluation import metrics
 from recllm.evaluation.arms import Arm
-from recllm.evaluation.baselines import ItemKNN, Popularity
+from recllm.evaluation.baselines.item_knn import ItemKNN
+from recllm.evaluation.baselines.popularity import Popularity
+from recllm.evaluation.baselines.registry import BASELINES
 from recllm.evaluation.scorers import rank_arm
-from recllm.evaluation.tuning import BASELINES, tune
+from recllm.evaluation.tuning import tune
 from recllm.testing import ToyShop, toy_shop
 
 
@@ -41,7 +43,7 @@ def test_the_best_of_all_is_chosen_and_its_value_is_the_metric(
 ) -> None:
     fitting, arms = halves
     tuned = tune("item-kNN", toy.catalog, fitting, arms)
-    assert len(tuned.tried) == len(ItemKNN.choices())
+    assert len(tuned.tried) == len(ItemKNN.choices)
     assert tuned.value == max(value for _, value in tuned.tried)
     chosen = next(settings for settings, value in tuned.tried if value == tuned.value)
     assert tuned.settings == ItemKNN(**chosen).settings
@@ -60,8 +62,8 @@ def test_each_baseline_can_be_tuned(
     name: str, tiny: Path, toy: ToyShop, halves: tuple[Interactions, list[Arm]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = BASELINES[name]
-    some = kind.choices()[:: max(len(kind.choices()) // 4, 1)]
-    monkeypatch.setattr(kind, "choices", classmethod(lambda cls: some))
+    some = kind.choices[:: max(len(kind.choices) // 4, 1)]
+    monkeypatch.setattr(kind, "choices", some)
     steps: list[tuple[int, int]] = []
     tuned = tune(
         kind,
@@ -83,7 +85,7 @@ def test_one_fit_serves_all_windows(
     fit = ItemKNN._fit
     monkeypatch.setattr(ItemKNN, "_fit", lambda self, *given: (fits.append(self.settings), fit(self, *given)))
     tune(ItemKNN, toy.catalog, *halves)
-    assert len(fits) == len(ItemKNN.choices()) / 4
+    assert len(fits) == len(ItemKNN.choices) / 4
 
 
 def test_arms_without_shots_count_only_alone(toy: ToyShop, halves: tuple[Interactions, list[Arm]]) -> None:

@@ -9,16 +9,9 @@ from scipy import sparse
 
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
-from recllm.evaluation import factorisation as module
-from recllm.evaluation.factorisation import (
-    IALS,
-    Factorisation,
-    Ratings,
-    loss_and_gradient,
-    ridge,
-    solve_ials,
-    split_parameters,
-)
+from recllm.evaluation.baselines import ials
+from recllm.evaluation.baselines.factorisation import Factorisation, loss_and_gradient, split_parameters
+from recllm.evaluation.baselines.ials import IALS, ridge, solve_ials
 from recllm.testing import ScorerContract, ToyShop
 
 
@@ -68,7 +61,7 @@ def test_ials_solves_its_normal_equations_and_its_loss_never_grows() -> None:
 def test_systems_are_solved_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix, others = tiny_matrix(), np.random.default_rng(2).normal(size=(9, 3))
     whole = ridge(matrix, others, np.full(12, 0.5))
-    monkeypatch.setattr(module, "SOLVED_TOGETHER", 45)  # five users
+    monkeypatch.setattr(ials, "SOLVED_TOGETHER", 45)  # five users
     assert_allclose(ridge(matrix, others, np.full(12, 0.5)), whole)
     expected = [
         np.linalg.solve(others[row].T @ others[row] + 0.5 * np.eye(3), others[row].sum(axis=0))
@@ -101,14 +94,15 @@ def test_the_written_gradient_is_the_gradient() -> None:
     rng = np.random.default_rng(0)
     users, items, factors, penalty = 5, 7, 3, 0.7
     pairs = np.sort(rng.choice(users * items, 14, replace=False))
-    ratings = Ratings(pairs // items, pairs % items, rng.normal(size=14), (users, items))
+    owners, columns, values = pairs // items, pairs % items, rng.normal(size=14)
+    ratings = sparse.csr_array((values, (owners, columns)), shape=(users, items))
     parameters = rng.normal(size=(users + items) * (factors + 1))
     loss, gradient = loss_and_gradient(parameters, ratings, penalty)
 
     flat = torch.tensor(parameters, requires_grad=True)
     u, v = split_parameters(flat, users, users + items)  # type: ignore[arg-type]
     table = u[:, :-1] @ v[:, :-1].T + u[:, -1:] + v[:, -1]  # type: ignore[attr-defined]
-    errors = table[ratings.owners, ratings.items] - torch.tensor(ratings.values)
+    errors = table[owners, columns] - torch.tensor(values)
     expected = errors.square().sum() + penalty * flat.square().sum()
     assert loss == pytest.approx(expected.item(), rel=1e-12)
     assert_allclose(gradient, torch.autograd.grad(expected, flat)[0].numpy(), rtol=1e-6, atol=1e-10)
@@ -155,9 +149,8 @@ def test_folded_in_training_users_stand_where_training_left_them() -> None:
     fitted = Factorisation(factors=2, regularisation=1.0, iterations=3000)
     fitted.fit(catalog, events)
     known = fitted.known(events)
-    owners, items, values = fitted._judged(known)
-    order = np.lexsort((items, owners))
-    ratings = Ratings(owners[order], items[order], values[order] - fitted._mean, (20, 8))
+    ratings = fitted._judged(known)
+    ratings.data -= fitted._mean
     parameters = np.concatenate([fitted._folded_in(known), fitted._vectors]).ravel()
     slope = loss_and_gradient(parameters, ratings, 1.0)[1]
     assert np.abs(slope[: 20 * 3]).max() < 1e-9

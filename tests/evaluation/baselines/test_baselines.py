@@ -13,11 +13,14 @@ from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ConfigError, NotFittedError
-from recllm.evaluation import baselines as module
-from recllm.evaluation import text_baselines as text_module
-from recllm.evaluation.baselines import EASE, Baseline, ItemKNN, Popularity, RecentPopularity, grid
-from recllm.evaluation.text_baselines import TextMean, TextRidge, WhitenedTextKNN
-from recllm.evaluation.tuning import BASELINES
+from recllm.evaluation.baselines import ease, item_knn
+from recllm.evaluation.baselines import text as text_module
+from recllm.evaluation.baselines.baseline import Baseline, grid
+from recllm.evaluation.baselines.ease import EASE
+from recllm.evaluation.baselines.item_knn import ItemKNN
+from recllm.evaluation.baselines.popularity import Popularity, RecentPopularity
+from recllm.evaluation.baselines.registry import BASELINES
+from recllm.evaluation.baselines.text import TextMean, TextRidge, WhitenedTextKNN
 from recllm.retrieval import cooccurrence
 from recllm.testing import ScorerContract, ToyShop
 
@@ -104,7 +107,7 @@ def test_item_knn_sums_shrunken_cosines() -> None:
 
 
 def test_item_knn_keeps_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_ENTRIES", 10)  # blocks of two items
+    monkeypatch.setattr(item_knn, "BLOCK_ENTRIES", 10)  # blocks of two items
     whole, cut = (scores(ItemKNN(neighbours=n).fit(CATALOG, RATED), {"n": ["b"]})[0] for n in (5, 1))
     assert_allclose(whole[2], whole.max())
     assert_allclose(cut, np.where(whole == whole.max(), whole, 0))
@@ -126,11 +129,11 @@ def test_ease_solves_its_equation(toy: ToyShop) -> None:
 
 def test_ease_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch, toy: ToyShop) -> None:
     assert EASE().fit(toy.catalog, toy.events).note == ""
-    monkeypatch.setattr(module, "ALL_WEIGHTS", 40)
-    monkeypatch.setattr(module, "MOST_WEIGHTS", 7)
+    monkeypatch.setattr(ease, "ALL_WEIGHTS", 40)
+    monkeypatch.setattr(ease, "MOST_WEIGHTS", 7)
     cut = EASE().fit(toy.catalog, toy.events)
     assert cut.note == "of EASE's weights towards 48 items with events the 7 strongest of each are kept"
-    for place in (module, cooccurrence):
+    for place in (ease, cooccurrence):
         monkeypatch.setattr(place, "EXACT_ITEMS", 40)
     fitted = EASE().fit(toy.catalog, toy.events)
     assert fitted.note.startswith(cut.note)
@@ -237,9 +240,8 @@ def test_only_the_newest_events_are_read(fitted: Baseline) -> None:
 
 def test_every_choice_can_be_made(fitted: Baseline) -> None:
     kind = type(fitted)
-    choices = kind.choices()
-    assert 1 < len(choices) <= 72
-    for choice in choices:
+    assert 1 < len(kind.choices) <= 72
+    for choice in kind.choices:
         assert kind(**choice).settings.items() >= choice.items()
 
 

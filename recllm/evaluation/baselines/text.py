@@ -1,27 +1,30 @@
 """Baselines that know items by their text, alone or where there is nothing else."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from recllm.data.catalog import Catalog
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
-from recllm.evaluation.baselines import EVENTS, WINDOWS, Baseline, Events, Known, Scores, ease_weights, grid
+from recllm.evaluation.baselines.baseline import EVENTS, WINDOWS, Baseline, Events, Known, Scores, grid
+from recllm.evaluation.baselines.ease import as_array, ease_weights
 from recllm.retrieval.channels.text_cooccurrence import predicted_sources
 
 
 @dataclass(eq=False, kw_only=True)
-class _Text(Baseline, ABC):
-    """Learns nothing from events but which items are warm, so that even `events` can be changed when scoring.
+class TextMean(Baseline):
+    """Cosine between an item's sentence vector and the mean of the history's; no whitening.
+
+    It learns nothing from events but which items are warm, so that even `events` can be changed when scoring.
 
     Attributes:
         text: How items become vectors.
     """
 
+    name = "text mean"
+    choices = grid(events=EVENTS, window=WINDOWS)
     at_scoring = frozenset({"window", "events"})
     tells_new_items_apart = True
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
@@ -29,33 +32,17 @@ class _Text(Baseline, ABC):
     def _fit(self, catalog: Catalog, known: Known) -> None:
         self._vectors = self._prepared(TextEncoder(self.text).encode_catalog(catalog), self._popularity["all"] > 0)
 
-    @abstractmethod
     def _prepared(self, vectors: Scores, warm: NDArray[np.bool_]) -> Scores:
         """Unit vectors to compare by, float32 [items, dim]."""
-
-    def _scores(self, known: Known) -> Scores:
-        profile = known.matrix(self._items) @ self._vectors
-        return _unit(profile) @ self._vectors.T
-
-
-@final
-@dataclass(eq=False, kw_only=True)
-class TextMean(_Text):
-    """Cosine between an item's sentence vector and the mean of the history's; no whitening."""
-
-    name = "text mean"
-
-    @classmethod
-    def choices(cls) -> list[dict[str, Any]]:  # noqa: D102
-        return grid(events=EVENTS, window=WINDOWS)
-
-    def _prepared(self, vectors: Scores, warm: NDArray[np.bool_]) -> Scores:
         return _unit(vectors)
 
+    def _scores(self, known: Known) -> Scores:
+        return _unit(known.matrix(self._items) @ self._vectors) @ self._vectors.T
+
 
 @final
 @dataclass(eq=False, kw_only=True)
-class WhitenedTextKNN(_Text):
+class WhitenedTextKNN(TextMean):
     """Cosine of whitened sentence vectors (WhitenRec, arXiv 2402.10602), statistics from warm items only.
 
     Attributes:
@@ -64,14 +51,11 @@ class WhitenedTextKNN(_Text):
     """
 
     name = "whitened text kNN"
+    choices = grid(shrinkage=(0.1, 0.3), events=("liked", "all"), pool=("mean", "max"), window=WINDOWS)
     at_scoring = frozenset({"window", "events", "pool"})
     events: Events = "liked"
     shrinkage: float = 0.1
     pool: Literal["mean", "max"] = "mean"
-
-    @classmethod
-    def choices(cls) -> list[dict[str, Any]]:  # noqa: D102
-        return grid(shrinkage=(0.1, 0.3), events=("liked", "all"), pool=("mean", "max"), window=WINDOWS)
 
     def _prepared(self, vectors: Scores, warm: NDArray[np.bool_]) -> Scores:
         return Whitening.fit(vectors[warm], self.shrinkage)(vectors)
@@ -103,16 +87,13 @@ class TextRidge(Baseline):
     """
 
     name = "text-to-EASE ridge"
+    choices = grid(events=EVENTS, regularisation=(800.0, 3200.0, 12800.0), ridge=(0.1, 1.0, 10.0), window=WINDOWS)
     at_scoring = frozenset({"window", "ridge"})
     tells_new_items_apart = True
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     regularisation: float = 800.0
     ridge: float = 1.0
     shrinkage: float = 0.1
-
-    @classmethod
-    def choices(cls) -> list[dict[str, Any]]:  # noqa: D102
-        return grid(events=EVENTS, regularisation=(800.0, 3200.0, 12800.0), ridge=(0.1, 1.0, 10.0), window=WINDOWS)
 
     def _fit(self, catalog: Catalog, known: Known) -> None:
         matrix = known.matrix(len(catalog))
@@ -128,10 +109,7 @@ class TextRidge(Baseline):
         if self.ridge not in self._predicted:
             self._predicted[self.ridge] = predicted_sources(self._moments, self._vectors, self._warm, self.ridge)[0]
         predicted = (matrix @ self._predicted[self.ridge]) @ self._vectors.T
-        learned = matrix @ self._weights
-        if sparse.issparse(learned):
-            learned = learned.toarray()
-        return np.where(self._warm, learned, predicted)
+        return np.where(self._warm, as_array(matrix @ self._weights), predicted)
 
 
 def _unit(vectors: Scores) -> Scores:

@@ -1,11 +1,8 @@
-"""Baselines: what any recommender has to beat. Each is small and complete; `recllm.evaluation.tuning` tunes them.
-
-Here: what they share, and those that count. The others: `factorisation.py`, `text_baselines.py`.
-"""
+"""What baselines share: how a log is read, what popularity says, settings that can be changed when scoring."""
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any, ClassVar, Literal, Self, final
@@ -19,7 +16,6 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.errors import ConfigError, NotFittedError
-from recllm.retrieval.cooccurrence import EXACT_ITEMS, HUBS, Cooccurrence
 from recllm.retrieval.matrices import binary_matrix
 
 Events = Literal["all", "liked"]
@@ -27,11 +23,6 @@ Scores = NDArray[np.float32]
 
 EVENTS: tuple[Events, ...] = ("all", "liked")
 WINDOWS = (None, 5, 10, 20)
-BLOCK_ENTRIES = 1 << 25
-"""Entries of a dense block of an items × items matrix: 128 MB."""
-
-ALL_WEIGHTS, MOST_WEIGHTS = 8_000, 1_000
-"""EASE keeps all weights up to so many items, and so many of each item above."""
 
 
 @final
@@ -84,9 +75,31 @@ class Known:
         return binary_matrix(self.histories, items, liked_only=False)
 
 
+def grid(**values: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Every combination, the last name varying fastest."""
+    return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+
+
 @dataclass(eq=False, kw_only=True)
 class Baseline(ABC):
     """A scorer with hyper-parameters as fields; a subclass says how to fit and how to score whole catalogs.
+
+    ::
+
+        @register  # of recllm.evaluation.baselines.registry
+        @dataclass(eq=False, kw_only=True)
+        class FewestWords(Baseline):
+            name = "fewest words"
+            choices = grid(power=(1.0, 2.0))  # tuned over these
+            power: float = 1.0
+
+            def _fit(self, catalog, known):
+                self._lengths = catalog.frame["text"].str.len_chars().to_numpy()
+
+            def _scores(self, known):
+                return np.tile(-(self._lengths**self.power), (len(known.histories), 1))
+
+        recllm.evaluate(config, catalog, events, baselines=["fewest words", "EASE"])
 
     A user of whom it can tell nothing (no events, or only such as it does not read or did not see when fitting) gets
     the items in order of popularity, and nothing else. Seen items are scored like all others.
@@ -98,6 +111,8 @@ class Baseline(ABC):
     """
 
     name: ClassVar[str]
+    choices: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    """The settings worth trying, in an order in which the first of equals is the simplest; see `grid`."""
     at_scoring: ClassVar[frozenset[str]] = frozenset({"window"})
     """Fields that only scoring looks at; they can be changed without fitting again."""
     tells_new_items_apart: ClassVar[bool] = False
@@ -114,11 +129,6 @@ class Baseline(ABC):
             raise ConfigError(f"window must be at least 1, or None for all events, got {self.window}.")
         self.note = ""
         self._catalog: Catalog | None = None
-
-    @classmethod
-    @abstractmethod
-    def choices(cls) -> list[dict[str, Any]]:
-        """The settings worth trying, in an order in which the first of equals is the simplest."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -193,143 +203,3 @@ class Baseline(ABC):
 
         A row that tells no two items apart becomes the order of popularity.
         """
-
-
-@final
-@dataclass(eq=False, kw_only=True)
-class Popularity(Baseline):
-    """Distinct users of each item, the same for everybody."""
-
-    name = "popularity"
-
-    @classmethod
-    def choices(cls) -> list[dict[str, Any]]:  # noqa: D102
-        return grid(events=EVENTS)
-
-    def _fit(self, catalog: Catalog, known: Known) -> None:
-        pass
-
-    def _scores(self, known: Known) -> Scores:
-        return np.tile(self._popularity[self.events], (len(known.histories), 1))
-
-
-@final
-@dataclass(eq=False, kw_only=True)
-class RecentPopularity(Baseline):
-    """Distinct users of each item, recent ones counting more; plain popularity for a log without times.
-
-    Age is measured in events, not in seconds: the share of the log that is newer. So it does not matter how a log
-    spreads over time, nor in which unit time is given.
-
-    Attributes:
-        half_life: Share of the log after which an event counts half.
-    """
-
-    name = "recent popularity"
-    half_life: float = 0.1
-
-    @classmethod
-    def choices(cls) -> list[dict[str, Any]]:  # noqa: D102
-        return grid(events=EVENTS, half_life=(0.5, 0.2, 0.1, 0.05, 0.02))
-
-    def _fit(self, catalog: Catalog, known: Known) -> None:
-        times = known.histories.timestamps if known.timed else np.zeros(known.histories.n_events)
-        newer = 1 - np.searchsorted(np.sort(times), times, side="right") / max(len(times), 1)
-        self._counts = np.bincount(
-            known.histories.item_rows, weights=0.5 ** (newer / self.half_life), minlength=len(catalog)
-        ).astype(np.float32)
-
-    def _scores(self, known: Known) -> Scores:
-        return np.tile(self._counts, (len(known.histories), 1))
-
-
-@final
-@dataclass(eq=False, kw_only=True)
-class ItemKNN(Baseline):
-    """Sum of the cosines between an item and the items of the history (Deshpande & Karypis 2004).
-
-    Attributes:
-        shrinkage: Added to the denominator, so that two items shared by few users are not taken for alike.
-        neighbours: Most similar items remembered of each item.
-    """
-
-    name = "item-kNN"
-    shrinkage: float = 10.0
-    neighbours: int = 200
-
-    @classmethod
-    def choices(cls) -> list[dict[str, Any]]:  # noqa: D102
-        return grid(events=EVENTS, shrinkage=(0.0, 10.0, 100.0), neighbours=(50, 200, 800), window=WINDOWS)
-
-    def _fit(self, catalog: Catalog, known: Known) -> None:
-        matrix = known.matrix(len(catalog))
-        norms = np.sqrt(known.counts(len(catalog))).astype(np.float32)
-        rows = max(1, BLOCK_ENTRIES // max(len(catalog), 1))
-        blocks = [
-            self._block(matrix, norms, np.arange(start, min(start + rows, len(catalog))))
-            for start in range(0, len(catalog), rows)
-        ]
-        weights = sparse.vstack(blocks, format="csr") if blocks else sparse.csr_array((0, 0))
-        self._weights = sparse.csr_array(weights).astype(np.float64)
-
-    def _block(self, matrix: sparse.csr_array, norms: Scores, rows: NDArray[np.int64]) -> sparse.csr_array:
-        """The nearest items of some: CSR [rows, items]."""
-        cosines = np.asarray((matrix[:, rows].T @ matrix).todense(), dtype=np.float32)
-        cosines /= np.maximum(norms[rows, None] * norms + np.float32(self.shrinkage), 1e-9)
-        cosines[np.arange(len(rows)), rows] = 0.0
-        if (kept := self.neighbours) < cosines.shape[1]:
-            bar = np.partition(cosines, -kept, axis=1)[:, -kept, None]
-            cosines[cosines < bar] = 0.0  # at the bar all stay: which of them is dropped would be up to row order
-        return sparse.csr_array(cosines)
-
-    def _scores(self, known: Known) -> Scores:
-        # In float32 the order of items would decide how ties are rounded apart.
-        sums: NDArray[np.float64] = (known.matrix(self._items).astype(np.float64) @ self._weights).toarray()
-        return sums.astype(np.float32)
-
-
-@final
-@dataclass(eq=False, kw_only=True)
-class EASE(Baseline):
-    """EASE (Steck, arXiv 1905.03375) with all its weights; `note` says what is left out where the catalog is large.
-
-    Attributes:
-        regularisation: λ.
-    """
-
-    name = "EASE"
-    regularisation: float = 200.0
-
-    @classmethod
-    def choices(cls) -> list[dict[str, Any]]:  # noqa: D102
-        return grid(events=EVENTS, regularisation=(50.0, 200.0, 800.0, 3200.0), window=WINDOWS)
-
-    def _fit(self, catalog: Catalog, known: Known) -> None:
-        self._weights, self.note = ease_weights(known.matrix(len(catalog)), self.regularisation)
-
-    def _scores(self, known: Known) -> Scores:
-        scores = known.matrix(self._items) @ self._weights
-        return scores.toarray() if sparse.issparse(scores) else scores
-
-
-def ease_weights(matrix: sparse.csr_array, regularisation: float) -> tuple[Scores | sparse.csr_array, str]:
-    """EASE's weights [items, items], dense with all of them where that is affordable, and what was left out else."""
-    items = matrix.shape[1]
-    warm = int((matrix.sum(axis=0) > 0).sum())
-    dense = warm <= ALL_WEIGHTS
-    neighbours = max(items, 1) if dense else MOST_WEIGHTS
-    weights = Cooccurrence.fit(matrix, regularisation=regularisation, neighbours=neighbours).weights
-    if dense:
-        return weights.toarray(), ""
-    note = f"of EASE's weights towards {warm:,} items with events the {neighbours} strongest of each are kept"
-    if warm > EXACT_ITEMS:
-        note += (
-            f"; an items × items matrix is inverted for the {HUBS:,} most popular items only, what is left is "
-            "regressed on each item alone"
-        )
-    return weights, note
-
-
-def grid(**values: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """Every combination, the last name varying fastest."""
-    return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
