@@ -1,9 +1,9 @@
 """The `recllm` command: what the library does, from a terminal. It has no logic of its own."""
 
-from recllm.cli import ask, learn, measure, show
+from recllm.cli import show, learn, ask, reasons, measure, keep, export, look  # noqa: I001 (in the order of --help)
 from recllm.cli.app import app
 
-__all__ = ["app", "ask", "learn", "main", "measure", "show"]
+__all__ = ["app", "ask", "export", "keep", "learn", "look", "main", "measure", "reasons", "show"]
 
 
 def main() -> None:

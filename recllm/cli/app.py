@@ -1,14 +1,18 @@
 """The application, and what its commands share."""
 
+import dataclasses
+import functools
+import inspect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import recllm
+from recllm.terminal import in_one_sentence
 
 app = typer.Typer(
     add_completion=False,
@@ -20,6 +24,8 @@ app = typer.Typer(
 Items = Annotated[Path, typer.Option("--items", help="The catalog: csv, parquet, jsonl …, also packed.")]
 Events = Annotated[Path, typer.Option("--events", help="The event log: csv, parquet, jsonl …, also packed.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="The folder that `recllm fit` saved.")]
+Config = Annotated[Path | None, typer.Option(help="A TOML file with settings; the defaults without it.")]
+Budget = Annotated[str | None, typer.Option(help="Most time for training, each time: 90s, 10m, 1h.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to the standard output.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda …")]
@@ -32,9 +38,46 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
         raise typer.Exit
 
 
+def command(name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command of the application; a parameter that is a dataclass stands for options, its fields."""
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        return app.command(name)(in_one_sentence(_with_options_written_out(function)))
+
+    return add
+
+
+def _with_options_written_out(function: Callable[..., None]) -> Callable[..., None]:
+    groups: dict[str, Any] = {}
+    options: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        kind: Any = parameter.annotation
+        if dataclasses.is_dataclass(kind):
+            groups[parameter.name] = kind
+            options += inspect.signature(groups[parameter.name]).parameters.values()
+        else:
+            options.append(parameter)
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
+        function(**given)
+
+    keywords = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+    run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
+
+
 def duration(seconds: float) -> str:
     """In seconds, or in minutes and seconds."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of the files in a folder, or of a file."""
+    return sum(path.stat().st_size for path in (folder.iterdir() if folder.is_dir() else [folder]))
 
 
 def write_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""How the commands read their files: one set of options for catalogs and event logs, and what they mean."""
+"""How the commands read and write files: one set of options for catalogs and event logs, and what they mean."""
 
 import re
 from dataclasses import dataclass
@@ -11,59 +11,93 @@ import recllm
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
+_READING = "How files are read"
+
+
+def _option(*names: str, metavar: str | None = None, help: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=_READING)
+
+
 Columns = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--columns",
         metavar="OURS=YOURS,…",
         help="Columns of the events: user_id=uid,item_id=sku. For a file without a header, the names of all its "
         "columns in order: user_id,item_id,-,timestamp (a - is passed over).",
     ),
 ]
-ItemColumns = Annotated[
-    str | None, typer.Option("--item-columns", metavar="OURS=YOURS,…", help="The same for the catalog.")
-]
+ItemColumns = Annotated[str | None, _option("--item-columns", metavar="OURS=YOURS,…", help="The same for the catalog.")]
 Dates = Annotated[
-    str | None, typer.Option("--dates", metavar="FORMAT", help="How the events write their times, such as %d/%m/%Y.")
+    str | None, _option("--dates", metavar="FORMAT", help="How the events write their times, such as %d/%m/%Y.")
 ]
 DayFirst = Annotated[
-    bool | None, typer.Option("--dayfirst/--monthfirst", help="Whether 01/02/2024 is in February or in January.")
+    bool | None, _option("--dayfirst/--monthfirst", help="Whether 01/02/2024 is in February or in January.")
 ]
 MaxBytes = Annotated[
-    str | None, typer.Option("--max-bytes", metavar="SIZE", help="What a packed file may unpack to, such as 8GB.")
+    str | None, _option("--max-bytes", metavar="SIZE", help="What a packed file may unpack to, such as 8GB.")
 ]
-Encoding = Annotated[str | None, typer.Option("--encoding", help="Of text files, such as cp1252; UTF-8 if not given.")]
+Encoding = Annotated[str | None, _option("--encoding", help="Of text files, such as cp1252; UTF-8 if not given.")]
+
+
+@dataclass(frozen=True)
+class Logs:
+    """How a command reads event logs and lists of ids, as it was typed; None: not given."""
+
+    columns: Columns = None
+    dates: Dates = None
+    dayfirst: DayFirst = None
+    max_bytes: MaxBytes = None
+    encoding: Encoding = None
+
+    def events(self, path: Path) -> "recllm.Interactions":
+        """The events of a file."""
+        return recllm.Interactions.read(
+            path, **self._given("--columns", self.columns, dates=self.dates, dayfirst=self.dayfirst)
+        )
+
+    def ids(self, path: Path) -> Any:
+        """A table with a column item_id and, where each user has items of their own, user_id."""
+        from recllm.data.reading import read_table
+
+        return read_table(path, **self._given("--columns", None)).frame
+
+    def _given(self, option: str, columns: str | None, **more: Any) -> dict[str, Any]:
+        given = {
+            "columns": None if columns is None else _columns(option, columns),
+            "max_bytes": None if self.max_bytes is None else _size(self.max_bytes),
+            "encoding": self.encoding,
+            **more,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @final
 @dataclass(frozen=True)
-class Reading:
-    """The options of one command, as they were typed; None: not given."""
+class Files(Logs):
+    """How a command reads catalogs, too."""
 
-    columns: str | None = None
-    item_columns: str | None = None
-    dates: str | None = None
-    dayfirst: bool | None = None
-    max_bytes: str | None = None
-    encoding: str | None = None
+    item_columns: ItemColumns = None
 
     def catalog(self, path: Path) -> "recllm.Catalog":
         """The items of a file."""
         return recllm.Catalog.read(path, **self._given("--item-columns", self.item_columns))
 
-    def events(self, path: Path) -> "recllm.Interactions":
-        """The events of a file."""
-        times: dict[str, Any] = {"dates": self.dates, "dayfirst": self.dayfirst}
-        given = {name: value for name, value in times.items() if value is not None}
-        return recllm.Interactions.read(path, **self._given("--columns", self.columns), **given)
 
-    def _given(self, option: str, columns: str | None) -> dict[str, Any]:
-        given = {
-            "columns": None if columns is None else _columns(option, columns),
-            "max_bytes": None if self.max_bytes is None else _size(self.max_bytes),
-            "encoding": self.encoding,
-        }
-        return {name: value for name, value in given.items() if value is not None}
+def check_file(path: Path | None) -> None:
+    """Refuse a file that could not be written, before any work; None is no file."""
+    from recllm.lists.export import check_place
+
+    if path is not None:
+        check_place(path)
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse a folder that no model could be saved to, before any work; None is no folder."""
+    from recllm.artifact import check_target
+
+    if path is not None:
+        check_target(path)
 
 
 def _columns(option: str, text: str) -> dict[str, str] | list[str | None]:

@@ -3,83 +3,85 @@
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, final
 
 import typer
 
 import recllm
 import recllm.errors
-from recllm.cli.app import AsJson, Device, Events, Items, app, write_json
-from recllm.cli.files import Columns, Dates, DayFirst, Encoding, ItemColumns, MaxBytes, Reading
-from recllm.terminal import ProgressBar, in_one_sentence, make_console, say
+from recllm.cli.app import AsJson, Budget, Config, Device, Events, Items, command, write_json
+from recllm.cli.files import Files, check_file
+from recllm.terminal import ProgressBar, make_console, say
 
 
-@app.command()
-@in_one_sentence
+@final
+@dataclass(frozen=True)
+class Question:
+    """Who is asked what, and who else answers."""
+
+    protocol: Annotated[
+        str, typer.Option(help="users, time, early, prequential, basket or cold: who is asked what.")
+    ] = "users"
+    shots: Annotated[str, typer.Option(help="Numbers of known events, with commas.")] = "0,1,3,5,10,20"
+    folds: Annotated[int, typer.Option(min=1, help="Disjoint groups of users to ask, one after the other.")] = 1
+    seeds: Annotated[str, typer.Option(help="One evaluation each, with commas.")] = "0"
+    baselines: Annotated[str, typer.Option(help="all, none, or names with commas.")] = "all"
+    square: Annotated[bool, typer.Option("--square", help="Also take apart what the adapters add.")] = False
+    sparsity: Annotated[str, typer.Option(help="Shares of the training events, with commas: 0.1,0.3,1.")] = "1"
+    cut: Annotated[float, typer.Option(help="Protocol time: share of the events before the cut.")] = 0.8
+    test_users: Annotated[Path | None, typer.Option(help="A file with one user id a line: exactly these.")] = None
+    rankings: Annotated[Path | None, typer.Option(help="Lists that other programs made for the saved split.")] = None
+
+    def given(self) -> dict[str, Any]:
+        """As the library takes it."""
+        names = [name.strip() for name in self.baselines.split(",")]
+        return {
+            "protocol": self.protocol,
+            "shots": _numbers(self.shots, "--shots"),
+            "folds": self.folds,
+            "seeds": _numbers(self.seeds, "--seeds"),
+            "baselines": {"all": "all", "none": None}.get(self.baselines, names),
+            "square": self.square,
+            "sparsity": _numbers(self.sparsity, "--sparsity", float),
+            "cut": self.cut,
+            "test_users": None if self.test_users is None else _ids(self.test_users),
+            "rankings": self.rankings,
+        }
+
+
+@command()
 def evaluate(
+    *,
     items: Items,
     events: Events,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with settings; the defaults without it.")] = None,
+    config: Config = None,
     model: Annotated[
         Path | None, typer.Option(help="A saved model instead; it must not know the users that are asked.")
     ] = None,
-    protocol: Annotated[
-        str, typer.Option(help="users, time, early, prequential, basket or cold: who is asked what.")
-    ] = "users",
-    shots: Annotated[str, typer.Option(help="Numbers of known events, with commas.")] = "0,1,3,5,10,20",
-    folds: Annotated[int, typer.Option(min=1, help="Disjoint groups of users to ask, one after the other.")] = 1,
-    seeds: Annotated[str, typer.Option(help="One evaluation each, with commas.")] = "0",
-    baselines: Annotated[str, typer.Option(help="all, none, or names with commas.")] = "all",
-    square: Annotated[bool, typer.Option("--square", help="Also take apart what the adapters add.")] = False,
-    sparsity: Annotated[str, typer.Option(help="Shares of the training events, with commas: 0.1,0.3,1.")] = "1",
-    cut: Annotated[float, typer.Option(help="Protocol time: share of the events before the cut.")] = 0.8,
-    test_users: Annotated[Path | None, typer.Option(help="A file with one user id a line: exactly these.")] = None,
-    rankings: Annotated[Path | None, typer.Option(help="Lists that other programs made for the saved split.")] = None,
+    question: Question,
     save_splits: Annotated[Path | None, typer.Option(help="Write the splits here, for other programs.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Keep finished parts here; run again to go on.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Most time for each training: 90s, 10m, 1h.")] = None,
-    columns: Columns = None,
-    item_columns: ItemColumns = None,
-    dates: Dates = None,
-    dayfirst: DayFirst = None,
-    max_bytes: MaxBytes = None,
-    encoding: Encoding = None,
+    budget: Budget = None,
+    files: Files,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Measure recommendations for users that training has not seen, beside tuned baselines."""
     if html is not None:
         recllm.errors.require("matplotlib", extra="plots")
-    _check_places(html, save_splits, cache)
+    for file in (html, save_splits and save_splits / "x", cache and cache / "x"):
+        check_file(file)
+    asked: dict[str, Any] = {**question.given(), "save_splits": save_splits, "cache": cache}
     given: Any = recllm.RecommenderConfig() if config is None else recllm.RecommenderConfig.read(config)
     if model is not None:
         given = recllm.Recommender.load(model)
-    asked = None if test_users is None else _ids(test_users)
-    reading = Reading(columns, item_columns, dates, dayfirst, max_bytes, encoding)
     with ProgressBar(quiet=as_json) as progress:
         options = recllm.TrainOptions(device=device, budget=budget, progress=progress)  # refused before files are read
-        report = recllm.evaluate(
-            given,
-            reading.catalog(items),
-            reading.events(events),
-            protocol=protocol,
-            shots=_numbers(shots, "--shots"),
-            folds=folds,
-            seeds=_numbers(seeds, "--seeds"),
-            baselines={"all": "all", "none": None}.get(baselines, [name.strip() for name in baselines.split(",")]),
-            square=square,
-            sparsity=_numbers(sparsity, "--sparsity", float),
-            cut=cut,
-            test_users=asked,
-            rankings=rankings,
-            save_splits=save_splits,
-            cache=cache,
-            dataset=_name_of(events),
-            command=shlex.join(["recllm", *sys.argv[1:]]),
-            options=options,
-        )
+        asked |= {"dataset": _name_of(events), "command": shlex.join(["recllm", *sys.argv[1:]]), "options": options}
+        report = recllm.evaluate(given, files.catalog(items), files.events(events), **asked)
     if html is not None:
         report.to_html(html)
     if as_json:
@@ -88,17 +90,6 @@ def evaluate(
     make_console().print(report)
     if html is not None:
         say(f"The page is {html}.")
-
-
-def _check_places(html: Path | None, *folders: Path | None) -> None:
-    """Refuse what could not be written, before anything is measured."""
-    from recllm.lists.export import check_place
-
-    if html is not None:
-        check_place(html)
-    for folder in folders:
-        if folder is not None:
-            check_place(folder / "x")
 
 
 def _ids(file: Path) -> list[str]:

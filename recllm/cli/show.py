@@ -9,17 +9,18 @@ from rich.console import Console, Group
 from rich.padding import Padding
 from rich.text import Text
 
-from recllm.cli.app import AsJson, Device, Seed, app, duration, write_json
-from recllm.terminal import ProgressBar, in_one_sentence, make_console, make_table, say
+from recllm.cli.app import AsJson, Device, Seed, command, duration, write_json
+from recllm.cli.files import check_folder
+from recllm.terminal import ProgressBar, make_console, make_table, say
 from recllm.texts import clean_text
 
 if TYPE_CHECKING:
     from recllm.cli.demo import Customer, DemoResult, Suggestion
 
 
-@app.command()
-@in_one_sentence
+@command()
 def demo(
+    *,
     out: Annotated[Path | None, typer.Option(help="Keep the model in this folder.")] = None,
     budget: Annotated[str, typer.Option(help="Most time for training: 90s, 3m.")] = "3m",
     seed: Seed = 0,
@@ -27,11 +28,9 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Learn the shop that comes with recllm, and recommend to three customers it has never seen."""
-    from recllm.artifact import check_target
     from recllm.cli.demo import run_demo
 
-    if out is not None:
-        check_target(out)
+    check_folder(out)
     if not as_json:
         say(f"Learning a shop from its products and purchases (at most {budget} of training) …")
     with ProgressBar(quiet=as_json) as progress:

@@ -1,0 +1,307 @@
+"""Every command that asks a model, on one that `recllm fit` has made: what it answers is what the library answers."""
+
+import json
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import recllm
+from recllm.cli import app
+from recllm.recommender import Recommender
+from tests.cli.command_line import refuses, run, told
+
+ROOT = Path(__file__).resolve().parents[2]
+USERS = ("--user", "u0", "--user", "u1")
+ASK = ("recommend", "--model", "model")
+NEW = "user_id,item_id,timestamp\nmia,i0,1700000000\nmia,i1,1700000001\nu1,i2,1700000002\n"
+
+
+@pytest.fixture
+def rec(here: Path) -> Recommender:
+    (here / "new.csv").write_text(NEW, encoding="utf-8")
+    return Recommender.load("model")
+
+
+# --- recommend ---------------------------------------------------------------------------------------------------
+
+
+def test_recommend_answers_as_the_library(rec: Recommender) -> None:
+    assert told(*ASK, *USERS, "-n", "3") == rec.recommend(["u0", "u1"], n=3).to_dicts()
+    given = told(*ASK, "--events", "new.csv", "--no-adapt", "--explain", "-n", "2", "--without", "i1")
+    log = recllm.Interactions.read("new.csv")
+    recs = rec.recommend(log, n=2, adapt=False, explain=True, without=["i1"])
+    assert given == json.loads(recs.to_json())
+    assert all(row["explanation"] and row["proof"] for row in given)
+    assert {row["user_id"] for row in told(*ASK, "--events", "new.csv", "--user", "mia")} == {"mia"}
+    steered = told(*ASK, *USERS, "--wish", "never of garden")
+    assert steered == rec.recommend(["u0", "u1"], wishes=["never of garden"]).to_dicts()
+
+
+def test_recommend_chooses_among_items(rec: Recommender, here: Path) -> None:
+    def items(*options: str) -> set[str]:
+        return {row["item_id"] for row in told(*ASK, "--user", "u0", "-n", "48", *options)}
+
+    price = dict(zip(rec.catalog.item_ids, rec.catalog.frame["price"].to_list(), strict=True))
+    seen = {item for user, item, *_ in recllm.Interactions.read("events.csv").frame.rows() if user == "u0"}
+    everything, unseen = set(price), set(price) - seen
+    assert items() == unseen
+    assert items("--include-seen") == items("--seen") == everything
+    assert items("--filter", "price=..3") == {item for item in unseen if price[item] <= 3}
+    assert items("--filter", "price=2.5..3.5") == {item for item in unseen if 2.5 <= price[item] <= 3.5}
+    assert items("--filter", "price=11..", "--filter", "price=0.5") == {
+        item for item in unseen if price[item] >= 11 or price[item] == 0.5
+    }
+    garden = set(rec.catalog.frame.filter(pl.col("categories").list.contains("garden"))["item_id"])
+    assert items("--filter", "categories=garden") == garden & unseen
+    assert items("--filter", "categories=garden", "--filter", "price=..3") == {
+        item for item in garden & unseen if price[item] <= 3
+    }
+    (here / "some.csv").write_text("item_id\ni0\ni40\ni47\n")
+    assert items("--candidates", "some.csv", "--seen") == {"i0", "i40", "i47"}
+    (here / "own.csv").write_text("user_id,item_id\nu0,i5\nu1,i6\n")
+    own = told(*ASK, *USERS, "--candidates", "own.csv", "--seen")
+    assert [(row["user_id"], row["item_id"]) for row in own] == [("u0", "i5"), ("u1", "i6")]
+    varied = told(*ASK, "--user", "u0", "--diversity", "0.8")
+    assert varied == rec.recommend(["u0"], diversity=0.8).to_dicts()
+
+
+def test_recommend_prints_a_table(rec: Recommender) -> None:
+    result = run(*ASK, "--user", "u0", "-n", "3", "--explain")
+    assert "user u0" in result.stdout
+    assert "Because of “" in " ".join(result.stdout.split())
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_titles_are_neither_markup_nor_do_they_control_the_terminal(here: Path) -> None:
+    (here / "wild.csv").write_text("item_id,title\nx,garden [small]\ny,\x1b[31mgarden bag\n", encoding="utf-8")
+    assert run("update", "--model", "model", "--items", "wild.csv").exit_code == 0
+    shown = run("search", "--model", "model", "garden", "-n", "50").stdout
+    assert "garden [small]" in shown
+    assert "\x1b" not in shown
+
+
+def test_recommend_says_which_events_it_cannot_use(rec: Recommender, here: Path) -> None:
+    (here / "new.csv").write_text(NEW + "mia,i99,1700000003\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = run(*ASK, "--events", "new.csv", "--json")
+    assert json.loads(result.stdout)
+    assert "4 rows read, 3 kept" in result.stderr
+    assert "not in the catalog" in result.stderr
+
+
+def test_preview_shows_what_wishes_change(rec: Recommender) -> None:
+    wish = ("--wish", "never of garden", "--preview")
+    assert told(*ASK, "--user", "u0", *wish) == rec.preview(["u0"], ["never of garden"]).to_dicts()
+    assert "leaves" in run(*ASK, "--user", "u0", *wish).stdout
+
+
+# --- score, search, similar --------------------------------------------------------------------------------------
+
+
+def test_score_answers_as_the_library(rec: Recommender, here: Path) -> None:
+    rows = told("score", "--model", "model", *USERS, "--item", "i3", "--item", "nowhere")
+    assert [(row["user_id"], row["item_id"]) for row in rows] == [
+        ("u0", "i3"), ("u0", "nowhere"), ("u1", "i3"), ("u1", "nowhere")
+    ]  # fmt: skip
+    scores = rec.score(["u0", "u1"], ["i3"])[:, 0]
+    assert np.allclose([rows[0]["score"], rows[2]["score"]], scores)
+    assert rows[1]["score"] is None
+    assert "not in the catalog" in run("score", "--model", "model", *USERS, "--item", "nowhere").stdout
+    plain = told("score", "--model", "model", *USERS, "--item", "i3", "--no-adapt")
+    assert np.allclose([row["score"] for row in plain], rec.score(["u0", "u1"], ["i3"], adapt=False)[:, 0])
+    assert len(told("score", "--model", "model", "--events", "new.csv")) == 2 * 48
+    (here / "own.csv").write_text("user_id,item_id\nmia,i5\nmia,i6\nu1,i6\n")
+    own = told("score", "--model", "model", "--events", "new.csv", "--items", "own.csv")
+    assert [(row["user_id"], row["item_id"]) for row in own] == [("mia", "i5"), ("mia", "i6"), ("u1", "i6")]
+    refuses(run("score", "--model", "model", *USERS, "--item", "i1", "--items", "own.csv"), "--item and --items")
+
+
+def test_search_and_similar_answer_as_the_library(rec: Recommender) -> None:
+    assert told("search", "--model", "model", "garden thing", "-n", "4") == rec.search("garden thing", n=4).to_dicts()
+    found = told("similar", "--model", "model", "i0", "i20", "-n", "2")
+    assert found == rec.similar_items(["i0", "i20"], n=2).to_dicts()
+    assert "“garden thing”" in run("search", "--model", "model", "garden thing").stdout
+    assert "like item i20" in run("similar", "--model", "model", "i20").stdout
+
+
+# --- explain -----------------------------------------------------------------------------------------------------
+
+
+def test_explain_and_verify(rec: Recommender, here: Path) -> None:
+    rows = told("explain", "--model", "model", "--user", "u0", "-n", "3")
+    assert [row["item_id"] for row in rows] == [row.item_id for row in rec.recommend(["u0"], n=3)]
+    (here / "reasons.json").write_text(json.dumps(rows))
+    assert all(one["passed"] for one in told("verify-explanation", "reasons.json", "--model", "model"))
+    rows[0]["explanation"] = "Because."
+    (here / "reasons.json").write_text(json.dumps(rows))
+    result = run("verify-explanation", "reasons.json", "--model", "model")
+    assert (result.exit_code, result.stdout.count("FAIL")) == (1, 1)
+    (one,) = told("explain", "--model", "model", "--user", "u0", "--item", "i7")
+    assert one["item_id"] == "i7"
+    assert "L0" in run("explain", "--model", "model", "--user", "u0", "--item", "i7").stdout
+    assert told("explain", "--model", "model", "--global") == json.loads(json.dumps(rec.explain_ranking().to_dicts()))
+
+
+# --- adapt -------------------------------------------------------------------------------------------------------
+
+
+def test_adapters_are_made_updated_and_used(rec: Recommender, here: Path) -> None:
+    facts = told("adapt", "--model", "model", "--events", "new.csv", "--out", "adapters/", "--steps", "2")
+    kept = recllm.Adapters.load("adapters", rec)
+    assert (facts["users"], kept.user_ids, kept.steps) == (2, ("mia", "u1"), 2)
+    assert (facts["bytes_per_user"], facts["bytes"]) == (kept.bytes_per_user, (here / "adapters").stat().st_size)
+    used = run(*ASK, "--user", "mia", "--adapters", "adapters/", "--json")
+    assert json.loads(used.stdout) == rec.recommend(["mia"], adapters=kept).to_dicts()
+    assert "no events of user" not in used.stderr
+    scores = told("score", "--model", "model", "--user", "mia", "--item", "i7", "--adapters", "adapters")
+    assert np.allclose(scores[0]["score"], rec.score(["mia"], ["i7"], adapters=kept)[0, 0])
+    (here / "more.csv").write_text("user_id,item_id,timestamp\nzoe,i5,1700000009\n")
+    again = ("adapt", "--model", "model", "--events", "more.csv", "--adapters", "adapters", "--out", "more")
+    assert told(*again)["users"] == 3
+    assert "3 users" in run(*again).stdout
+    refuses(run(*again, "--steps", "3"), "--adapters")
+    refuses(run("adapt", "--model", "model", "--user", "u1", "--adapters", "adapters", "--out", "x"), "--events")
+
+
+# --- update, forget ----------------------------------------------------------------------------------------------
+
+
+def test_update_and_forget_change_what_is_remembered(rec: Recommender, here: Path) -> None:
+    (here / "more.csv").write_text("item_id,title\nnew,garden thing anew\ni1,known\n")
+    facts = told("update", "--model", "model", "--events", "new.csv", "--items", "more.csv", "--out", "later")
+    assert (facts["model"], facts["known_items"], facts["remembered_users"]) == ("later", 49, 81)
+    assert (facts["items"]["kept"], facts["events"]["kept"]) == (2, 3)
+    later = Recommender.load("later")
+    assert "new" in later.catalog.item_ids
+    assert "mia" in later.user_ids
+    assert "mia" not in Recommender.load("model").user_ids, "--out leaves the model as it is"
+    assert "remembers 81 users" in run("update", "--model", "model", "--events", "new.csv").stdout
+    assert "mia" in Recommender.load("model").user_ids
+
+    facts = told("forget", "--model", "model", "mia", "u0", "--out", "fewer")
+    assert (facts["remembered_users"], facts["forgotten"]) == (79, ["mia", "u0"])
+    assert not {"mia", "u0"} & set(Recommender.load("fewer").user_ids)
+    assert "remembers 80 users" in run("forget", "--model", "model", "mia").stdout
+    assert "mia" not in Recommender.load("model").user_ids
+
+
+# --- export ------------------------------------------------------------------------------------------------------
+
+
+def test_export_writes_the_lists_of_all(rec: Recommender, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recllm.cli.export.USERS_AT_ONCE", 30)
+    wanted = rec.recommend(rec.user_ids, n=3)
+    facts = told("export", "--model", "model", "--out", "recs.csv", "--csv", "-n", "3")
+    assert facts == {"lists": "recs.csv", "users": 80, "rows": 240}
+    assert (here / "recs.csv").read_text(encoding="utf-8") == wanted.to_csv()
+    told("export", "--model", "model", "--out", "recs.jsonl", "-n", "3")
+    lines = (here / "recs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == json.loads(wanted.to_json())
+    told("export", "--model", "model", "--out", "recs", "--parquet", "-n", "3", "--explain")
+    frame = pl.read_parquet("recs")
+    assert frame.select("user_id", "item_id").rows() == wanted.to_polars().select("user_id", "item_id").rows()
+    assert frame["explanation"].null_count() == 0
+    told("export", "--model", "model", "--out", "one.csv", "--user", "u3", "-n", "2", "--filter", "categories=toys")
+    assert pl.read_csv("one.csv")["user_id"].to_list() == ["u3", "u3"]
+    assert "rows: 2" in run("export", "--model", "model", "--out", "one.csv", "--user", "u3", "-n", "2").stdout
+
+
+def test_export_writes_the_text_adapter(rec: Recommender, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses(run("export", "--model", "model", "--text-adapter", "adapter"), "frozen")
+    monkeypatch.setattr(Recommender, "export_text_adapter", lambda self, folder: Path(folder).mkdir())
+    assert told("export", "--model", "model", "--text-adapter", "adapter") == {"text_adapter": "adapter"}
+    assert (here / "adapter").is_dir()
+
+
+# --- models, doctor ----------------------------------------------------------------------------------------------
+
+
+def test_models_lists_what_is_at_hand(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = tmp_path / "hub" / "models--someone--texts" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "modules.json").write_text("[]")
+    import huggingface_hub
+
+    scan = huggingface_hub.scan_cache_dir
+    monkeypatch.setattr(huggingface_hub, "scan_cache_dir", lambda: scan(tmp_path / "hub"))
+    rows = {row["name"]: row for row in told("models")}
+    assert Path(rows["minilm"]["path"], "config.json").is_file()
+    assert (rows["minilm"]["kind"], rows["smollm2"]["kind"]) == ("backbone", "generator")
+    assert (rows["someone/texts"]["kind"], rows["someone/texts"]["source"]) == ("backbone", "hub cache")
+    assert "someone/texts" in run("models").stdout
+    monkeypatch.setattr(huggingface_hub, "scan_cache_dir", lambda: scan(tmp_path / "none"))
+    assert {row["name"] for row in told("models")} == {"minilm", "smollm2"}
+
+
+def test_models_shows_the_card_of_a_saved_one(here: Path) -> None:
+    card = Path("model/README.md").read_text(encoding="utf-8")
+    assert told("models", "model") == {"model": "model", "version": recllm.__version__, "card": card}
+    assert run("models", "model").stdout == card.strip() + "\n"
+    refuses(run("models", "absent"), "absent")
+
+
+def checks(*arguments: str, code: int = 0) -> dict[str, dict[str, Any]]:
+    result = run("doctor", *arguments, "--json")
+    assert result.exit_code == code, result.output
+    answer = json.loads(result.stdout)
+    assert answer["ok"] is (code == 0)
+    return {one["name"]: one for one in answer["checks"]}
+
+
+def test_a_doctor_finds_nothing_wrong(here: Path) -> None:
+    found = checks("--model", "model")
+    assert list(found) == ["recllm", "packages", "extras", "device", "memory", "cache", "backbone", "model"]
+    assert all(one["ok"] for one in found.values())
+    assert "48 items, 80 users" in found["model"]["found"]
+    assert "threads" in found["device"]["found"]
+    assert "model" not in checks()
+
+
+def test_a_doctor_finds_what_is_wrong(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not checks("--model", "absent", code=1)["model"]["ok"]
+    assert not checks("--device", "abacus", code=1)["device"]["ok"]
+    (here / "file").touch()
+    monkeypatch.setenv("RECLLM_CACHE", str(here / "file"))
+    assert "RECLLM_CACHE" in checks(code=1)["cache"]["found"]
+    assert re.search(r"WRONG +cache", run("doctor").stdout)
+    monkeypatch.setenv("RECLLM_CACHE", "off")
+    assert checks()["cache"]["ok"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: ["torch>=99", "nowhere", "polars; extra == 'some'"])
+    found = checks(code=1)["packages"]["found"]
+    assert re.search(r"torch is 2\S*, wanted >=99; nowhere is missing", found)
+    assert "polars" not in found
+
+
+def test_a_doctor_finds_a_model_without_its_backbone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise recllm.BackboneError("backbone 'x' was not found")
+
+    monkeypatch.setattr(Recommender, "search", gone)
+    assert checks("--model", "model", code=1)["model"] == {
+        "name": "model", "ok": False, "found": "backbone 'x' was not found"
+    }  # fmt: skip
+
+
+# --- the page ----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_names_every_command() -> None:
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert re.findall(r"^- `recllm ([a-z-]+)", page, flags=re.MULTILINE) == commands
+    assert len(page.splitlines()) <= 80
+    for name in commands:
+        assert "--json" in run(name, "--help").output
+    for name, options in re.findall(r"`recllm ([a-z-]+)([^`]*)`", page):
+        known = run(name, "--help").output
+        assert [option for option in re.findall(r"--[a-z-]+", options) if option not in known] == []
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"recllm {recllm.__version__}\n"
