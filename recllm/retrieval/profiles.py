@@ -156,7 +156,7 @@ class Shared(Profile):
         return self.table.mean(dim=1)[self.row], self.table.square().mean(dim=1)[self.row]
 
 
-def standardised(scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
+def standardised(scores: Float[Tensor, "*users items"]) -> Float[Tensor, "*users items"]:
     """Mean 0 and spread 1 over the catalog for each user; constant rows become 0."""
-    centred = scores - scores.mean(dim=1, keepdim=True)
-    return centred / centred.square().mean(dim=1, keepdim=True).sqrt().clamp(min=SMALLEST_SPREAD)
+    centred = scores - scores.mean(dim=-1, keepdim=True)
+    return centred / centred.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=SMALLEST_SPREAD)

@@ -83,7 +83,7 @@ class Channels:
                 that is later, when they were last seen.
         """
         profiles = self.profiles(histories, users, items, asked_at)
-        return torch.stack([standardised(profile.all()) for profile in profiles], dim=1)
+        return standardised(torch.stack([profile.all() for profile in profiles], dim=1))
 
     def scores_at(
         self,
