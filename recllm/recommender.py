@@ -7,14 +7,11 @@ from threading import Lock
 from typing import Any, Self, final
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from recllm.adaptation.adapters import Adapters, Kept
-from recllm.artifact import check_table, check_target
+from recllm.adaptation.adapters import Adapters, kept_for
 from recllm.data.catalog import Catalog
 from recllm.data.doors import (
-    items_of,
     known_among,
     of_kind,
     read_catalog,
@@ -27,24 +24,22 @@ from recllm.data.doors import (
 )
 from recllm.data.ids import elements
 from recllm.data.interactions import Interactions
-from recllm.data.memory import Memory
 from recllm.data.process import stay_in_process
 from recllm.data.trained import TrainedOn
-from recllm.encoders.text import describe_items
 from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
 from recllm.explain.explainer import Explainer, Level
 from recllm.explain.overall import Overall
 from recllm.explain.proof import Verification
-from recllm.explain.reasons import Reasons
+from recllm.explain.reasons import Reasons, explanations, weighed
 from recllm.explain.rows import check_explanation
+from recllm.lists.answers import scores_of, search, similar_items
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanation, Explanations, Preview, Recommendation, Recommendations
-from recllm.lists.serve import Lists, Served, nearest
+from recllm.lists.serve import Lists
 from recllm.model.card import adapter_card
 from recllm.model.config import RecommenderConfig
-from recllm.model.fit.run import FitRun
-from recllm.model.fit.stages import fit_stages
-from recllm.model.fit.unseen import untrained_model
+from recllm.model.fit.stages import fit
+from recllm.model.fit.unseen import of_catalog
 from recllm.model.fitted import Fitted, tell
 from recllm.model.model import Model
 from recllm.model.report import FitReport
@@ -106,20 +101,7 @@ class Recommender:
             DataError: No event is about an item of the catalog, or the catalog is empty.
         """
         options = of_kind(TrainOptions() if options is None else options, TrainOptions, "options")
-        items = read_catalog(catalog)
-        check_table("the catalog", items.frame)  # whatever could make `save` fail is found out before training
-        if options.checkpoint is not None:
-            check_target(Path(options.checkpoint))
-        log = read_events(events)
-        known = log.known_items(items)
-        if len(log) and not len(known):
-            raise DataError(
-                f"none of the {len(log):,} events is about one of the {len(items):,} items of the catalog "
-                f"({known.report.notes[-1]}); write the same item ids in both, or use from_catalog."
-            )
-        run = FitRun(self.config, items, known, options)
-        model = fit_stages(run)
-        state = Fitted(self.config, model, Memory.of(known), TrainedOn.of(known), run.report, options.seed)
+        state = fit(self.config, read_catalog(catalog), read_events(events), options)
         with self._changing:
             self._state = state
         return self
@@ -144,11 +126,7 @@ class Recommender:
         if adapter is not None:
             raise ConfigError(f"adapter {adapter!r} is unknown: this version ships no adapters; leave it out.")
         recommender = cls(config)
-        report, nothing = FitReport(), Interactions.from_mapping({})
-        model = untrained_model(recommender.config, read_catalog(catalog), options, report)
-        recommender._state = Fitted(
-            recommender.config, model, Memory.of(nothing), TrainedOn.of(nothing), report, seed=0
-        )
+        recommender._state = of_catalog(recommender.config, read_catalog(catalog), options)
         return recommender
 
     # -- using --------------------------------------------------------------------------------------------------------
@@ -173,19 +151,11 @@ class Recommender:
             Scores in the order asked for; NaN for an item that the catalog does not have.
         """
         state = self._fitted()
-        kept = _kept(adapters, state)
+        kept = kept_for(adapters, state.fingerprint)
         items = read_items(item_ids, "item_ids", ordered=True)
         histories, notes = state.histories(state.events_of(users, kept, ordered=True))
         tell(notes)
-        catalog = state.model.catalog
-        shared = None if isinstance(items, dict) else catalog.rows(items)
-        asked = items_of(items, histories.user_ids, "item_ids")
-        rows = [catalog.rows(ids) if shared is None else shared for ids in asked]
-        result = np.full((len(histories), max(map(len, rows), default=0)), np.nan, dtype=np.float32)
-        for user, scores in enumerate(state.scores(histories, truth(adapt, "adapt"), kept)):
-            known = rows[user] >= 0
-            result[user, : len(known)][known] = scores[rows[user][known]]
-        return result
+        return scores_of(state, histories, items, truth(adapt, "adapt"), kept)
 
     def recommend(
         self,
@@ -228,7 +198,7 @@ class Recommender:
         """
         request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes)
         state = self._fitted()
-        kept = _kept(adapters, state)
+        kept = kept_for(adapters, state.fingerprint)
         seen, notes = state.histories(state.events_of(users, kept))
         lists = Lists.of(state, request, seen, kept)
         notes += lists.notes
@@ -252,7 +222,7 @@ class Recommender:
     ) -> Preview:
         """What wishes would change: every item of the list with and without them, and its two places."""
         state = self._fitted()
-        kept = _kept(adapters, state)
+        kept = kept_for(adapters, state.fingerprint)
         requests = [ListRequest(n, adapt, wishes=said) for said in (None, wishes)]
         histories, notes = state.histories(state.events_of(users, kept))
         tell(notes)
@@ -336,18 +306,7 @@ class Recommender:
         explainer = Explainer(_generator(generator), domain=self.config.domain, level=level, detail="full")
         histories, notes = state.histories(state.events_of(users))
         tell(notes)
-        rows = state.rows_of(items, histories.user_ids)
-        reasons = Reasons.by(state).of(Served(state.model, request), histories, rows, explainer)
-        catalog = state.model.catalog
-        owners = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
-        flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
-        return Explanations(
-            user_id=[histories.user_ids[owner] for owner in owners],
-            item_id=[catalog.item_ids[row] for row in flat],
-            title=[catalog.titles[row] for row in flat],
-            user_ids=histories.user_ids,
-            **reasons,
-        )
+        return explanations(state, histories, items, request, explainer)
 
     def explain_ranking(self, known: Sequence[int] = (0, 1, 5, 20), n: int = 10, users: int = 100) -> Overall:
         """What the ranking weighs, as a whole and in words; measured by silencing one channel after the other.
@@ -360,15 +319,11 @@ class Recommender:
         Raises:
             DataError: No user is remembered.
         """
-        state, asked = self._fitted(), whole_number(users, "users, the number of users asked,", 1)
         known = [
             whole_number(one, "known, the number of a user's newest events,", 0) for one in elements(known, "known")
         ]
-        histories, _ = state.histories(state.memory.log)
-        chosen = np.argsort(-histories.lengths, kind="stable")[: min(asked, state.model.batch_users)]
-        if not len(chosen):
-            raise DataError("no events of users are remembered, so there is nobody to ask; fit or update first.")
-        return Reasons.by(state).overall(histories.of(chosen), known, whole_number(n, "n, the length of the lists,", 1))
+        users = whole_number(users, "users, the number of users asked,", 1)
+        return weighed(self._fitted(), known, whole_number(n, "n, the length of the lists,", 1), users)
 
     def verify_explanation(self, explanation: Mapping[str, Any] | Explanation | Recommendation) -> Verification:
         """Compute an explanation again from its proof, and compare: model, evidence and words.
@@ -387,36 +342,14 @@ class Recommender:
 
     def similar_items(self, item_ids: Any, n: int = 10) -> Recommendations:
         """Items whose text is alike; `user_id` holds the item asked for, the score is a cosine."""
-        state = self._fitted()
-        asked = read_items(item_ids, "item_ids")
-        if isinstance(asked, dict):
-            raise DataError("item_ids: ids of items were expected, got each user's own; write a list of item ids.")
-        catalog, text = state.model.catalog, state.model.channels.text
-        rows = catalog.rows(asked)
-        if (rows < 0).any():
-            raise DataError(f"item {asked[int(np.argmin(rows))]!r} is not in the catalog.")
-        similarity = (text[rows] @ text.T).numpy()
-        similarity[np.arange(len(rows)), rows] = -np.inf
-        return nearest(state.model, asked, similarity, n)
+        return similar_items(self._fitted(), item_ids, n)
 
     def search(self, text: str, n: int = 10) -> Recommendations:
         """Items whose text is closest to a few words; the score is a cosine.
 
         Items that have neither a title nor a text of their own are not found, unless the catalog has no others.
         """
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(
-                f"the search text is empty or no text: {text!r}; write words, such as 'cosy winter lights'."
-            )
-        state = self._fitted()
-        model = state.model
-        with model.threads_for(1):
-            vector = model.whitening(state.text_encoder.encode([text], keep=False))
-        scores = (torch.from_numpy(vector) @ model.channels.text.T).numpy()
-        # An id is no word: its vector lies far from all texts, and whitening puts what is far from all near to any.
-        if model.catalog.in_words.any():
-            scores[:, ~model.catalog.in_words] = -np.inf
-        return nearest(state.model, [text], scores, n)
+        return search(self._fitted(), text, n)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
@@ -428,15 +361,8 @@ class Recommender:
         """
         items = read_catalog(catalog)
         with self._changing:
-            state = self._fitted()
-            model = state.model
-            grown = model.catalog.extend(items)
-            tell(f"add_items: {note}" for note in grown.report.notes)
-            fresh = len(grown) - len(model.catalog)
-            if fresh:
-                encoder = state.text_encoder
-                texts = describe_items(grown, encoder.prompt)[-fresh:]
-                self._state = state.with_model(model.with_items(grown, encoder.encode(texts)))
+            self._state, notes = self._fitted().with_items(items)
+        tell(notes)
         return self
 
     def update(self, events: Any) -> Self:
@@ -448,11 +374,8 @@ class Recommender:
         """
         fresh = read_events(events)
         with self._changing:
-            state = self._fitted()
-            known = fresh.known_items(state.model.catalog)
-            self._state = state.remembering(state.memory.extend(known))
-        if lost := len(fresh) - len(known):
-            tell([f"{lost:,} of {len(fresh):,} events were left out: {known.report.notes[-1]}; add the items first."])
+            self._state, notes = self._fitted().updated(fresh)
+        tell(notes)
         return self
 
     def forget(self, user_ids: Any) -> Self:
@@ -565,21 +488,6 @@ class Recommender:
         if (state := self._state) is None:
             raise NotFittedError("this recommender has not been fitted; call fit(catalog, events) or load a saved one.")
         return state
-
-
-def _kept(adapters: Adapters | None, state: Fitted) -> Kept | None:
-    """The adapters as they are now, if they are this model's."""
-    if adapters is None:
-        return None
-    if not isinstance(adapters, Adapters):
-        raise ConfigError(f"adapters come from adapt(users) or Adapters.load; got a {type(adapters).__name__}.")
-    kept = adapters.kept
-    if kept.base != state.fingerprint:
-        raise AdapterMismatch(
-            f"these adapters were made with model {kept.base[:12]}, this one is {state.fingerprint[:12]}; adapt the "
-            "users again with this model."
-        )
-    return kept
 
 
 def _remembered(recs: Recommendations, state: Fitted) -> list[str]:

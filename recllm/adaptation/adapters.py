@@ -18,7 +18,7 @@ from recllm.data.doors import known_among, read_events, read_path, read_user_ids
 from recllm.data.ids import read_ids
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
-from recllm.errors import AdapterMismatch, ArtifactError, DataError
+from recllm.errors import AdapterMismatch, ArtifactError, ConfigError, DataError
 
 AdaptFunction = Callable[[Interactions], dict[str, Tensor]]
 
@@ -277,3 +277,23 @@ def _write_peft(folder: Path, own: Mapping[str, Tensor], base: str, part: str) -
         )
     except OSError as error:
         raise ArtifactError(f"cannot write the adapter to {folder}: {error.strerror or error}.") from error
+
+
+def kept_for(adapters: Any, fingerprint: str) -> Kept | None:
+    """The adapters as they are now; None: there are none.
+
+    Raises:
+        ConfigError: They are no adapters.
+        AdapterMismatch: They are another model's.
+    """
+    if adapters is None:
+        return None
+    if not isinstance(adapters, Adapters):
+        raise ConfigError(f"adapters come from adapt(users) or Adapters.load; got a {type(adapters).__name__}.")
+    kept = adapters.kept
+    if kept.base != fingerprint:
+        raise AdapterMismatch(
+            f"these adapters were made with model {kept.base[:12]}, this one is {fingerprint[:12]}; adapt the users "
+            "again with this model."
+        )
+    return kept

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 
 from recllm.data.histories import Histories
+from recllm.errors import DataError
 from recllm.explain.evidence import Evidence
 from recllm.explain.explainer import Explainer
 from recllm.explain.gathering import Background, gather_evidence
 from recllm.explain.overall import Influence, Overall, influences
 from recllm.explain.proof import Proof, differences, digest_of, seal_of
 from recllm.explain.ranker import Ranking
+from recllm.lists.request import ListRequest
+from recllm.lists.results import Explanations
 from recllm.lists.serve import Lists, Served
 from recllm.model.config import RecommenderConfig
 from recllm.model.fitted import Fitted
@@ -227,6 +230,32 @@ class Reasons:
         top = ServedRanking(usual, history, steps)(usual.known(history)).top(0, served.request.n)
         listable = served.eligible(history)[0]
         return [served.wishes.raising(item) if listable[item] and item not in top else () for item in items.tolist()]
+
+
+def explanations(
+    state: Fitted, histories: Histories, items: dict[str, list[str]] | list[str], request: ListRequest, words: Explainer
+) -> Explanations:
+    """See `Recommender.explain`."""
+    rows, catalog = state.rows_of(items, histories.user_ids), state.model.catalog
+    reasons = Reasons.by(state).of(Served(state.model, request), histories, rows, words)
+    owners = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
+    flat = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
+    return Explanations(
+        user_id=[histories.user_ids[owner] for owner in owners],
+        item_id=[catalog.item_ids[row] for row in flat],
+        title=[catalog.titles[row] for row in flat],
+        user_ids=histories.user_ids,
+        **reasons,
+    )
+
+
+def weighed(state: Fitted, known: Sequence[int], n: int, users: int) -> Overall:
+    """See `Recommender.explain_ranking`."""
+    histories, _ = state.histories(state.memory.log)
+    chosen = np.argsort(-histories.lengths, kind="stable")[: min(users, state.model.batch_users)]
+    if not len(chosen):
+        raise DataError("no events of users are remembered, so there is nobody to ask; fit or update first.")
+    return Reasons.by(state).overall(histories.of(chosen), known, n)
 
 
 def _reasons(model: Model, config: RecommenderConfig) -> Reasons:

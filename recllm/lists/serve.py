@@ -16,11 +16,10 @@ from recllm.data.catalog import Catalog
 from recllm.data.doors import Items
 from recllm.data.histories import Histories
 from recllm.lists.request import ListRequest
-from recllm.lists.results import Recommendations
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
 from recllm.ranking.filters import matching_items, unmet_filters
-from recllm.ranking.rules import SIMILARITY_POOL, best_items, check_list_options, diversified
+from recllm.ranking.rules import SIMILARITY_POOL, best_items, diversified
 from recllm.ranking.wishes import Wishes
 from recllm.retrieval.candidates import top_candidates
 
@@ -167,18 +166,6 @@ class Lists:
     def columns(self, catalog: Catalog) -> dict[str, Any]:
         """As `Recommendations` wants them."""
         return list_columns(catalog, self.users, self.rows, self.scores)
-
-
-def nearest(model: Model, names: Sequence[str], scores: np.ndarray, n: Any) -> Recommendations:
-    """The `n` best items by each row of float32 [names, items].
-
-    Raises:
-        ConfigError: `n` is no length of a list.
-    """
-    n, _ = check_list_options(n, 0.0)
-    rows = [best_items(line, np.isfinite(line), model.ties, n) for line in scores]
-    lines = [line[found] for line, found in zip(scores, rows, strict=True)]
-    return Recommendations(**list_columns(model.catalog, names, rows, lines), user_ids=list(names))
 
 
 def list_columns(

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from recllm.adaptation.adapters import Kept
+from recllm.data.catalog import Catalog
 from recllm.data.doors import Items, items_of, read_users
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
 from recllm.data.trained import TrainedOn
-from recllm.encoders.text import TextEncoder
+from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
 from recllm.model.model import Model
@@ -73,6 +74,25 @@ class Fitted:
     def remembering(self, memory: Memory) -> "Fitted":
         """The same model with another memory; what was looked up in the model stays."""
         return self._keeping(replace(self, memory=memory), "fingerprint", "text_encoder")
+
+    def with_items(self, items: Catalog) -> tuple["Fitted", tuple[str, ...]]:
+        """The same with new items, known by their texts, and what is to be said of them; known ids stay as they are."""
+        model = self.model
+        grown = model.catalog.extend(items)
+        notes = tuple(f"add_items: {note}" for note in grown.report.notes)
+        if len(grown) == len(model.catalog):
+            return self, notes
+        fresh = describe_items(grown, self.text_encoder.prompt)[len(model.catalog) :]
+        return self.with_model(model.with_items(grown, self.text_encoder.encode(fresh))), notes
+
+    def updated(self, events: Interactions) -> tuple["Fitted", tuple[str, ...]]:
+        """The same that remembers these events, too, and what is to be said of those about unknown items."""
+        known = events.known_items(self.model.catalog)
+        notes = []
+        if lost := len(events) - len(known):
+            reason = known.report.notes[-1]
+            notes.append(f"{lost:,} of {len(events):,} events were left out: {reason}; add the items first.")
+        return self.remembering(self.memory.extend(known)), tuple(notes)
 
     def _keeping(self, changed: "Fitted", *names: str) -> "Fitted":
         vars(changed).update({name: value for name, value in vars(self).items() if name in names})

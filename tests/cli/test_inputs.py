@@ -282,4 +282,4 @@ def test_a_terminal_that_lacks_a_character_stops_nothing(place: Path) -> None:
 @pytest.fixture(autouse=True)
 def _no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here may come as far as learning."""
-    monkeypatch.setattr("recllm.recommender.fit_stages", lambda _: pytest.fail("training began"))
+    monkeypatch.setattr("recllm.model.fit.stages.fit_stages", lambda _: pytest.fail("training began"))

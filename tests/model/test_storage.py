@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load, save
 
-from recllm import recommender
+from recllm.model.fit import stages
 from recllm.adaptation.adapters import Adapters
 from recllm.adaptation.meta import AdaptationConfig
 from recllm.artifact import saved as artifact
@@ -316,7 +316,7 @@ def test_what_could_not_be_saved_is_refused_before_training(
     def trained(*_: object) -> None:
         raise AssertionError("training has begun")
 
-    monkeypatch.setattr(recommender, "fit_stages", trained)
+    monkeypatch.setattr(stages, "fit_stages", trained)
     big = toy.catalog.frame.with_columns(pl.lit(2**100, pl.Int128).alias("big"))
     with pytest.raises(ArtifactError, match="the catalog could not be saved: column 'big' of type Int128"):
         Recommender(config_for(tiny)).fit(Catalog(big, toy.catalog.report), toy.events)

@@ -1,16 +1,27 @@
 """Fitting, stage by stage: text, channels, base, head, adapters. Each stage sees only the users it may see."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
+from recllm.artifact import check_table, check_target
+from recllm.data.catalog import Catalog
+from recllm.data.interactions import Interactions
+from recllm.data.memory import Memory
+from recllm.data.trained import TrainedOn
 from recllm.encoders.threads import reproducible
+from recllm.errors import DataError
+from recllm.model.config import RecommenderConfig
 from recllm.model.fit.adapt import fit_adaptation
 from recllm.model.fit.base import fit_base, fit_channels
 from recllm.model.fit.head import HEAD_SHARE, weigh_channels
 from recllm.model.fit.judge import account, measure, welcome
 from recllm.model.fit.run import FitRun
 from recllm.model.fit.text import fit_text
+from recllm.model.fitted import Fitted
 from recllm.model.model import Model
+from recllm.options import TrainOptions
 from recllm.ranking.head import RankingHead
 
 
@@ -48,3 +59,19 @@ def _base(run: FitRun) -> Model:
         text_adapter=text_encoder.adapter,
         backbone=text_encoder.backbone.digest(),
     )
+
+
+def fit(config: RecommenderConfig, catalog: Catalog, log: Interactions, options: TrainOptions) -> Fitted:
+    """See `Recommender.fit`; whatever could make `save` fail is found out before training."""
+    check_table("the catalog", catalog.frame)
+    if options.checkpoint is not None:
+        check_target(Path(options.checkpoint))
+    known = log.known_items(catalog)
+    if len(log) and not len(known):
+        raise DataError(
+            f"none of the {len(log):,} events is about one of the {len(catalog):,} items of the catalog "
+            f"({known.report.notes[-1]}); write the same item ids in both, or use from_catalog."
+        )
+    run = FitRun(config, catalog, known, options)
+    model = fit_stages(run)
+    return Fitted(config, model, Memory.of(known), TrainedOn.of(known), run.report, options.seed)

@@ -6,10 +6,14 @@ import torch
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
+from recllm.data.interactions import Interactions
+from recllm.data.memory import Memory
+from recllm.data.trained import TrainedOn
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.config import RecommenderConfig
 from recllm.model.fit.text import reading
+from recllm.model.fitted import Fitted
 from recllm.model.model import Model
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
@@ -26,11 +30,8 @@ UNSEEN_SHRINKAGE, UNSEEN_RIDGE = 0.3, 1.0
 """Of a catalog without events: at least so much shrinkage, and the ridge of a visitor's own direction of text."""
 
 
-def untrained_model(
-    config: RecommenderConfig, catalog: Catalog, options: TrainOptions | None = None, report: FitReport | None = None
-) -> Model:
+def untrained_model(config: RecommenderConfig, catalog: Catalog, options: TrainOptions, report: FitReport) -> Model:
     """A model of a catalog without events: only text speaks, through each visitor's own closed-form update."""
-    options, report = options or TrainOptions(), report or FitReport()
     device, begin = str(options.torch_device()), options.clock()
     text_encoder = TextEncoder(config.text)
     progress = reading(options, report, options.budget_seconds())
@@ -65,3 +66,10 @@ def untrained_model(
         retrieval=config.retrieval,
         backbone=text_encoder.backbone.digest(),
     )
+
+
+def of_catalog(config: RecommenderConfig, catalog: Catalog, options: TrainOptions | None) -> Fitted:
+    """See `Recommender.from_catalog`."""
+    report, nothing = FitReport(), Interactions.from_mapping({})
+    model = untrained_model(config, catalog, options or TrainOptions(), report)
+    return Fitted(config, model, Memory.of(nothing), TrainedOn.of(nothing), report, seed=0)

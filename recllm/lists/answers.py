@@ -1,0 +1,67 @@
+"""Scores and neighbours of items: what is asked for in any form, and answered by one fitted state."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from recllm.adaptation.adapters import Kept
+from recllm.data.doors import items_of, read_items
+from recllm.data.histories import Histories
+from recllm.errors import DataError
+from recllm.lists.results import Recommendations
+from recllm.lists.serve import list_columns
+from recllm.model.fitted import Fitted
+from recllm.ranking.rules import best_items, check_list_options
+
+
+def scores_of(
+    state: Fitted, histories: Histories, items: dict[str, list[str]] | list[str], adapt: bool, kept: Kept | None
+) -> np.ndarray:
+    """See `Recommender.score`."""
+    catalog = state.model.catalog
+    shared = None if isinstance(items, dict) else catalog.rows(items)
+    asked = items_of(items, histories.user_ids, "item_ids")
+    rows = [catalog.rows(ids) if shared is None else shared for ids in asked]
+    result = np.full((len(histories), max(map(len, rows), default=0)), np.nan, dtype=np.float32)
+    for user, scores in enumerate(state.scores(histories, adapt, kept)):
+        known = rows[user] >= 0
+        result[user, : len(known)][known] = scores[rows[user][known]]
+    return result
+
+
+def similar_items(state: Fitted, item_ids: Any, n: Any) -> Recommendations:
+    """See `Recommender.similar_items`."""
+    asked = read_items(item_ids, "item_ids")
+    if isinstance(asked, dict):
+        raise DataError("item_ids: ids of items were expected, got each user's own; write a list of item ids.")
+    catalog, text = state.model.catalog, state.model.channels.text
+    rows = catalog.rows(asked)
+    if (rows < 0).any():
+        raise DataError(f"item {asked[int(np.argmin(rows))]!r} is not in the catalog.")
+    similarity = (text[rows] @ text.T).numpy()
+    similarity[np.arange(len(rows)), rows] = -np.inf
+    return _nearest(state, asked, similarity, n)
+
+
+def search(state: Fitted, text: Any, n: Any) -> Recommendations:
+    """See `Recommender.search`."""
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"the search text is empty or no text: {text!r}; write words, such as 'cosy winter lights'.")
+    model = state.model
+    with model.threads_for(1):
+        vector = model.whitening(state.text_encoder.encode([text], keep=False))
+    scores = (torch.from_numpy(vector) @ model.channels.text.T).numpy()
+    # An id is no word: its vector lies far from all texts, and whitening puts what is far from all near to any.
+    if model.catalog.in_words.any():
+        scores[:, ~model.catalog.in_words] = -np.inf
+    return _nearest(state, [text], scores, n)
+
+
+def _nearest(state: Fitted, names: Sequence[str], scores: np.ndarray, n: Any) -> Recommendations:
+    """The `n` best items by each row of float32 [names, items]."""
+    n, _ = check_list_options(n, 0.0)
+    rows = [best_items(line, np.isfinite(line), state.model.ties, n) for line in scores]
+    lines = [line[found] for line, found in zip(scores, rows, strict=True)]
+    return Recommendations(**list_columns(state.model.catalog, names, rows, lines), user_ids=list(names))
