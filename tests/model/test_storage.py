@@ -15,7 +15,6 @@ import polars as pl
 import pytest
 from safetensors.numpy import load, save
 
-from recllm.model.fit import stages
 from recllm.adaptation.adapters import Adapters
 from recllm.adaptation.meta import AdaptationConfig
 from recllm.artifact import saved as artifact
@@ -24,6 +23,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.encoders.config import BaseTrainingConfig
 from recllm.errors import ArtifactError, BackboneError
+from recllm.model.fit import stages
 from recllm.model.storage import _plain, _report
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
