@@ -24,20 +24,15 @@ import polars as pl
 import safetensors
 import safetensors.numpy
 
-from recllm.artifact.folders import check_writable, former_of, is_of_the_system, read_regular, replace_folder
+from recllm.artifact.folders import check_writable, former_of, is_of_the_system, replace_folder
+from recllm.artifact.manifest import FORMAT, MANIFEST, as_json, manifest_of, read_files, read_manifest
 from recllm.artifact.tables import pack_table, unpack_table
 from recllm.errors import ArtifactError
 from recllm.resources import __version__
 
 __all__ = ["Artifact", "check_table", "check_target", "fingerprint", "load_artifact", "save_artifact"]
 
-FORMAT = 2
-MANIFEST = "manifest.json"
 CARD = "README.md"
-
-MANIFEST_BYTES = 1_000_000
-"""A manifest lists a dozen files; a longer one is no manifest."""
-
 NAME = r"[a-z][a-z0-9_]*"
 
 
@@ -113,7 +108,7 @@ def _refuse_strangers(folder: Path) -> None:
     if not names:
         return
     try:
-        ours = {MANIFEST, *_read_manifest(folder)["files"]}
+        ours = {MANIFEST, *read_manifest(folder)["files"]}
     except ArtifactError:
         raise ArtifactError(f"cannot save to {folder}: it holds files that recllm did not write; {elsewhere}") from None
     if names - ours:
@@ -147,7 +142,7 @@ def save_artifact(
     files = _serialise(tensors, tables, documents, card)
     _refuse_strangers(Path(folder))
     try:
-        replace_folder(Path(os.path.realpath(folder)), {**files, MANIFEST: _manifest(files, kind)})
+        replace_folder(Path(os.path.realpath(folder)), {**files, MANIFEST: manifest_of(files, kind)})
     except OSError as error:
         raise ArtifactError(
             f"cannot save to {folder}: {error.strerror or error}; what was there is unchanged"
@@ -201,7 +196,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _load(folder: Path, kind: str) -> Artifact:
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     if manifest["format"] != FORMAT:
         raise ArtifactError(
             f"{folder} is of format {manifest['format']} (recllm {manifest['version']}), this recllm {__version__} "
@@ -209,7 +204,7 @@ def _load(folder: Path, kind: str) -> Artifact:
         )
     if manifest["kind"] != kind:
         raise ArtifactError(f"{folder} holds a saved {manifest['kind']}, not {kind}; give another folder")
-    contents = _read_checked(folder, manifest["files"])
+    contents = read_files(folder, manifest["files"])
     try:
         return Artifact(
             kind=kind,
@@ -251,7 +246,7 @@ def _serialise(
             raise ArtifactError(f"the table {name!r} cannot be saved: {error}") from error
     for name, document in documents.items():
         try:
-            files[f"{name}.json"] = _json(document)
+            files[f"{name}.json"] = as_json(document)
         except (TypeError, ValueError, RecursionError) as error:
             raise ArtifactError(f"the document {name!r} cannot be saved as JSON: {error}") from error
     return files
@@ -259,10 +254,6 @@ def _serialise(
 
 def _each(contents: Mapping[str, bytes], ending: str, read: Any) -> dict[str, Any]:
     return {name.removesuffix(ending): read(content) for name, content in contents.items() if name.endswith(ending)}
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode("ascii")
 
 
 def _parsed(content: bytes) -> Any:
@@ -275,87 +266,3 @@ def _parsed(content: bytes) -> Any:
         return value
 
     return json.loads(content, parse_float=number, parse_constant=number)
-
-
-def _manifest(files: Mapping[str, bytes], kind: str) -> bytes:
-    body = {
-        "format": FORMAT,
-        "kind": kind,
-        "version": __version__,
-        "files": {
-            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in sorted(files.items())
-        },
-    }
-    return _json(body | {"checksum": hashlib.sha256(_json(body)).hexdigest()})
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        raw = read_regular(folder / MANIFEST, MANIFEST_BYTES)
-    except FileNotFoundError:
-        raise ArtifactError(
-            f"{folder} is not a folder saved by recllm, or not a complete one: {MANIFEST} is missing; "
-            "give another folder, or copy or make it again"
-        ) from None
-    except OSError as error:
-        raise ArtifactError(f"cannot read {folder / MANIFEST}: {error.strerror}") from error
-    try:
-        manifest: dict[str, Any] = json.loads(raw)
-        body = {key: value for key, value in manifest.items() if key != "checksum"}
-        # The bytes, not only the values: the manifest vouches for the rest, so nothing in it may differ.
-        intact = raw == _json(body | {"checksum": hashlib.sha256(_json(body)).hexdigest()})
-    except (ValueError, AttributeError, RecursionError):
-        intact = False
-    if not intact or not _says_what_it_should(manifest):
-        raise ArtifactError(f"{folder / MANIFEST} is damaged or was not written by recllm; copy or make it again")
-    return manifest
-
-
-def _says_what_it_should(manifest: Mapping[str, Any]) -> bool:
-    def whole(value: Any) -> bool:
-        return type(value) is int and value >= 0
-
-    files = manifest.get("files")
-    return (
-        whole(manifest.get("format"))
-        and all(isinstance(manifest.get(key), str) for key in ("kind", "version"))
-        and isinstance(files, dict)
-        and all(
-            re.fullmatch(r"\w[\w.]*", name)
-            and isinstance(facts, dict)
-            and whole(facts.get("bytes"))
-            and "sha256" in facts
-            for name, facts in files.items()
-        )
-    )
-
-
-def _read_checked(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
-    """The bytes of every file, once each, so that what is parsed is what was checked."""
-    again = "copy or make it again"
-    total, memory = sum(facts["bytes"] for facts in expected.values()), _memory()
-    if total > memory:
-        raise ArtifactError(f"{folder} claims {total:,} bytes, more than the {memory:,} of this machine's memory")
-    try:
-        there = {path.name for path in folder.iterdir()}
-        for name in sorted(expected.keys() - there):
-            raise ArtifactError(f"{folder} is incomplete: {name} is missing; {again}")
-        contents = {}
-        for name, facts in expected.items():
-            contents[name] = read_regular(folder / name, facts["bytes"])
-            size = len(contents[name])
-            if size != facts["bytes"]:
-                raise ArtifactError(f"{folder / name} is damaged: {size} bytes instead of {facts['bytes']}; {again}")
-            if hashlib.sha256(contents[name]).hexdigest() != facts.get("sha256"):
-                raise ArtifactError(f"{folder / name} is damaged: its SHA-256 is not the saved one; {again}")
-    except OSError as error:
-        raise ArtifactError(f"cannot read {folder}: {error.strerror or error}") from error
-    return contents
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return 1 << 62

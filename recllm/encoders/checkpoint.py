@@ -9,7 +9,8 @@ import torch
 
 from recllm.artifact.arrays import SavedArrays
 from recllm.artifact.folders import former_of
-from recllm.artifact.saved import MANIFEST, check_target, load_artifact, save_artifact
+from recllm.artifact.manifest import MANIFEST
+from recllm.artifact.saved import check_target, load_artifact, save_artifact
 from recllm.errors import ArtifactError
 
 KIND = "training checkpoint"

@@ -256,7 +256,7 @@ DAMAGES: list[Callable[[Path, random.Random], str]] = [
 
 def sign(folder: Path) -> None:
     """Say in the manifest that everything is as it should be."""
-    from recllm.artifact import saved as artifact
+    from recllm.artifact.manifest import sealed
 
     path = folder / "manifest.json"
     try:
@@ -271,7 +271,7 @@ def sign(folder: Path) -> None:
                     if facts["bytes"] < 10**8:
                         facts["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
         body.pop("checksum", None)
-        path.write_bytes(artifact._json(body | {"checksum": hashlib.sha256(artifact._json(body)).hexdigest()}))
+        path.write_bytes(sealed(body))
     except (OSError, ValueError, TypeError):
         return
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recllm.artifact import check_target, fingerprint, folders, load_artifact, save_artifact
-from recllm.artifact import saved as artifact
+from recllm.artifact import check_target, fingerprint, folders, load_artifact, manifest, save_artifact
 from recllm.errors import ArtifactError
 
 TENSORS = {
@@ -148,8 +147,8 @@ def test_another_kind_is_refused(saved) -> None:
 
 def test_a_later_format_says_which_version_wrote_it(tmp_path, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(artifact, "FORMAT", 99)
-        patch.setattr(artifact, "__version__", "9.0")
+        patch.setattr(manifest, "FORMAT", 99)
+        patch.setattr(manifest, "__version__", "9.0")
         save(tmp_path / "model")
     with pytest.raises(ArtifactError, match=r"format 99 \(recllm 9\.0\)"):
         load_artifact(tmp_path / "model", "recommender")
@@ -157,7 +156,7 @@ def test_a_later_format_says_which_version_wrote_it(tmp_path, monkeypatch) -> No
 
 def test_the_former_format_says_what_to_do(tmp_path, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(artifact, "FORMAT", 1)
+        patch.setattr(manifest, "FORMAT", 1)
         save(tmp_path / "model")
     with pytest.raises(ArtifactError, match=r"format 1 .* reads format 2; make it again with this version"):
         load_artifact(tmp_path / "model", "recommender")

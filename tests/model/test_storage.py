@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from recllm.adaptation.adapters import Adapters
 from recllm.adaptation.meta import AdaptationConfig
-from recllm.artifact import saved as artifact
+from recllm.artifact.manifest import sealed
 from recllm.artifact.tables import pack_table, unpack_table
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
@@ -54,8 +54,7 @@ def sign(folder: Path) -> None:
     for name in body["files"]:
         content = (folder / name).read_bytes()
         body["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    checksum = hashlib.sha256(artifact._json(body)).hexdigest()
-    (folder / "manifest.json").write_bytes(artifact._json(body | {"checksum": checksum}))
+    (folder / "manifest.json").write_bytes(sealed(body))
 
 
 def put(place: int | tuple[int, ...], value: float) -> Callable[[np.ndarray], np.ndarray]:
