@@ -17,7 +17,7 @@ from recllm.explain.ranker import Floats, RankFunction, Ranking
 
 NEWEST = 50
 LARGEST_SET = 5
-"""Of more items than this it is no help to know that the recommendation hangs on them."""
+"""A larger set of items that a recommendation depends on explains nothing to a reader."""
 PAIRED = 5
 """Pairs are tried among this many of the strongest, triples among one fewer."""
 

@@ -83,16 +83,17 @@ class Evidence:
 
     Attributes:
         title: Of the recommended item.
-        reason_code: "history" (the causes made it), "asked" (a wish of the user's brought it), "popular" (it would be
-            there without the history, and is popular), "weak" (nothing can be named as its cause), "cold_start" (there
-            is no history), "owned" (the user has the item; the causes are what else in the history speaks for it).
+        reason_code: "history" (the causes made it), "asked" (it is there because of a wish of the user's), "popular"
+            (it would be there without the history, and is popular), "weak" (nothing can be named as its cause),
+            "cold_start" (there is no history), "owned" (the user has the item; the causes are other history items that
+            raise its score).
         causes: The cited history items, strongest first; empty unless the reason is "history" or "owned".
         attributes: What the item shares with them.
         counterfactual: A small set of history items without which it would not be in the list; None: no small set.
-        against: The history item that speaks most against it, if that counts.
-        wishes: The user's wishes that raised it, in their words.
+        against: The history item that lowers its score most, if by much.
+        wishes: The user's wishes that raised its score, in their words.
         channel: What retrieved the item, if known.
-        confidence: 0 to 1, how strongly the history speaks for the item: x / (1 + x), where x is the sum of positive
+        confidence: 0 to 1, how strongly the history raises the score: x / (1 + x), where x is the sum of positive
             contributions in standard deviations of the user's scores. 0 without a history.
         popularity_rank: Share of the catalog's items that are less popular, 0 to 1.
         popular: Whether the item is in the most popular tenth of the catalog.
@@ -124,7 +125,7 @@ class Evidence:
 
     @property
     def share(self) -> float:
-        """How much of what speaks for the item the cited items carry, 0 to 1."""
+        """The cited items' share of all positive contributions to the score, 0 to 1."""
         return min(1.0, sum((cause.share for cause in self.causes), 0.0))
 
     def to_dict(self) -> dict[str, Any]:

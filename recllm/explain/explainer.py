@@ -42,8 +42,8 @@ class Wording:
         method: What really made it: "L0" a template, "L1" a model that chose among verified clauses, "L2" verified
             clauses, "L3" a model that wrote freely.
         verified: Whether the verifier read it against the evidence and had no complaint; always so above L0.
-        fallback: Why a lower rung than the one asked for made it, in one sentence; None if that was not so.
-        share: How much of what speaks for the item the cited items carry, 0 to 1.
+        fallback: Why the text was made on a lower level than the one wanted, in one sentence; None if it was not.
+        share: The cited items' share of all positive contributions to the score, 0 to 1.
         prompt: The files it was made from, as name@hash, several joined by "+".
         generator: The model that chose or wrote it; None if none did.
     """
@@ -127,18 +127,17 @@ class Explainer:
             return [self._say(one, compose(one, self.domain, details), "L2") for one in evidence]
         return [self._template(one) for one in evidence]
 
-    def retold(self, evidence: Evidence, text: str, said: Mapping[str, Any], level: Level) -> "Retold":
-        """What `text` and `said`, its wording, have to be if this explainer was asked for `level`; no model is asked.
+    def retold(self, evidence: Evidence, text: str, wording: Mapping[str, Any], level: Level) -> "Retold":
+        """What `text` and its `wording` have to be if they were made on `level`; no language model is called.
 
         Templates and the clause bank say it again. What a model chose has to be one of the options, and what it wrote
         has to pass the verifier. The model's name, and why it was not followed, cannot be found out again.
         """
         if level in ("L0", "L2"):
             own = Explainer(domain=self.domain, level=level, detail=self.detail)
-            (wording,) = own.explain([evidence])
-            return Retold(wording)
-        name, fallback = said.get("generator"), said.get("fallback")
-        if said.get("method") == level and isinstance(name, str) and name:
+            return Retold(own.explain([evidence])[0])
+        name, fallback = wording.get("generator"), wording.get("fallback")
+        if wording.get("method") == level and isinstance(name, str) and name:
             if level == "L3":
                 bare = self._without_ending(text)
                 if wrong := self._wrong(bare, evidence):
@@ -171,7 +170,7 @@ class Explainer:
         options = [options_for(one, self.domain) if _names_something(one) else () for one in evidence]
         system = shipped_prompt("choose.reason").render()
         requests = [
-            (system, _said_of(one, reason_facts(one)), [option.offered for option in some])
+            (system, _facts_prompt(one, reason_facts(one)), [option.offered for option in some])
             for one, some in zip(evidence, options, strict=True)
             if some
         ]
@@ -190,7 +189,7 @@ class Explainer:
         return words
 
     def _write(self, generator: Generator, evidence: Sequence[Evidence]) -> list[Wording]:
-        """L3, one after the other; a model that does not answer is not asked for ever."""
+        """L3, one after the other; a model that keeps failing is given up."""
         words, silent = [], 0
         for one in evidence:
             if not _names_something(one):
@@ -238,7 +237,7 @@ _NOTHING = "The evidence names nothing that a model could put into words"
 
 
 def _names_something(evidence: Evidence) -> bool:
-    """Of what the user has there is nothing to recommend; that is said as it is."""
+    """Whether a model has something to put into words; that the user has the item already is said by a template."""
     facts = facts_of(evidence)
     return bool(facts["cited"] or facts["wishes"]) and not facts["owned"]
 
@@ -249,10 +248,10 @@ def _written_with() -> str:
 
 
 def _facts(evidence: Evidence, wrong: tuple[str, ...] = ()) -> str:
-    return _said_of(evidence, facts_of(evidence), wrong)
+    return _facts_prompt(evidence, facts_of(evidence), wrong)
 
 
-def _said_of(evidence: Evidence, known: Mapping[str, Fact], wrong: tuple[str, ...] = ()) -> str:
+def _facts_prompt(evidence: Evidence, known: Mapping[str, Fact], wrong: tuple[str, ...] = ()) -> str:
     prompt = shipped_prompt("facts.reason")
     facts = {name: fact for name, fact in known.items() if name in prompt.variables}
     return prompt.render(**facts, title=listed([evidence.title]), complaints=[_sentence(one) for one in wrong])

@@ -22,9 +22,9 @@ from recllm.model.config import ExplanationConfig
 
 MOST_CAUSES = 3
 ENOUGH = 0.7
-"""No more is cited once the cited items carry this share of what speaks for the item."""
+"""No more is cited once the cited items make up this share of the positive contributions."""
 LEAST_SHARE = 0.75
-"""Of an even share; what carries less is not cited."""
+"""Of an even share of the contributions; an item with less is not cited."""
 LEAST_ABOVE = 1e-4
 LEAST_AGAINST = 0.2
 LEAST_STRENGTH = 0.1
@@ -102,7 +102,8 @@ def gather_evidence(
     (except that the first place cannot be bettered, and that what may not be listed has none; equal scores count as
     the middle of their places). Weak evidence has the reason "popular" if the history did not lift the item and it is
     in the most popular `POPULAR_SHARE` of the catalog, else "weak". What the user has is "owned": it is no guess, and
-    what is cited is what else speaks for it, wherever it would be listed. A counterfactual comes only with causes.
+    what is cited are other items that raise its score, wherever it would be listed. A counterfactual comes only with
+    causes.
 
     Args:
         rank: What is served, before any diversity.
@@ -190,7 +191,7 @@ class _Judge:
         return [cause for cause in _strongest(gains) if gains[cause] > 0 and self.named[cause]]
 
     def verdict(self, number: int, item: int, removal: Removal | None, owned: bool) -> _Verdict:
-        """What is said of item row `item`, line `number` of the contributions."""
+        """Why item row `item`, line `number` of the contributions, is recommended."""
         gains = self._gains(number, item)
         total = float(gains.sum())
         strength = total / self.spread if self.spread > 0 else 0.0

@@ -21,8 +21,8 @@ class Influence:
     """How much one channel decides, when so many events of a user are known.
 
     Attributes:
-        known: Newest events that the ranking was told.
-        users: How many users were asked.
+        known: How many of each user's newest events the ranking was given.
+        users: How many users' lists were compared.
         channel: Its name.
         share: Of what the listed items' scores lose when a channel is silent, its part, 0 to 1.
         replaced: Share of the list that is other items when it is silent, 0 to 1.

@@ -13,7 +13,7 @@ from recllm.model.config import ExplanationConfig
 
 MOST_ATTRIBUTES = 3
 COMMON_VALUE = 0.4
-"""A value that more than this share of the catalog has tells nobody anything."""
+"""A value that more than this share of the catalog has is no reason: it fits almost every item."""
 COMMON_WORD = 0.05
 """Words of more titles than this do not make a shared phrase on their own."""
 _ALWAYS_RARE = 20

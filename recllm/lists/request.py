@@ -14,7 +14,7 @@ from recllm.ranking.wishes import Wish
 @final
 @dataclass(frozen=True)
 class ListRequest:
-    """What a list shall be, beside whose it is; see `Recommender.recommend`. As people write it; kept in plain types.
+    """How a list is to be made, for whichever user; see `Recommender.recommend`, whose arguments these are.
 
     Raises:
         ConfigError: `n`, `diversity`, `filters`, `wishes` or a switch is of the wrong kind or out of range.

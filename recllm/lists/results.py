@@ -34,10 +34,10 @@ class Explanation:
 
     Attributes:
         evidence: What the words were made from.
-        method: The rung of the ladder of words: L0 template, L1 chosen clause, L2 clause bank, L3 free text.
+        method: How the words were made: L0 template, L1 chosen clause, L2 clause bank, L3 free text.
         verified: Whether the words were checked against the evidence.
-        fallback: Why it is a lower rung than the one asked for; None if it is not.
-        share: How much of what speaks for the item the cited items carry, 0 to 1.
+        fallback: Why `method` is a lower level than the one wanted; None if it is not.
+        share: The cited items' share of all positive contributions to the score, 0 to 1.
         prompt: Name and version of the prompt.
         proof: With the model, all that is needed to compute the explanation again.
     """

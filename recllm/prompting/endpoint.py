@@ -1,7 +1,7 @@
 """A language model behind a URL that speaks OpenAI's chat completions, such as vLLM, Ollama or llama.cpp.
 
 The server is not trusted: one deadline covers the whole exchange, the answer's size is bounded, redirects are not
-followed, only listed hosts are asked, and nothing that a server or a key says appears in an error.
+followed, only listed hosts are connected to, and nothing that a server or a key says appears in an error.
 """
 
 import json
@@ -34,12 +34,13 @@ class EndpointGenerator(Generator):
         url: Where the API begins, such as `"http://localhost:8000/v1"`; `/chat/completions` is added.
         model: The model's name on that server.
         api_key: Sent as a bearer token; None takes it from the environment variable RECLLM_API_KEY, if it is set.
-        allow_hosts: The hosts that may be asked. Prompts hold events and catalog text, so this machine by default.
+        allow_hosts: The hosts that prompts may be sent to, by default this machine: prompts hold events and catalog
+            text.
         timeout: Seconds for one exchange, from connecting to the last byte; looking up a name in DNS is not bounded by
             it, and each further address of a host has the same time again.
         max_bytes: A longer answer is refused.
-        failures_before_open: After so many failures in a row, the server is left alone …
-        rest_seconds: … for so long; then one question is tried.
+        failures_before_open: After so many failures in a row, no question is sent …
+        rest_seconds: … for so long; then a single one is tried.
         writes: Whether it is trusted with free text.
         clock: Seconds that never go back, for the rest.
 
@@ -228,7 +229,7 @@ def _checked_key(api_key: str | None) -> str:
 
 @final
 class _Breaker:
-    """Leaves a server alone that keeps failing: every recommendation would wait for it otherwise."""
+    """A circuit breaker: a server that keeps failing gets no questions, or every recommendation would wait for it."""
 
     def __init__(self, failures: int, rest: float, clock: Callable[[], float]) -> None:
         self._allowed, self._rest, self._clock = failures, rest, clock
@@ -243,8 +244,8 @@ class _Breaker:
             left = self._again - self._clock()
             if left > 0:
                 raise GenerationError(
-                    f"the language model {name} failed {self._failures} times in a row and is left alone for another "
-                    f"{left:.0f} s; look into its log"
+                    f"the language model {name} failed {self._failures} times in a row and gets no question for "
+                    f"another {left:.0f} s; look into its log"
                 )
             self._again = self._clock() + self._rest
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from recllm.explain import wording
 from recllm.explain.evidence import Cause, Counterfactual, Evidence, SharedAttribute, Span
-from recllm.explain.phrases import vocabulary
 from recllm.explain.verify.claims import Part, claims_of
-from recllm.explain.verify.complaints import complaints, read_claims
+from recllm.explain.verify.complaints import complaints
 from recllm.explain.verify.lexicon import VERB_FORMS
+from recllm.explain.verify.phrases import vocabulary
+from recllm.explain.verify.reading import read_claims
 from recllm.explain.wording import display_title, shorten, verb_for
 
 SPANS = (Span("mug", "title", 0, 1),)

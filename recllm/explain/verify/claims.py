@@ -44,7 +44,7 @@ def key(text: str) -> str:
 
 
 def kind_key(kind: str) -> str:
-    """How the columns of a catalog are said and compared."""
+    """How the names of a catalog's columns are compared."""
     return fold(wording.display_column(kind))
 
 

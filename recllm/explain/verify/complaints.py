@@ -2,12 +2,10 @@
 
 from recllm.explain import wording
 from recllm.explain.evidence import Evidence
-from recllm.explain.verify.claims import Claim, Claims, claims_of, held_by, key
+from recllm.explain.verify.claims import Claim, held_by, key
 from recllm.explain.verify.reading import read_claims
 
-__all__ = ["Claim", "Claims", "claims_of", "complaints", "read_claims"]
-
-_SAYINGS = {
+_SENTENCES = {
     "item": "{titles} is not what is recommended; that is “{item}”.",
     "cause": "{titles} is not a cause of this recommendation; name the given causes only.",
     "main": "{titles} is not the strongest cause; name the strongest one first, or say “because”.",
@@ -43,10 +41,10 @@ def complaints(text: str, evidence: Evidence, *, domain: str = "neutral") -> tup
     Returns:
         One sentence per complaint, for whoever wrote the text.
     """
-    said = read_claims(text, evidence, domain=domain)
-    unsupported = sorted(said - held_by(evidence), key=lambda claim: (claim.role, claim.value, sorted(claim.titles)))
+    claims = read_claims(text, evidence, domain=domain)
+    unsupported = sorted(claims - held_by(evidence), key=lambda claim: (claim.role, claim.value, sorted(claim.titles)))
     found = [_complain(claim, evidence) for claim in unsupported]
-    if all(claim.role == "item" for claim in said):
+    if all(claim.role == "item" for claim in claims):
         found.append("The text gives no reason; name the given causes.")
     return tuple(dict.fromkeys(found))
 
@@ -55,4 +53,4 @@ def _complain(claim: Claim, evidence: Evidence) -> str:
     written = {key(title): title for title in (evidence.title, *(cause.title for cause in evidence.causes))}
     titles = " and ".join(f"“{wording.display_title(written.get(title, title))}”" for title in sorted(claim.titles))
     item = wording.display_title(evidence.title)
-    return _SAYINGS[claim.role].format(titles=titles or "them", value=claim.value, item=item)
+    return _SENTENCES[claim.role].format(titles=titles or "them", value=claim.value, item=item)

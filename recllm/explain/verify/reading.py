@@ -3,11 +3,11 @@
 import re
 
 from recllm.explain.evidence import Evidence
-from recllm.explain.naming import Names, Sentence, split_sentences
-from recllm.explain.phrases import EITHER_BEFORE, VALUE_BEFORE, marks
 from recllm.explain.verify.claims import Claim, Claims, Role
 from recllm.explain.verify.lexicon import NUMBERS, SEPARATORS, VERB_OF, fillers
-from recllm.explain.verify.roles import Group, Said, Value
+from recllm.explain.verify.naming import Names, Sentence, split_sentences
+from recllm.explain.verify.phrases import EITHER_BEFORE, VALUE_BEFORE, marks
+from recllm.explain.verify.roles import Group, Statement, Value
 from recllm.texts import clean_text
 
 LONGEST_TEXT = 1200
@@ -46,9 +46,9 @@ def read_claims(text: str, evidence: Evidence, *, domain: str = "neutral") -> Cl
         claims.add(_unread(f"{plain[:40]}… (too long)"))
     for sentence in sentences:
         reader = _SentenceReader(sentence, names, causes, domain)
-        said = reader.read()
-        claims |= said.claims
-        causes += said.of_role("cause")
+        statement = reader.read()
+        claims |= statement.claims
+        causes += statement.of_role("cause")
     roles = {claim.role for claim in claims}
     if roles & {"gone", "instead"} and "removed" not in roles:
         claims.add(_unread("would"))
@@ -73,9 +73,9 @@ class _SentenceReader:
         self._earlier_causes = causes
         self._fillers = fillers(domain)
         self._pattern, self._kinds = marks(domain)
-        self._said = Said(frozenset(self._text.split()), {_unread(what) for what in sentence.junk})
+        self._found = Statement(frozenset(self._text.split()), {_unread(what) for what in sentence.junk})
         if "§ §" in self._text:
-            self._said.refuse("titles without a word between them")
+            self._found.refuse("titles without a word between them")
         self._kind = ""  # the column that was named last
         self._role: str | None = None
         self._verb = ""
@@ -85,7 +85,7 @@ class _SentenceReader:
         self._since_title: list[str] = []
         self._last = ""  # the kind of the phrase before
 
-    def read(self) -> Said:
+    def read(self) -> Statement:
         """All that the sentence says."""
         end = 0
         for match in self._pattern.finditer(self._text):
@@ -99,23 +99,23 @@ class _SentenceReader:
                 self._last = kind
         self._skip(self._text[end:])
         self._expect(None)
-        self._said.conclude(self._names, self._earlier_causes)
-        if not self._said.claims and self._last != "disclaimer":
-            self._said.refuse(self._text.replace("§", "“…”"))
-        return self._said
+        self._found.conclude(self._names, self._earlier_causes)
+        if not self._found.claims and self._last != "disclaimer":
+            self._found.refuse(self._text.replace("§", "“…”"))
+        return self._found
 
     def _skip(self, text: str) -> None:
         self._gap = text.split()
         self._since_title += self._gap
         for word in self._gap:
             if word not in self._fillers and word not in SEPARATORS:
-                self._said.refuse(word)
+                self._found.refuse(word)
 
     def _expect(self, role: str | None, verb: str = "") -> None:
         if self._open and self._verb and self._needs_title:  # "you bought the product"
-            self._said.refuse(f"{self._verb} …")
+            self._found.refuse(f"{self._verb} …")
         elif self._open and self._verb:  # "based on your purchases", which names none
-            self._said.claims.add(Claim("did", value=self._verb))
+            self._found.claims.add(Claim("did", value=self._verb))
         self._role, self._verb, self._open, self._needs_title = role, verb, role is not None, False
 
     # Titles and values
@@ -124,12 +124,12 @@ class _SentenceReader:
         titles = [next(self._signs) for _ in range(text.count("§"))]
         if self._role == "wish":
             if self._starts_clause(titles, rest):
-                self._said.groups.append(Group([titles.pop()], None))
-            self._said.claims |= {Claim("wish", value=name) for name in titles}
+                self._found.groups.append(Group([titles.pop()], None))
+            self._found.claims |= {Claim("wish", value=name) for name in titles}
             self._open = False
             return
         titles, values = self._apart(titles, rest)
-        self._said.values += values
+        self._found.values += values
         if titles:
             if values:  # "in “Garden”, “Y” is recommended"
                 self._role, self._verb = None, ""
@@ -154,24 +154,24 @@ class _SentenceReader:
         while titles and titles[0] in self._names.kind_of and (must_be_value or titles[0] not in self._names.titles):
             values.append(Value(titles.pop(0), self._kind))
             if not may_be_value:
-                self._said.refuse(f"“{values[-1].name}” as a title")
+                self._found.refuse(f"“{values[-1].name}” as a title")
         if must_be_value and not values and (titles != [self._names.item] or of_kind):
-            self._said.refuse(f"“{titles[0]}” as something that the item has or is in")
+            self._found.refuse(f"“{titles[0]}” as something that the item has or is in")
         return titles, values
 
     def _on_titles(self, titles: list[str], text: str, rest: str) -> None:
         role = self._role
-        if role is None and self._since_title[-1:] in (["and"], ["also"]) and self._said.groups:
-            role = self._said.groups[-1].role
+        if role is None and self._since_title[-1:] in (["and"], ["also"]) and self._found.groups:
+            role = self._found.groups[-1].role
         if role is None and self._gap == ["as"] and self._last in _KINDS:  # "the same category as “A”"
             role = "with"
         # "Because you bought “A”, “Y” is recommended": the comma alone makes it look like a list.
         only_commas = len(titles) > 1 and text.endswith(", §") and rest.strip() and not rest.startswith(" ,")
         next_clause = [titles.pop()] if role and (only_commas or self._starts_clause(titles, rest)) else []
-        self._said.groups.append(Group(titles, role, {self._verb} - {""}))
+        self._found.groups.append(Group(titles, role, {self._verb} - {""}))
         if next_clause:
             self._role, self._verb = None, ""
-            self._said.groups.append(Group(next_clause, None))
+            self._found.groups.append(Group(next_clause, None))
 
     def _starts_clause(self, titles: list[str], rest: str) -> bool:
         """As in "you bought “A” and “Y” is recommended"."""
@@ -180,24 +180,24 @@ class _SentenceReader:
 
     def _before(self, role: str, *instead_of: str | None) -> bool:
         """Give the titles before a role, if they have one of `instead_of`."""
-        fits = bool(self._said.groups) and self._said.groups[-1].role in instead_of
+        fits = bool(self._found.groups) and self._found.groups[-1].role in instead_of
         if fits:
-            self._said.groups[-1].role = role
+            self._found.groups[-1].role = role
         return fits
 
     # What the user did
 
     def _on_did(self, text: str, kind: str, rest: str) -> None:
         verb = _verb_in(text)
-        if self._said.groups and (_WHICH.fullmatch(" ".join(self._since_title)) or text.endswith("by you")):
-            self._said.groups[-1].verbs.add(verb)
-            self._said.groups[-1].by_deed = self._before("cause", None)
+        if self._found.groups and (_WHICH.fullmatch(" ".join(self._since_title)) or text.endswith("by you")):
+            self._found.groups[-1].verbs.add(verb)
+            self._found.groups[-1].by_deed = self._before("cause", None)
             return
-        if self._said.groups and rest.split()[:1] == ["it"]:  # the last that was named
-            self._said.groups[-1].verbs.add(verb)
+        if self._found.groups and rest.split()[:1] == ["it"]:  # the last that was named
+            self._found.groups[-1].verbs.add(verb)
             return
         if re.match(r" (?:it|this)(?: |$)", rest):
-            self._said.refuse(f"{text} it")
+            self._found.refuse(f"{text} it")
         several = {*self._since_title[-1:], *rest.split()[:1]} & _SEVERAL or text.endswith("s")
         self._expect(self._role if self._role in ("against", "removed") else "cause", verb)
         self._needs_title = not several
@@ -208,39 +208,39 @@ class _SentenceReader:
         self._expect("removed", _verb_in(text))
 
     def _on_removed_them(self, text: str, kind: str, rest: str) -> None:
-        self._said.claims.add(Claim("removed", frozenset(self._earlier_causes + self._said.of_role("cause"))))
+        self._found.claims.add(Claim("removed", frozenset(self._earlier_causes + self._found.of_role("cause"))))
 
     # Phrases that say what the titles behind them are
 
     def _on_other(self, text: str, kind: str, rest: str) -> None:
         if kind in _WITHOUT_NAMES:
-            self._said.claims.add(Claim(kind))
+            self._found.claims.add(Claim(kind))
             self._expect(None)
         elif kind in _ROLES_OF_WHAT_FOLLOWS:
             self._expect(kind)
-        elif kind == "not_you" or (kind == "maybe" and not {"might", "may", "could"} & self._said.words):
-            self._said.refuse(text)
+        elif kind == "not_you" or (kind == "maybe" and not {"might", "may", "could"} & self._found.words):
+            self._found.refuse(text)
 
     def _on_cause(self, text: str, kind: str, rest: str) -> None:
         if (
-            self._said.groups and self._said.groups[-1].verbs and not self._since_title
+            self._found.groups and self._found.groups[-1].verbs and not self._since_title
         ):  # "you bought “A” because of “B”"
-            self._said.refuse(f"“{self._said.groups[-1].titles[-1]}” {text}")
-        self._said.gives_cause = True
+            self._found.refuse(f"“{self._found.groups[-1].titles[-1]}” {text}")
+        self._found.gives_cause = True
         self._expect("cause")
 
     def _on_from_history(self, text: str, kind: str, rest: str) -> None:
-        self._said.claims.add(Claim("cause"))
+        self._found.claims.add(Claim("cause"))
         self._expect(None)
 
     def _on_item_pre(self, text: str, kind: str, rest: str) -> None:
         if self._role == "cause" and self._open and not self._verb and self._last == "cause":
-            self._said.refuse(f"because {text}")
+            self._found.refuse(f"because {text}")
         self._expect("item")
 
     def _on_instead_pre(self, text: str, kind: str, rest: str) -> None:
         if "§" not in rest:
-            self._said.refuse(text)
+            self._found.refuse(text)
         self._expect("instead")
 
     def _on_separator(self, text: str, kind: str, rest: str) -> None:
@@ -254,7 +254,7 @@ class _SentenceReader:
 
     def _on_cause_post(self, text: str, kind: str, rest: str) -> None:
         self._before("cause", None, "with")
-        self._said.gives_cause = True
+        self._found.gives_cause = True
         if not (self._open and self._verb):  # else the titles are still to come: "what you bought led to this: …"
             self._expect("item")
 
@@ -263,26 +263,26 @@ class _SentenceReader:
 
     def _on_removed_post(self, text: str, kind: str, rest: str) -> None:
         if not self._before("removed", "condition"):
-            self._said.refuse(text)
+            self._found.refuse(text)
 
     def _on_gone(self, text: str, kind: str, rest: str) -> None:
-        self._said.claims.add(Claim("gone"))
+        self._found.claims.add(Claim("gone"))
         self._expect(None if self._before("item", None) else "item")
 
     def _on_instead_post(self, text: str, kind: str, rest: str) -> None:
         if not self._before("instead", None):
-            self._said.refuse(text)
+            self._found.refuse(text)
 
     def _on_instead(self, text: str, kind: str, rest: str) -> None:
-        if "would" not in self._said.words:
-            self._said.refuse(text)
+        if "would" not in self._found.words:
+            self._found.refuse(text)
 
     # Columns and numbers
 
     def _on_kind(self, text: str, kind: str, rest: str) -> None:
         name = next(self._columns) if text == "¤" else "categories" if kind == "kind" else "title"
-        if self._last == "value" and not self._gap and not self._said.values[-1].kind:
-            self._said.values[-1].kind = name  # "the “Energy” sector"
+        if self._last == "value" and not self._gap and not self._found.values[-1].kind:
+            self._found.values[-1].kind = name  # "the “Energy” sector"
         else:
             self._kind = name
 
@@ -291,17 +291,17 @@ class _SentenceReader:
         usual = {"category": "categories", "genre": "categories", "name": "title"}.get(name, name)
         self._kind = name if name in self._names.kinds else usual
         if self._kind not in self._names.kinds | {"categories", "title"}:
-            self._said.refuse(name)
+            self._found.refuse(name)
 
     def _on_count(self, text: str, kind: str, rest: str) -> None:
-        said = [NUMBERS.get(word, word) for word in text.split()]
-        number = next(word for word in said if word[0].isdigit())
+        words = (NUMBERS.get(word, word) for word in text.split())
+        number = next(word for word in words if word[0].isdigit())
         if kind == "cited":
-            self._said.counts.append(number)
+            self._found.counts.append(number)
         else:
             if kind == "percent":
-                kind = "confidence" if "confidence" in self._said.words else "share"
-            self._said.claims.add(Claim("count", value=number, kind=kind))
+                kind = "confidence" if "confidence" in self._found.words else "share"
+            self._found.claims.add(Claim("count", value=number, kind=kind))
 
     _on_cause_firm = _on_cause
     _on_title_kind = _on_kind

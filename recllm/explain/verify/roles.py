@@ -1,10 +1,10 @@
-"""What one sentence has said so far, and the claims that it comes to as a whole."""
+"""What was found in one sentence, and the claims that it makes as a whole."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from recllm.explain.naming import Names
 from recllm.explain.verify.claims import Claim, Role
+from recllm.explain.verify.naming import Names
 
 _POINTING_BACK = frozenset({"both", "same", "they", "them", "these", "those", "also", "too", "all", "each", "common"})
 _MAINLY = frozenset({"main", "mainly", "most", "mostly", "strongest", "primarily"})
@@ -38,13 +38,13 @@ class Value:
 
 
 @dataclass
-class Said:
+class Statement:
     """The parts of one sentence.
 
     Attributes:
         words: All its words.
         claims: Those that need no more than a phrase.
-        counts: Numbers of items that were said.
+        counts: Numbers of items that stand in it.
         gives_cause: Whether it has a word such as "because".
     """
 

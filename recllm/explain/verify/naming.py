@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from recllm.explain import wording
 from recllm.explain.evidence import Evidence
-from recllm.explain.phrases import vocabulary
 from recllm.explain.verify.claims import fold, key, keys, kind_key
 from recllm.explain.verify.lexicon import CONTRACTIONS, NUMBERS, SEPARATORS
+from recllm.explain.verify.phrases import vocabulary
 
 _CLOSERS = {"“": "”", "„": "“”", "«": "»", '"': '"', "‘": "’'", "'": "'’"}
 _WORD = re.compile(r"'s\b|\d+(?:[.,]\d+)*(?!\w)|[^\W\d_]+(?:['-][^\W\d_]+)*(?!\w)|\w+|[^\w\s]")
