@@ -85,7 +85,7 @@ class _HeldOut:
 def hold_out(catalog: "recllm.Catalog", events: "recllm.Interactions", n: int = 3) -> list[_HeldOut]:
     """Choose `n` customers with 8 to 40 events and products left to check against, by the hash of their id."""
     counts = dict(events.frame.group_by("user_id").len().iter_rows())
-    histories = make_histories(events, catalog, Feedback.infer(events))
+    histories = make_histories(events, catalog, Feedback.infer(events.frame))
     fitting = [
         user
         for user in range(len(histories))

@@ -2,7 +2,6 @@
 
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport
-from recllm.data.features import item_features, user_features
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions, load_demo
@@ -15,11 +14,9 @@ __all__ = [
     "Histories",
     "Interactions",
     "Tasks",
-    "item_features",
     "load_demo",
     "make_histories",
     "make_tasks",
     "rolling_tasks",
     "split_users",
-    "user_features",
 ]

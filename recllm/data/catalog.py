@@ -1,7 +1,6 @@
 """The catalog: items with text, in a fixed order (their rows)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from typing import IO, Any
@@ -86,12 +85,9 @@ class Catalog:
         mapping, guesses = _with_guessed_text(
             raw, match_columns(raw.frame.columns, ITEM_COLUMNS, ["item_id"], columns, raw.source)
         )
-        notes = (*raw.notes, *mapping.notes, *guesses)
-        report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, notes)
-        for reason, count in raw.dropped.items():
-            report = report.drop(reason, count)
         own, extras = _canonical(raw.frame, mapping)
-        sieve = Sieve(pl.DataFrame(own + [column.values for column in extras]), report)
+        frame = pl.DataFrame(own + [column.values for column in extras])
+        sieve = Sieve(frame, CleaningReport.of(raw, mapping, guesses))
         decode_damage(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes, ["item_id"])
         sieve.drop("missing_item_id", sieve.frame["item_id"].is_null())
         sieve.drop("duplicate_item", ~sieve.frame["item_id"].is_first_distinct())
@@ -185,13 +181,11 @@ def _with_guessed_text(raw: RawTable, mapping: ColumnMapping) -> tuple[ColumnMap
     """The mapping with the longest free text as text, where no name says which column that is."""
     if "text" in mapping.found:
         return mapping, []
-    plain = {theirs: name for name, theirs in mapping.extras.items()}
-    theirs = holds_text([raw.frame[name] for name in plain])
+    theirs = holds_text([raw.frame[name] for name in mapping.extras.values()])
     if theirs is None:
         return mapping, []
-    extras = {name: column for name, column in mapping.extras.items() if column != theirs}
     note = f"column {theirs!r} holds long texts and was taken as text; columns={{'text': …}} takes another one"
-    return replace(mapping, found={**mapping.found, "text": theirs}, extras=extras), [note]
+    return mapping.with_role("text", theirs), [note]
 
 
 def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[list[pl.Series], list[Column]]:

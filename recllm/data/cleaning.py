@@ -7,7 +7,7 @@ import hashlib
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,9 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
+from recllm.data.columns import ColumnMapping
 from recllm.data.kinds import texts_of
+from recllm.data.raw import RawTable
 from recllm.errors import DataError
 
 REASONS: dict[str, str] = {
@@ -67,6 +69,15 @@ class CleaningReport:
     columns: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, raw: RawTable, mapping: ColumnMapping, guesses: Iterable[str]) -> "CleaningReport":
+        """Of a table as it was found, before its rows are looked at."""
+        notes = (*raw.notes, *mapping.notes, *guesses)
+        report = cls(raw.source, raw.rows, raw.rows, columns=mapping.found, notes=notes)
+        for reason, count in raw.dropped.items():
+            report = report.drop(reason, count)
+        return report
+
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.read:,} rows read, {self.kept:,} kept, {self.read - self.kept:,} dropped"]
         lines += [f"  dropped {n:,}: {REASONS.get(reason, reason)}" for reason, n in self.dropped.items()]
@@ -77,15 +88,7 @@ class CleaningReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON-able values."""
-        return {
-            "source": self.source,
-            "read": self.read,
-            "kept": self.kept,
-            "dropped": dict(self.dropped),
-            "noticed": dict(self.noticed),
-            "columns": dict(self.columns),
-            "notes": list(self.notes),
-        }
+        return asdict(self) | {"notes": list(self.notes)}
 
     def drop(self, reason: str, count: int, note: str | None = None) -> "CleaningReport":
         """A new report in which `count` more of the kept rows are dropped for `reason`."""

@@ -6,196 +6,44 @@ Names are compared without case, spaces, `_` and `-`, so that `UserId` (Gorse), 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recllm.errors import DataError
 
-# The first spelling is recllm's own name. When a file holds several of one row, the earlier one wins.
-INTERACTION_COLUMNS: dict[str, tuple[str, ...]] = {
-    "user_id": (
-        "user_id",
-        "user",
-        "uid",
-        "customer_id",
-        "customer",
-        "visitor_id",
-        "member_id",
-        "account_id",
-        "reviewer_id",
-        "learner_id",
-        "student_id",
-        "client_id",
-        "client",
-        "buyer_id",
-        "shopper_id",
-        "person_id",
-        "household_id",
-    ),
-    "item_id": (
-        "item_id",
-        "item",
-        "iid",
-        "product_id",
-        "movie_id",
-        "course_id",
-        "article_id",
-        "content_id",
-        "track_id",
-        "book_id",
-        "video_id",
-        "news_id",
-        "post_id",
-        "asset_id",
-        "parent_asin",
-        "asin",
-        "isbn",
-        "stock_code",
-        "sku",
-    ),
-    "timestamp": (
-        "timestamp",
-        "time_stamp",
-        "datetime",
-        "unix_time",
-        "unix_review_time",
-        "event_time",
-        "created_at",
-        "invoice_date",
-        "date",
-        "time",
-        "ts",
-        "when",
-        "order_date",
-        "order_time",
-        "ordered_at",
-        "purchase_date",
-        "purchase_time",
-        "purchased_at",
-        "transaction_date",
-        "transaction_time",
-        "t_dat",
-        "event_date",
-        "event_timestamp",
-        "created",
-        "created_on",
-        "added_at",
-        "date_added",
-        "occurred_at",
-        "clicked_at",
-        "viewed_at",
-        "visited_at",
-        "watched_at",
-        "played_at",
-        "listened_at",
-        "read_at",
-        "rated_at",
-        "rating_timestamp",
-        "review_date",
-        "review_time",
-        "reviewed_at",
-        "timestamp_ms",
-        "time_ms",
-        "ts_ms",
-        "server_time",
-    ),
-    "rating": ("rating", "ratings", "stars", "overall", "user_rating"),
-    "event": ("event", "event_type", "feedback_type", "interaction_type", "behavior", "behaviour", "action"),
-    "weight": ("weight", "event_value", "confidence"),
-    "review_text": ("review_text", "review", "review_body", "comment"),
-}
 
-ITEM_COLUMNS: dict[str, tuple[str, ...]] = {
-    "item_id": (*INTERACTION_COLUMNS["item_id"], "id"),
-    "title": (
-        "title",
-        "name",
-        "item_name",
-        "item_title",
-        "product_name",
-        "product_title",
-        "movie_title",
-        "course_name",
-        "book_title",
-        "headline",
-        "display_name",
-        "full_name",
-        "product",
-        "film",
-        "movie",
-        "movie_name",
-        "film_title",
-        "song",
-        "song_name",
-        "track_name",
-        "track_title",
-        "video_title",
-        "article_title",
-        "course_title",
-        "recipe_name",
-        "game_name",
-        "post_title",
-        "question_title",
-        "titel",
-        "titre",
-        "titulo",
-        "nombre",
-        "subject",
-    ),
-    "text": (
-        "text",
-        "description",
-        "product_description",
-        "item_description",
-        "long_description",
-        "full_description",
-        "movie_description",
-        "book_description",
-        "course_description",
-        "desc",
-        "introduction",
-        "overview",
-        "synopsis",
-        "abstract",
-        "summary",
-        "plot",
-        "plot_summary",
-        "storyline",
-        "body",
-        "body_html",
-        "content",
-        "about",
-        "details",
-        "blurb",
-        "excerpt",
-        "teaser",
-        "intro",
-        "short_description",
-        "lyrics",
-        "transcript",
-        "beschreibung",
-        "descripcion",
-        "descrizione",
-        "comment",
-    ),
-    "categories": (
-        "categories",
-        "category",
-        "genres",
-        "genre",
-        "category_l1",
-        "tags",
-        "topics",
-        "class",
-        "labels",
-        "category_name",
-        "category_names",
-        "product_category",
-        "product_type",
-        "main_category",
-        "subjects",
-        "keywords",
-    ),
-}
+def _aliases(**spellings: str) -> dict[str, tuple[str, ...]]:
+    return {role: tuple(names.split()) for role, names in spellings.items()}
+
+
+# The first spelling is recllm's own name. When a file holds several of one row, the earlier one wins.
+INTERACTION_COLUMNS = _aliases(
+    user_id="user_id user uid customer_id customer visitor_id member_id account_id reviewer_id learner_id "
+    "student_id client_id client buyer_id shopper_id person_id household_id",
+    item_id="item_id item iid product_id movie_id course_id article_id content_id track_id book_id video_id "
+    "news_id post_id asset_id parent_asin asin isbn stock_code sku",
+    timestamp="timestamp time_stamp datetime unix_time unix_review_time event_time created_at invoice_date date "
+    "time ts when order_date order_time ordered_at purchase_date purchase_time purchased_at "
+    "transaction_date transaction_time t_dat event_date event_timestamp created created_on added_at "
+    "date_added occurred_at clicked_at viewed_at visited_at watched_at played_at listened_at read_at "
+    "rated_at rating_timestamp review_date review_time reviewed_at timestamp_ms time_ms ts_ms server_time",
+    rating="rating ratings stars overall user_rating",
+    event="event event_type feedback_type interaction_type behavior behaviour action",
+    weight="weight event_value confidence",
+    review_text="review_text review review_body comment",
+)
+
+ITEM_COLUMNS = {"item_id": (*INTERACTION_COLUMNS["item_id"], "id")} | _aliases(
+    title="title name item_name item_title product_name product_title movie_title course_name book_title "
+    "headline display_name full_name product film movie movie_name film_title song song_name track_name "
+    "track_title video_title article_title course_title recipe_name game_name post_title question_title "
+    "titel titre titulo nombre subject",
+    text="text description product_description item_description long_description full_description "
+    "movie_description book_description course_description desc introduction overview synopsis abstract "
+    "summary plot plot_summary storyline body body_html content about details blurb excerpt teaser intro "
+    "short_description lyrics transcript beschreibung descripcion descrizione comment",
+    categories="categories category genres genre category_l1 tags topics class labels category_name category_names "
+    "product_category product_type main_category subjects keywords",
+)
 
 _RECBOLE_TYPE = re.compile(r":(token|token_seq|float|float_seq)$")
 
@@ -215,6 +63,11 @@ class ColumnMapping:
     extras: dict[str, str]
     space_separated: frozenset[str]
     notes: tuple[str, ...]
+
+    def with_role(self, role: str, theirs: str) -> "ColumnMapping":
+        """With a further column as one of recllm's."""
+        extras = {name: column for name, column in self.extras.items() if column != theirs}
+        return replace(self, found={**self.found, role: theirs}, extras=extras)
 
 
 def match_columns(

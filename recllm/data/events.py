@@ -45,12 +45,8 @@ def clean_events(raw: RawTable, columns: Mapping[str, str] | None, notation: Not
     """
     mapping = match_columns(raw.frame.columns, INTERACTION_COLUMNS, ["user_id", "item_id"], columns, raw.source)
     mapping, guesses = with_time(raw.frame, mapping)
-    notes = (*raw.notes, *mapping.notes, *guesses)
-    report = CleaningReport(raw.source, raw.rows, raw.rows, {}, {}, mapping.found, notes)
-    for reason, count in raw.dropped.items():
-        report = report.drop(reason, count)
     frame, sentences = _canonical(raw.frame, mapping, notation)
-    sieve = Sieve(frame, report)
+    sieve = Sieve(frame, CleaningReport.of(raw, mapping, guesses))
     sieve.note(*sentences)
     decode_damage(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes, ["user_id", "item_id"])
     sieve.drop("missing_user_id", sieve.frame["user_id"].is_null())

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,47 +9,16 @@ from numpy.typing import NDArray
 
 from recllm.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from recllm.data.interactions import Interactions
-
 RATING_TOKENS = 5
 MAX_EVENT_NAMES = 26
 
+_NEGATIVE = """
+dislike disliked unlike downvote thumbsdown negative notinterested skip skipped hide hidden block mute report reject
+rejected dismiss return returned refund refunded cancel canceled cancelled remove removefromcart unfollow unsubscribe
+drop dropped
+"""
 # Compared without case and punctuation.
-NEGATIVE_EVENTS = frozenset(
-    {
-        "dislike",
-        "disliked",
-        "unlike",
-        "downvote",
-        "thumbsdown",
-        "negative",
-        "notinterested",
-        "skip",
-        "skipped",
-        "hide",
-        "hidden",
-        "block",
-        "mute",
-        "report",
-        "reject",
-        "rejected",
-        "dismiss",
-        "return",
-        "returned",
-        "refund",
-        "refunded",
-        "cancel",
-        "canceled",
-        "cancelled",
-        "remove",
-        "removefromcart",
-        "unfollow",
-        "unsubscribe",
-        "drop",
-        "dropped",
-    }
-)
+NEGATIVE_EVENTS = frozenset(_NEGATIVE.split())
 # Being shown an item is no opinion on it.
 NEUTRAL_EVENTS = frozenset({"impression", "impressions", "exposure", "shown"})
 
@@ -80,7 +48,7 @@ class Feedback:
             raise ConfigError(f"feedback.event_names must be at most {MAX_EVENT_NAMES} distinct names")
 
     @classmethod
-    def infer(cls, interactions: "Interactions", liked_from: float | None = None) -> "Feedback":
+    def infer(cls, frame: pl.DataFrame, liked_from: float | None = None) -> "Feedback":
         """Infer the scale from the ratings and the names from the events.
 
         0/1: 1 is liked. Up to 5 (half stars too): liked from 4, disliked to 2. Up to 10: 8 and 4. Up to 100: 80 and 40.
@@ -88,7 +56,7 @@ class Feedback:
         100 scale), are no scale: positive is liked, negative disliked.
 
         Args:
-            interactions: The log.
+            frame: The frame of a log.
             liked_from: Overrides the threshold.
 
         Raises:
@@ -96,7 +64,6 @@ class Feedback:
         """
         if liked_from is not None and not np.isfinite(liked_from):
             raise DataError(f"liked_from must be a finite rating, got {liked_from}")
-        frame = interactions.frame
         scale, likes, dislikes = _scale(frame["rating"]) if "rating" in frame.columns else (None, None, None)
         names: tuple[str, ...] = ()
         if "event" in frame.columns:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError
+
+_OF_EVENTS = ("item_rows", "timestamps", "signals", "tokens", "event_rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,7 @@ class Histories:
             object.__setattr__(self, "event_rows", np.full(events, -1, dtype=np.int64))
         if len(self.offsets) != len(self.user_ids) + 1 or self.offsets[0] != 0 or self.offsets[-1] != events:
             raise DataError(f"offsets do not fit {len(self.user_ids)} users and {events} events")
-        columns = (self.timestamps, self.signals, self.tokens, self.event_rows)
-        if any(len(column) != events for column in columns):
+        if any(len(getattr(self, name)) != events for name in _OF_EVENTS):
             raise DataError("item_rows, timestamps, signals, tokens and event_rows differ in length")
 
     @classmethod
@@ -65,11 +66,7 @@ class Histories:
         return cls(
             tuple(u for p in parts for u in p.user_ids),
             _offsets(lengths),
-            np.concatenate([p.item_rows for p in parts]),
-            np.concatenate([p.timestamps for p in parts]),
-            np.concatenate([p.signals for p in parts]),
-            np.concatenate([p.tokens for p in parts]),
-            np.concatenate([p.event_rows for p in parts]),
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in _OF_EVENTS),
         )
 
     def __len__(self) -> int:
@@ -141,14 +138,6 @@ class Histories:
         lengths = np.bincount(self.user_rows[keep], minlength=len(self)).astype(np.int64)
         return self._at(self.user_ids, _offsets(lengths), np.flatnonzero(keep))
 
-    def leave_one_out(self, user: int) -> "Histories":
-        """Events + 1 copies of one user: the whole history, then without event 0, without event 1 and so on."""
-        start, count = int(self.offsets[user]), int(self.lengths[user])
-        without = np.tile(np.arange(count), (count, 1))[~np.eye(count, dtype=bool)]
-        events = start + np.concatenate([np.arange(count), without])
-        lengths = np.array([count] + [count - 1] * count, dtype=np.int64)
-        return self._at((self.user_ids[user],) * (count + 1), _offsets(lengths), events)
-
     def prefixes(self) -> "Histories":
         """One history for every event: what its user had before it; events of a timestamp count one after the other."""
         owners = tuple(self.user_ids[user] for user in self.user_rows)
@@ -160,15 +149,7 @@ class Histories:
         return self._at(user_ids, offsets, events)
 
     def _at(self, user_ids: tuple[str, ...], offsets: NDArray[np.int64], events: NDArray[np.int64]) -> "Histories":
-        return Histories(
-            user_ids,
-            offsets,
-            self.item_rows[events],
-            self.timestamps[events],
-            self.signals[events],
-            self.tokens[events],
-            self.event_rows[events],
-        )
+        return Histories(user_ids, offsets, *(getattr(self, name)[events] for name in _OF_EVENTS))
 
 
 def make_histories(
@@ -205,15 +186,8 @@ def make_histories(
         pair = users[order] * max(len(catalog), 1) + items[order]
         order = order[np.sort(np.unique(pair, return_index=True)[1])]
     lengths = np.bincount(users[order], minlength=len(interactions.user_ids)).astype(np.int64)
-    return Histories(
-        interactions.user_ids,
-        _offsets(lengths),
-        items[order],
-        times[order],
-        signals[order],
-        tokens[order],
-        known[order],
-    )
+    columns: tuple[NDArray[Any], ...] = (items, times, signals, tokens, known)
+    return Histories(interactions.user_ids, _offsets(lengths), *(column[order] for column in columns))
 
 
 def _tie_keys(

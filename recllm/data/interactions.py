@@ -248,7 +248,7 @@ class Interactions:
         columns = self.item_rows(catalog)
         keep = columns >= 0
         if signal == "liked":
-            keep &= (feedback or Feedback.infer(self)).signals(self.frame) > 0
+            keep &= (feedback or Feedback.infer(self.frame)).signals(self.frame) > 0
         values = np.ones(len(self), dtype=np.float32)
         if weighted and "weight" in self.frame.columns:
             values = self.frame["weight"].fill_null(1.0).to_numpy()

@@ -2,7 +2,6 @@
 
 import re
 import time
-from dataclasses import replace
 
 import polars as pl
 
@@ -37,15 +36,13 @@ def with_time(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[ColumnMappin
     """
     if "timestamp" in mapping.found:
         return mapping, []
-    plain = {theirs: name for name, theirs in mapping.extras.items()}
-    found = [theirs for theirs in plain if not _OTHER.search(theirs) and _holds_times(frame[theirs])]
+    found = [theirs for theirs in mapping.extras.values() if not _OTHER.search(theirs) and _holds_times(frame[theirs])]
     if not found:
         return mapping, []
     theirs, *others = found
-    extras = {name: column for name, column in mapping.extras.items() if column != theirs}
     notes = [f"column {theirs!r} holds times and was taken as timestamp; columns={{'timestamp': …}} takes another one"]
     notes += [f"column {other!r} holds times, too; {theirs!r} was taken, since it comes first" for other in others]
-    return replace(mapping, found={**mapping.found, "timestamp": theirs}, extras=extras), notes
+    return mapping.with_role("timestamp", theirs), notes
 
 
 def _holds_times(series: pl.Series) -> bool:

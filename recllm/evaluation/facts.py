@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recllm.data.catalog import Catalog
-from recllm.data.features import item_features
 from recllm.data.interactions import Interactions
 from recllm.errors import require
 
@@ -41,7 +40,7 @@ class ItemFacts:
     @classmethod
     def of(cls, catalog: Catalog, train: Interactions) -> "ItemFacts":
         """Facts of a catalog and the events that methods are trained on."""
-        users = item_features(train, catalog)["popularity"].to_numpy()
+        users = np.asarray(train.matrix(catalog).sum(axis=0), dtype=np.float64).ravel()
         return cls((users + 1.0) / (len(train.user_ids) + 1.0), _categories(catalog), _words(catalog))
 
 

@@ -115,7 +115,7 @@ class _Maker:
     def by_users(self, fold: int, group: tuple[str, ...]) -> Split:
         asked = self.events.of_users(sorted(set(group)))
         train = self.events.without_users(group)
-        feedback = Feedback.infer(train, self.liked_from)
+        feedback = Feedback.infer(train.frame, self.liked_from)
         histories = self._histories(asked, feedback)
         cold = None
         if self.protocol == "cold":
@@ -130,7 +130,7 @@ class _Maker:
         times = np.sort(self.events.frame["timestamp"].to_numpy())
         until = float(times[int(cut * len(times))]) if len(times) else 0.0
         train = self.events.before(until)
-        feedback = Feedback.infer(train, self.liked_from)
+        feedback = Feedback.infer(train.frame, self.liked_from)
         known = set(train.user_ids)
         fresh = self.events.of_users(sorted(set(self.events.user_ids) - known))
         arms, dropped = few_shot("time", self._histories(fresh, feedback), self.shots)

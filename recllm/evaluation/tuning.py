@@ -70,7 +70,7 @@ def tune(
     kind = baseline_named(kind) if isinstance(kind, str) else kind
     common = {name: value for name, value in (common or {}).items() if name in kind.__dataclass_fields__}
     exam = _Exam(catalog, [arm for arm in validation if arm.shots] or validation)
-    feedback = Feedback.infer(fitting)
+    feedback = Feedback.infer(fitting.frame)
     known = Known.from_log(fitting, catalog, feedback, common.get("seed", 0))
     asked = [Known.from_log(arm.known_events(), catalog, feedback, common.get("seed", 0)) for arm in exam.arms]
     choices = kind.choices

@@ -5,7 +5,7 @@ Any ranker can be explained, not only recllm's: a function from histories to sco
     def rank(histories):  # copies of one user's history, each without something
         return Ranking.of_scores(my_scores(histories), listed=~seen)  # [histories, items], bool [items]
 
-    histories = make_histories(events, catalog, Feedback.infer(events))
+    histories = make_histories(events, catalog, Feedback.infer(events.frame))
     evidence = gather_evidence(rank, histories, 0, [item_row], Background(catalog, popularity))
     print(Explainer(domain="ecommerce", detail="full").explain(evidence)[0].text)
 """

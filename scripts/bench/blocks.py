@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     catalog, train, test = load(arguments.dataset)
-    feedback = Feedback.infer(train)
+    feedback = Feedback.infer(train.frame)
     histories = make_histories(train, catalog, feedback)
     parts = split_users(histories.user_ids, {"base": 0.8, "validation": 0.2}, seed=arguments.seed)
     base, validation = histories.of(parts["base"]), make_tasks(histories.of(parts["validation"]))

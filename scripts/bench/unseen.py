@@ -38,7 +38,7 @@ def measured(name: str) -> dict[str, Any]:
     ids = sorted(events.user_ids)
     chosen = split_users(ids, {"asked": min(1.0, MOST_USERS / len(ids))}, seed=0)["asked"]
     events = events.of_users([ids[row] for row in chosen])
-    histories = make_histories(events, catalog, Feedback.infer(events))
+    histories = make_histories(events, catalog, Feedback.infer(events.frame))
     # An untrained encoder knows no feedback tokens; only liked items are read.
     tasks = make_tasks(replace(histories, tokens=np.zeros_like(histories.tokens)))
     model = recllm.Recommender.from_catalog(catalog).model

@@ -34,7 +34,7 @@ def log(**columns: list[object]) -> Interactions:
 )
 def test_scales(ratings: list[float], scale: object, signals: list[int], tokens: list[int]) -> None:
     events = log(rating=ratings)
-    feedback = Feedback.infer(events)
+    feedback = Feedback.infer(events.frame)
     assert feedback.scale == scale
     assert feedback.signals(events.frame).tolist() == signals
     assert feedback.tokens(events.frame).tolist() == tokens
@@ -45,15 +45,15 @@ def test_scales(ratings: list[float], scale: object, signals: list[int], tokens:
 
 def test_the_threshold_can_be_chosen() -> None:
     events = log(rating=[1, 2, 3, 3.6, 5])
-    assert Feedback.infer(events, liked_from=3.6).signals(events.frame).tolist() == [-1, -1, 0, 1, 1]
-    assert Feedback.infer(events, liked_from=2).signals(events.frame).tolist() == [-1, 1, 1, 1, 1]
+    assert Feedback.infer(events.frame, liked_from=3.6).signals(events.frame).tolist() == [-1, -1, 0, 1, 1]
+    assert Feedback.infer(events.frame, liked_from=2).signals(events.frame).tolist() == [-1, 1, 1, 1, 1]
     with pytest.raises(DataError, match="finite"):
-        Feedback.infer(events, liked_from=float("nan"))
+        Feedback.infer(events.frame, liked_from=float("nan"))
 
 
 def test_events_without_ratings() -> None:
     events = log(event=["buy", "buy", "Not interested", "skip", "impression", "view", "view", "view", None])
-    feedback = Feedback.infer(events)
+    feedback = Feedback.infer(events.frame)
     assert feedback.scale is None
     assert feedback.event_names == ("view", "buy", "Not interested", "impression", "skip")
     assert feedback.signals(events.frame).tolist() == [1, 1, -1, -1, 0, 1, 1, 1, 1]
@@ -64,7 +64,7 @@ def test_events_without_ratings() -> None:
 
 def test_plain_events_and_weights() -> None:
     plain = Interactions.from_mapping({"u": ["a", "b"]})
-    feedback = Feedback.infer(plain)
+    feedback = Feedback.infer(plain.frame)
     assert feedback == Feedback()
     assert feedback.signals(plain.frame).tolist() == [1, 1]
     assert feedback.tokens(plain.frame).tolist() == [0, 0]
@@ -74,14 +74,14 @@ def test_plain_events_and_weights() -> None:
 
 def test_a_rating_wins_and_the_event_stands_in_for_a_missing_one() -> None:
     events = log(rating=[1, 5, None, None], event=["like", "dislike", "like", "dislike"])
-    feedback = Feedback.infer(events)
+    feedback = Feedback.infer(events.frame)
     assert feedback.signals(events.frame).tolist() == [-1, 1, 1, -1]
     assert feedback.tokens(events.frame).tolist() == [1, 5, 7, 6]
 
 
 def test_a_rating_that_is_no_scale_leaves_the_token_to_the_event() -> None:
     events = log(rating=[-2, 30], event=["answer", "ask"])
-    feedback = Feedback.infer(events)
+    feedback = Feedback.infer(events.frame)
     assert feedback.signals(events.frame).tolist() == [-1, 1]
     assert feedback.tokens(events.frame).tolist() == [6, 7]
 
@@ -89,7 +89,7 @@ def test_a_rating_that_is_no_scale_leaves_the_token_to_the_event() -> None:
 def test_the_most_frequent_names_get_tokens() -> None:
     names = [f"e{i:02}" for i in range(40)]
     events = log(event=[*names, "e39"])
-    feedback = Feedback.infer(events)
+    feedback = Feedback.infer(events.frame)
     assert len(feedback.event_names) == MAX_EVENT_NAMES
     assert feedback.event_names[:3] == ("e39", "e00", "e01")
     assert feedback.n_tokens == 6 + MAX_EVENT_NAMES
@@ -97,7 +97,7 @@ def test_the_most_frequent_names_get_tokens() -> None:
 
 
 def test_one_meaning_for_fit_and_later_events() -> None:
-    feedback = Feedback.infer(log(rating=[1, 5]))
+    feedback = Feedback.infer(log(rating=[1, 5]).frame)
     later = Interactions.from_mapping({"u": [{"item_id": "a", "rating": 1}, {"item_id": "b"}]})
     assert feedback.signals(later.frame).tolist() == [-1, 1]
 
@@ -117,7 +117,7 @@ def test_a_wrong_feedback_is_a_config_error(wrong: dict[str, object]) -> None:
 )
 def test_signals_and_tokens_stay_in_range(ratings: list[float | None], names: list[str | None]) -> None:
     events = log(rating=ratings, event=names[: len(ratings)])
-    feedback = Feedback.infer(events)
+    feedback = Feedback.infer(events.frame)
     signals, tokens = feedback.signals(events.frame), feedback.tokens(events.frame)
     assert len(signals) == len(tokens) == len(events)
     assert set(signals.tolist()) <= {-1, 0, 1}

@@ -18,7 +18,7 @@ CATALOG = Catalog.from_frame(pl.DataFrame({"item_id": ITEMS}))
 def history(*events: tuple[str, str, int], catalog: Catalog = CATALOG, **options: object) -> Histories:
     frame = pl.DataFrame(list(events), schema=["user_id", "item_id", "timestamp"], orient="row")
     log = Interactions.from_frame(frame)
-    return make_histories(log, catalog, Feedback.infer(log), **options)  # type: ignore[arg-type]
+    return make_histories(log, catalog, Feedback.infer(log.frame), **options)  # type: ignore[arg-type]
 
 
 def small() -> Histories:
@@ -99,8 +99,8 @@ def test_neither_file_order_nor_catalog_order_matters(events: list[tuple], data:
     schema = ["user_id", "item_id", "timestamp", "event", "weight"]
     sorted_log = Interactions.from_frame(pl.DataFrame(events, schema=schema, orient="row"))
     shuffled_log = Interactions.from_frame(pl.DataFrame(shuffled, schema=schema, orient="row"))
-    one = make_histories(sorted_log, CATALOG, Feedback.infer(sorted_log), repeats=repeats)  # type: ignore[arg-type]
-    two = make_histories(shuffled_log, catalog, Feedback.infer(shuffled_log), repeats=repeats)  # type: ignore[arg-type]
+    one = make_histories(sorted_log, CATALOG, Feedback.infer(sorted_log.frame), repeats=repeats)  # type: ignore[arg-type]
+    two = make_histories(shuffled_log, catalog, Feedback.infer(shuffled_log.frame), repeats=repeats)  # type: ignore[arg-type]
     assert named(one, CATALOG) == named(two, catalog)
 
 
@@ -115,7 +115,7 @@ def test_repeats() -> None:
 
 def test_unknown_items_and_users_without_events() -> None:
     log = Interactions.from_mapping({"a": ["i1", "?", "i0"], "b": ["?"], "c": []})
-    histories = make_histories(log, CATALOG, Feedback.infer(log))
+    histories = make_histories(log, CATALOG, Feedback.infer(log.frame))
     assert histories.user_ids == ("a", "b", "c")
     assert histories.lengths.tolist() == [2, 0, 0]
     assert histories.item_rows.tolist() == [1, 0]
@@ -159,13 +159,6 @@ def test_drop_events_keeps_all_users() -> None:
         small().drop_events(np.array([True]))
 
 
-def test_leave_one_out() -> None:
-    parts = small().leave_one_out(0)
-    assert [parts.items_of(row).tolist() for row in range(4)] == [[4, 2, 7], [2, 7], [4, 7], [4, 2]]
-    assert parts.signals[parts.offsets[2] :].tolist() == [1, 0, 1, -1]
-    assert small().leave_one_out(1).lengths.tolist() == [0]
-
-
 def test_concatenate_and_empty() -> None:
     both = Histories.concatenate([small(), Histories.empty(["x"]), small().of([2])])
     assert both.user_ids == ("a", "b", "c", "x", "c")
@@ -186,5 +179,4 @@ def test_selections_leave_the_original_alone() -> None:
     histories = small()
     histories.of([0]).item_rows[:] = 99
     histories.last(1).item_rows[:] = 99
-    histories.leave_one_out(0).item_rows[:] = 99
     assert histories.item_rows.tolist() == [4, 2, 7, 1, 2]

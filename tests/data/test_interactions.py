@@ -1,4 +1,4 @@
-"""The event log: formats, aliases, selections, the matrix, features."""
+"""The event log: formats, aliases, selections, the matrix."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recllm.data import Catalog, Feedback, Interactions, item_features, user_features
+from recllm.data import Catalog, Feedback, Interactions
 from recllm.data import events as cleaning_of_events
 from recllm.data.events import clean_mapping
 from recllm.errors import DataError
@@ -324,7 +324,7 @@ def test_fingerprints_follow_content_and_users() -> None:
     assert with_nobody.fingerprint != Interactions.from_mapping({"a": ["x"]}).fingerprint
 
 
-# --- matrix and features ---------------------------------------------------------------------------------------------
+# --- the matrix ------------------------------------------------------------------------------------------------------
 
 
 def test_the_matrix() -> None:
@@ -339,27 +339,6 @@ def test_the_matrix() -> None:
     assert events.matrix(CATALOG, "liked", lenient).toarray().tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
     with pytest.raises(DataError, match="'loved'"):
         events.matrix(CATALOG, "loved")  # type: ignore[arg-type]
-
-
-def test_features_of_users() -> None:
-    events = expected().extend(Interactions.from_mapping({"nobody": []}))
-    features = user_features(events)
-    assert features["user_id"].to_list() == ["b", "a", "nobody"]
-    assert features["n_events"].to_list() == [3, 1, 0]
-    assert features["n_items"].to_list() == [2, 1, 0]
-    assert features["active_days"].to_list() == [1.0, 1.0, 0.0]
-    assert features["events_per_day"].to_list() == [3.0, 1.0, 0.0]
-    assert features["recency_days"].to_list() == pytest.approx([0.0, 86_300 / 86_400, None], abs=1e-9)
-
-
-def test_features_of_items() -> None:
-    features = item_features(expected(), CATALOG)
-    assert features["item_id"].to_list() == ["2", "1", "0"]
-    assert features["n_events"].to_list() == [2, 2, 0]
-    assert features["popularity"].to_list() == [2, 1, 0]
-    assert features["recency_days"].to_list() == pytest.approx([86_200 / 86_400, 0.0, None])
-    nothing = item_features(Interactions.from_mapping({"a": []}), CATALOG)
-    assert nothing["popularity"].to_list() == [0, 0, 0]
 
 
 LISTS, SETS = st.lists(st.sampled_from(["i1", "i2", 3, 3.0])), st.sets(st.sampled_from(["3", 3, "x"]))

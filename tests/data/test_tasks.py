@@ -219,7 +219,7 @@ def test_the_number_of_tasks_on_real_data(name: str, asked: int, kept: int) -> N
     users = (folder / "test_users.txt").read_text().split()
     catalog = Catalog.read(folder / "items.csv.gz")
     events = Interactions.read(folder / "interactions.csv.gz").of_users(users)
-    tasks = make_tasks(make_histories(events, catalog, Feedback.infer(events)))
+    tasks = make_tasks(make_histories(events, catalog, Feedback.infer(events.frame)))
     assert len(users) == asked
     assert len(tasks) == kept
     assert len(tasks) + sum(tasks.dropped.values()) == asked

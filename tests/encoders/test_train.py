@@ -25,7 +25,7 @@ CONFIG = BaseTrainingConfig(steps=60, batch_users=32, validate_every=20, learnin
 
 
 def trainer(tiny: Path, toy: ToyShop, config: BaseTrainingConfig = CONFIG, blocks: str = "pretrained") -> BaseTrainer:
-    feedback = Feedback.infer(toy.events)
+    feedback = Feedback.infer(toy.events.frame)
     histories = make_histories(toy.events, toy.catalog, feedback)
     text = TextEncoder(TextEncoderConfig(backbone=str(tiny))).encode_catalog(toy.catalog)
     white = torch.from_numpy(Whitening.fit(text, 0.1)(text))

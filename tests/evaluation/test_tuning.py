@@ -26,7 +26,7 @@ from recllm.testing import ToyShop, toy_shop
 
 
 def arms_of(catalog: Catalog, log: Interactions, shots: tuple[int, ...] = (0, 1, 3)) -> list[Arm]:
-    tasks = make_tasks(make_histories(log, catalog, Feedback.infer(log)), query_size=4)
+    tasks = make_tasks(make_histories(log, catalog, Feedback.infer(log.frame)), query_size=4)
     return [Arm("users", size, tasks.support.last(size), tasks.query, log=log) for size in shots]
 
 

@@ -256,7 +256,7 @@ def test_any_ranker_can_be_explained() -> None:
         scores = np.stack([together[histories.items_of(user)].sum(axis=0) for user in range(len(histories))])
         return Ranking.of_scores(scores, listed=~np.isin(np.arange(N_ITEMS), [0, 2]))
 
-    histories = make_histories(events.of_users(["new"]), CATALOG, Feedback.infer(events))
+    histories = make_histories(events.of_users(["new"]), CATALOG, Feedback.infer(events.frame))
     evidence = gather_evidence(rank, histories, 0, [1, 3], Background(CATALOG, taken.sum(axis=0)))
     texts = [wording.text for wording in Explainer(domain="ecommerce", detail="full").explain(evidence)]
     assert texts[0].startswith("Because of “Title 0” in your history.")

@@ -150,7 +150,7 @@ class Baseline(ABC):
 
     def fit(self, catalog: Catalog, events: Interactions) -> Self:
         """Learn from a log; events about unknown items are left out."""
-        feedback = Feedback.infer(events)
+        feedback = Feedback.infer(events.frame)
         return self.fit_known(catalog, feedback, Known.from_log(events, catalog, feedback, self.seed))
 
     def fit_known(self, catalog: Catalog, feedback: Feedback, known: Known) -> Self:

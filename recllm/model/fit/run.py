@@ -62,7 +62,7 @@ class FitRun:
         self.config, self.catalog, self.options = config, catalog, options
         self.report = FitReport()
         self.device = options.torch_device()  # what cannot be used is refused before anything is done
-        self.feedback = Feedback.infer(events, config.liked_from)
+        self.feedback = Feedback.infer(events.frame, config.liked_from)
         self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
         if not len(self.histories.item_rows):
             raise DataError(
