@@ -1,6 +1,6 @@
 """What was measured, kept user by user, and the figures that follow from it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recllm.errors import DataError
 from recllm.evaluation.names import MAIN_METRIC, METRICS, Place
-from recllm.evaluation.statistics import Estimate, difference_estimate, identity, mean_estimate, ratio_estimate
+from recllm.evaluation.statistics import Estimate, identity, mean_estimate, paired_estimates
 from recllm.evaluation.verdicts import Comparison
 
 COLUMNS = (
@@ -79,12 +79,12 @@ class Figures:
     """
 
     def __init__(self, measured: Sequence[Measured]) -> None:
-        self._places: dict[Place, dict[str, dict[int, _Runs]]] = {}
+        self._cells: dict[Place, dict[tuple[str, int], _Runs]] = {}
         self._estimates: dict[tuple[Place, str, int, str], Estimate] = {}
         self._comparisons: dict[tuple[Place, str, str, int, str], Comparison] = {}
         for run in measured:
-            place = Place(run.dataset, run.protocol)
-            runs = self._places.setdefault(place, {}).setdefault(run.method, {}).setdefault(run.shots, {})
+            cells = self._cells.setdefault(Place(run.dataset, run.protocol), {})
+            runs = cells.setdefault((run.method, run.shots), {})
             if (run.fold, run.seed) in runs:
                 raise DataError(
                     f"{run.method!r} was measured twice at {run.protocol}/{run.shots} of {run.dataset!r}, fold "
@@ -95,68 +95,53 @@ class Figures:
     @property
     def places(self) -> tuple[Place, ...]:
         """Datasets and protocols, in the order in which they were measured."""
-        return tuple(self._places)
+        return tuple(self._cells)
 
     def methods(self, place: Place, metric: str | None = None, shots: int | None = None) -> tuple[str, ...]:
         """The methods measured there (by this metric, at this K), in order of appearance."""
-        return tuple(
-            method
-            for method, by_shots in self._places.get(place, {}).items()
-            if any(shots in (None, k) and metric in (None, *_metrics(runs)) for k, runs in by_shots.items())
-        )
+        found = {method for (method, k), runs in self._measured(place, metric) if shots in (None, k)}
+        in_order = dict.fromkeys(method for method, _ in self._cells.get(place, {}))
+        return tuple(method for method in in_order if method in found)
 
     def shots(self, place: Place, metric: str | None = None) -> tuple[int, ...]:
         """All K measured there (by this metric), ascending."""
-        found = self._places.get(place, {}).values()
-        return tuple(
-            sorted({k for by_shots in found for k, runs in by_shots.items() if metric in (None, *_metrics(runs))})
-        )
+        return tuple(sorted({k for (_, k), _ in self._measured(place, metric)}))
 
     def metrics(self, place: Place, shots: int) -> tuple[str, ...]:
         """All metrics measured there, in the order of tables."""
-        found = [_metrics(by_shots.get(shots, {})) for by_shots in self._places.get(place, {}).values()]
-        return _in_order({metric for names in found for metric in names})
+        return _metrics(run for (_, k), runs in self._measured(place) if k == shots for run in runs.values())
 
     def users(self, place: Place) -> int:
         """Distinct users asked there."""
-        runs = (
-            run
-            for by_shots in self._places.get(place, {}).values()
-            for cell in by_shots.values()
-            for run in cell.values()
-        )
-        return len({user for run in runs for user in run.user_ids})
+        return len({user for _, runs in self._measured(place) for run in runs.values() for user in run.user_ids})
 
     def default_shots(self, place: Place) -> int:
         """The K to look at where there is room for one: 10, else the largest at which somebody was asked."""
-        cells = (cell for by_shots in self._places.get(place, {}).values() for cell in by_shots.items())
-        shots = {k for k, runs in cells if any(len(run) for run in runs.values())}
+        shots = {k for (_, k), runs in self._measured(place) if any(len(run) for run in runs.values())}
         return 10 if 10 in shots else max(shots, default=0)
 
     def estimate(self, place: Place, method: str, shots: int, metric: str = MAIN_METRIC) -> Estimate:
         """A method's figure; NaN where it was not measured."""
         key = (place, method, shots, metric)
         if key not in self._estimates:
-            self._estimates[key] = _estimate(self._runs(place, method, shots), metric)
+            self._estimates[key] = _estimate(self._runs(place, method, shots).values(), metric)
         return self._estimates[key]
 
     def comparable(self, place: Place, ours: str, theirs: str, metric: str = MAIN_METRIC) -> tuple[int, ...]:
         """The K at which both have values per user."""
-        return tuple(
-            k
-            for k in self.shots(place)
-            if _has_values(self._runs(place, ours, k), metric) and _has_values(self._runs(place, theirs, k), metric)
-        )
+        found = [
+            {k for k in self.shots(place) if _with_values(self._runs(place, method, k).values(), metric)}
+            for method in (ours, theirs)
+        ]
+        return tuple(sorted(set.intersection(*found)))
 
     def comparison(self, place: Place, ours: str, theirs: str, shots: int, metric: str = MAIN_METRIC) -> Comparison:
         """Two methods on the same users."""
         key = (place, ours, theirs, shots, metric)
         if key not in self._comparisons:
             mine, other, users = _paired(self._runs(place, ours, shots), self._runs(place, theirs, shots), metric)
-            difference = difference_estimate(mine, other, users, statistic=_statistic(metric))
-            ratio = ratio_estimate(mine, other, users, statistic=_statistic(metric))
-            found = Comparison(place.protocol, shots, difference, ratio, place.dataset, ours, theirs, metric)
-            self._comparisons[key] = found
+            estimates = paired_estimates(mine, other, users, statistic=_statistic(metric))
+            self._comparisons[key] = Comparison(place.protocol, shots, *estimates, place.dataset, ours, theirs, metric)
         return self._comparisons[key]
 
     def segments(self, place: Place, shots: int, metric: str = MAIN_METRIC) -> dict[str, dict[str, Estimate]]:
@@ -164,9 +149,10 @@ class Figures:
 
         Users with the same number of events stay together, so the thirds may differ in size, or be fewer.
         """
-        cells = {method: self._runs(place, method, shots) for method in self.methods(place, metric, shots)}
-        cells = {method: runs for method, runs in cells.items() if _has_values(runs, metric)}
-        activity = [run.activity for runs in cells.values() for run in runs.values() if len(run)]
+        methods = self.methods(place, metric, shots)
+        cells = {method: _with_values(self._runs(place, method, shots).values(), metric) for method in methods}
+        cells = {method: runs for method, runs in cells.items() if runs}
+        activity = [run.activity for runs in cells.values() for run in runs if len(run)]
         if not activity:
             return {}
         return {
@@ -182,21 +168,26 @@ class Figures:
         return list(self._make_rows())
 
     def _make_rows(self) -> Iterator[dict[str, Any]]:
-        for place, by_method in self._places.items():
-            for method, by_shots in by_method.items():
-                for k, runs in sorted(by_shots.items()):
-                    keys: list[tuple[int | None, int | None]] = [*sorted(runs)]
-                    for fold, seed in keys if len(keys) == 1 else [*keys, (None, None)]:
-                        chosen = {key: run for key, run in runs.items() if fold is None or key == (fold, seed)}
-                        for metric in _metrics(chosen):
-                            whole = len(chosen) == len(runs)
-                            found = self.estimate(place, method, k, metric) if whole else _estimate(chosen, metric)
-                            names = (place.protocol, place.dataset, fold, seed, method, k, metric)
-                            figures = (found.value, found.low, found.high, found.n)
-                            yield dict(zip(COLUMNS, (*names, *figures), strict=True))
+        for place, cells in self._cells.items():
+            in_order = {method: row for row, method in enumerate(self.methods(place))}
+            for (method, k), runs in sorted(cells.items(), key=lambda cell: (in_order[cell[0][0]], cell[0][1])):
+                pooled: list[tuple[int | None, int | None]] = [(None, None)] if len(runs) > 1 else []
+                for fold, seed in [*sorted(runs), *pooled]:
+                    chosen = [run for key, run in runs.items() if fold is None or key == (fold, seed)]
+                    for metric in _metrics(chosen):
+                        whole = len(chosen) == len(runs)
+                        found = self.estimate(place, method, k, metric) if whole else _estimate(chosen, metric)
+                        names = (place.protocol, place.dataset, fold, seed, method, k, metric)
+                        figures = (found.value, found.low, found.high, found.n)
+                        yield dict(zip(COLUMNS, (*names, *figures), strict=True))
+
+    def _measured(self, place: Place, metric: str | None = None) -> list[tuple[tuple[str, int], _Runs]]:
+        """((method, K), runs) there (by this metric)."""
+        cells = self._cells.get(place, {}).items()
+        return [cell for cell in cells if metric is None or any(metric in run.metrics for run in cell[1].values())]
 
     def _runs(self, place: Place, method: str, shots: int) -> _Runs:
-        return self._places.get(place, {}).get(method, {}).get(shots, {})
+        return self._cells.get(place, {}).get((method, shots), {})
 
 
 def _source(metric: str) -> str:
@@ -207,50 +198,45 @@ def _statistic(metric: str) -> Any:
     return np.sqrt if metric == "RMSE" else identity
 
 
-def _in_order(metrics: set[str]) -> tuple[str, ...]:
+def _metrics(runs: Iterable[Measured]) -> tuple[str, ...]:
+    """All metrics of these, in the order of tables."""
+    metrics = {metric for run in runs for metric in run.metrics}
     return (*(name for name in METRICS if name in metrics), *sorted(metrics - set(METRICS)))
 
 
-def _metrics(runs: _Runs) -> tuple[str, ...]:
-    return _in_order({metric for run in runs.values() for metric in run.metrics})
+def _with_values(runs: Iterable[Measured], metric: str) -> list[Measured]:
+    """The runs that have a value of each user."""
+    return [run for run in runs if _source(metric) in run.per_user]
 
 
-def _has_values(runs: _Runs, metric: str) -> bool:
-    return any(_source(metric) in run.per_user for run in runs.values())
-
-
-def _estimate(runs: _Runs, metric: str, between: tuple[int, int] | None = None) -> Estimate:
+def _estimate(runs: Collection[Measured], metric: str, between: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
     """Over all entries, or those of users with so many events; what belongs to whole lists is averaged over runs."""
-    if not _has_values(runs, metric):
-        found = [run.of_lists[metric] for run in runs.values() if metric in run.of_lists]
-        users = {user for run in runs.values() for user in run.user_ids}
+    measured = _with_values(runs, metric)
+    if not measured:
+        found = [run.of_lists[metric] for run in runs if metric in run.of_lists]
+        users = {user for run in runs for user in run.user_ids}
         return Estimate(float(np.mean(found)) if found else np.nan, np.nan, np.nan, len(users))
-    values, owners = [], []
-    for run in runs.values():
-        if _source(metric) in run.per_user:
-            low, high = between or (-np.inf, np.inf)
-            chosen = np.flatnonzero((run.activity >= low) & (run.activity <= high))
-            values.append(run.values(metric)[chosen])
-            owners += [run.user_ids[row] for row in chosen]
-    return mean_estimate(np.concatenate(values), np.array(owners, dtype=str), statistic=_statistic(metric))
+    chosen = [(run.activity >= between[0]) & (run.activity <= between[1]) for run in measured]
+    values = np.concatenate([run.values(metric)[some] for run, some in zip(measured, chosen, strict=True)])
+    owners = np.array([user for run in measured for user in run.user_ids], dtype=str)[np.concatenate(chosen)]
+    return mean_estimate(values, owners, statistic=_statistic(metric))
 
 
 def _paired(
     ours: _Runs, theirs: _Runs, metric: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
     """Both methods' values and the user, one entry per user asked of both in the same fold and seed."""
-    mine, other, users = [np.zeros(0)], [np.zeros(0)], list[str]()
+    mine, other, users = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, dtype=str)]
     for key in sorted({*ours, *theirs}):
         first, second = _partner(ours, key, theirs), _partner(theirs, key, ours)
-        if first is None or second is None or not all(_source(metric) in run.per_user for run in (first, second)):
+        if first is None or second is None or len(_with_values((first, second), metric)) < 2:
             continue
-        rows = {user: row for row, user in enumerate(second.user_ids)}
-        common = [row for row, user in enumerate(first.user_ids) if user in rows]
-        names = [first.user_ids[row] for row in common]
-        mine.append(first.values(metric)[common])
-        other.append(second.values(metric)[[rows[name] for name in names]])
-        users += names
-    return np.concatenate(mine), np.concatenate(other), np.array(users, dtype=str)
+        mine_of, theirs_of = (np.array(run.user_ids, dtype=str) for run in (first, second))
+        common, ours_at, theirs_at = np.intersect1d(mine_of, theirs_of, assume_unique=True, return_indices=True)
+        users.append(common)
+        mine.append(first.values(metric)[ours_at])
+        other.append(second.values(metric)[theirs_at])
+    return np.concatenate(mine), np.concatenate(other), np.concatenate(users)
 
 
 def _partner(runs: _Runs, key: tuple[int, int], others: _Runs) -> Measured | None:

@@ -273,12 +273,5 @@ def _rating_errors(method: Method, split: Split) -> dict[str, dict[str, np.ndarr
         predicted = np.asarray(method.rate(arm.known_events(), list(split.catalog.item_ids)))
         predicted = predicted[arm.query.user_rows, arm.query.item_rows]
         actual = arm.log.frame["rating"].cast(float).fill_null(float("nan")).to_numpy()[arm.query.event_rows]
-        found = rating_errors(predicted, actual)
-        usable = ~np.isnan(found["MSE"])
-        count = np.bincount(arm.query.user_rows[usable], minlength=len(arm))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            errors[arm.name] = {
-                name: np.bincount(arm.query.user_rows[usable], found[name][usable], minlength=len(arm)) / count
-                for name in ("MSE", "MAE", "Accuracy")
-            }
+        errors[arm.name] = rating_errors(predicted, actual, arm.query.user_rows, len(arm))
     return errors

@@ -23,22 +23,6 @@ _SMOOTHING = 0.01
 _BLOCK = 1024
 """Users at a time."""
 
-USER_METRICS = (
-    "NDCG@10",
-    "Recall@10",
-    "Recall@20",
-    "Precision@10",
-    "F1@10",
-    "HR@10",
-    "MRR@10",
-    "ΔNDCG@10",
-    "Novelty@10",
-    "ILD@10",
-    "Calibration@10",
-    "Recall@200",
-)
-LIST_METRICS = ("Coverage@10", "Gini@10", "ms per user")
-
 
 def measure(ranked: Ranked, arm: Arm, facts: ItemFacts) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
     """All metrics of one method's lists for one arm.
@@ -49,7 +33,7 @@ def measure(ranked: Ranked, arm: Arm, facts: ItemFacts) -> tuple[dict[str, NDArr
         facts: Of the catalog.
 
     Returns:
-        `USER_METRICS` per user, float64 [tasks]. NaN is "says nothing of this user" and never counts as 0:
+        What is known of each user, float64 [tasks]. NaN is "says nothing of this user" and never counts as 0:
 
         - NDCG@10: over the best that min(10, relevant) items allow. Recall@k: hits over all relevant items, also where
           they are more than k. Precision@10: hits over 10, also in a shorter list. F1@10 of these two. HR@10: any hit.
@@ -60,7 +44,7 @@ def measure(ranked: Ranked, arm: Arm, facts: ItemFacts) -> tuple[dict[str, NDArr
         - Calibration@10: Kullback-Leibler divergence in nats from the categories of the support's liked items to those
           of the list (Steck, Calibrated Recommendations, 2018; α = 0.01); NaN where either has none.
 
-        `LIST_METRICS` of all lists together, NaN without users: Coverage@10, the share of the candidates in at least
+        And of all lists together, NaN without users: Coverage@10, the share of the candidates in at least
         one top 10; Gini@10 of how often each candidate is there (0 all as often, 1 only one of them; NaN if no list
         has any); "ms per user".
 
@@ -71,17 +55,17 @@ def measure(ranked: Ranked, arm: Arm, facts: ItemFacts) -> tuple[dict[str, NDArr
     tastes = None if facts.categories is None else _Tastes.of(arm, facts.categories)
     asked, disliked = arm.asked(len(facts)), arm.asked(len(facts), disliked=True)
     squares = np.asarray(facts.words.multiply(facts.words).sum(axis=1), dtype=np.float64)
-    per_user = {name: np.full(len(arm), np.nan) for name in USER_METRICS}
-    for start in range(0, len(arm), _BLOCK):
+    blocks = []
+    for start in range(0, max(len(arm), 1), _BLOCK):
         some = slice(start, start + _BLOCK)
         listed = _listed(rows[some, :_TOP], len(facts))
         figures = _accuracy(rows[some], asked[some], disliked[some])
         figures["Novelty@10"] = _novelty(listed, facts.popularity)
         figures["ILD@10"] = _distance(listed, facts.words, squares)
-        if tastes is not None:
-            figures["Calibration@10"] = tastes.divergence(listed, some)
-        for name, values in figures.items():
-            per_user[name][some] = values
+        nothing = np.full(listed.shape[0], np.nan)
+        figures["Calibration@10"] = nothing if tastes is None else tastes.divergence(listed, some)
+        blocks.append(figures)
+    per_user = {name: np.concatenate([figures[name] for figures in blocks]) for name in blocks[0]}
     return per_user, _together(rows[:, :_TOP], ranked.seconds, arm, len(facts))
 
 
@@ -98,13 +82,12 @@ def _checked_rows(rows: NDArray[np.int32], arm: Arm, items: int) -> NDArray[np.i
 def _accuracy(
     rows: NDArray[np.int32], asked: sparse.csr_array, disliked: sparse.csr_array
 ) -> dict[str, NDArray[np.float64]]:
-    hits = _hits(rows, asked)
+    hits, ndcg = _hits(rows, asked), ndcg_at_10(rows, asked)
     relevant = np.diff(asked.indptr).astype(np.float64)
     relevant[relevant == 0] = np.nan
     measurable = relevant / relevant  # 1 or NaN
     in_ten = hits[:, :_TOP].sum(axis=1)
     hit = in_ten > 0
-    ndcg = _ndcg(hits, asked)
     return {
         "NDCG@10": ndcg,
         "Recall@10": in_ten / relevant,
@@ -114,7 +97,7 @@ def _accuracy(
         "F1@10": 2 * in_ten / (_TOP + relevant),  # 2PR / (P + R) with P and R written out
         "HR@10": hit * measurable,
         "MRR@10": hit / (hits[:, :_TOP].argmax(axis=1) + 1.0) * measurable,
-        "ΔNDCG@10": ndcg - _ndcg(_hits(rows[:, :_TOP], disliked), disliked),
+        "ΔNDCG@10": ndcg - ndcg_at_10(rows, disliked),
     }
 
 
@@ -127,8 +110,10 @@ def _hits(rows: NDArray[np.int32], wanted: sparse.csr_array) -> NDArray[np.bool_
     return hits
 
 
-def _ndcg(hits: NDArray[np.bool_], wanted: sparse.csr_array) -> NDArray[np.float64]:
-    ndcg: NDArray[np.float64] = hits[:, :_TOP] @ _DISCOUNT / _IDEAL[np.minimum(np.diff(wanted.indptr), _TOP)]
+def ndcg_at_10(rows: NDArray[np.int32], wanted: sparse.csr_array) -> NDArray[np.float64]:
+    """float64 [tasks], of lists of item rows (−1: none) and bool CSR [tasks, items]; NaN where nothing is wanted."""
+    hits = _hits(rows[:, :_TOP], wanted)
+    ndcg: NDArray[np.float64] = hits @ _DISCOUNT[: hits.shape[1]] / _IDEAL[np.minimum(np.diff(wanted.indptr), _TOP)]
     return ndcg
 
 
@@ -202,7 +187,7 @@ def _together(top: NDArray[np.int32], seconds: float, arm: Arm, items: int) -> d
     candidates = np.ones(items, dtype=bool) if arm.candidates is None else arm.candidates
     counts = np.bincount(top[top >= 0], minlength=items)[candidates]
     if not len(arm) or not len(counts):
-        return dict.fromkeys(LIST_METRICS, np.nan)
+        return dict.fromkeys(("Coverage@10", "Gini@10", "ms per user"), np.nan)
     return {
         "Coverage@10": float((counts > 0).mean()),
         "Gini@10": _gini(counts),
@@ -221,42 +206,27 @@ def _gini(counts: NDArray[np.int64]) -> float:
     return float(weights @ np.sort(counts) / ((n - 1) * total))
 
 
-def rating_errors(predicted: ArrayLike, actual: ArrayLike, scale_step: float = 1) -> dict[str, NDArray[np.float64]]:
-    """How far off predicted ratings are, event by event.
-
-    The mean over events is the metric of that name; RMSE is the root of the mean of "MSE":
-    `mean_estimate(errors["MSE"], users, statistic=numpy.sqrt)`.
+def rating_errors(
+    predicted: ArrayLike, actual: ArrayLike, owners: NDArray[np.int64], users: int
+) -> dict[str, NDArray[np.float64]]:
+    """How far off predicted ratings are, user by user; the root of the mean of "MSE" is the RMSE.
 
     Args:
         predicted: [events]; NaN: no prediction.
-        actual: [events].
-        scale_step: Between ratings that can be given: 0.5 for half stars.
+        actual: [events]; NaN: no rating.
+        owners: int64 [events], rows of users.
+        users: How many there are.
 
     Returns:
-        float64 [events] each. "MSE" squared, "MAE" absolute, "Accuracy" 1 if the prediction, rounded to the scale
-        (halves up), is the rating: NaN, which means leave out, where there is no prediction. "missing" says where that
-        is so (0 or 1): its sum is how many were left out.
+        float64 [users] each, means over the events with both, NaN without any. "MSE" squared, "MAE" absolute,
+        "Accuracy" the share of predictions that, rounded (halves up), are the rating.
     """
     predicted, actual = np.asarray(predicted, dtype=np.float64), np.asarray(actual, dtype=np.float64)
     if predicted.shape != actual.shape:
         raise DataError(f"{predicted.shape} predictions came for {actual.shape} ratings; one for each is needed")
-    if not scale_step > 0:
-        raise DataError(f"scale_step must be above 0, got {scale_step}")
     off = predicted - actual
-    right = np.floor(predicted / scale_step + 0.5) == np.floor(actual / scale_step + 0.5)
-    missing = np.isnan(off)
-    return {
-        "MSE": off**2,
-        "MAE": np.abs(off),
-        "Accuracy": np.where(missing, np.nan, right),
-        "missing": missing.astype(np.float64),
-    }
-
-
-def rating_metrics(errors: dict[str, NDArray[np.float64]]) -> dict[str, float]:
-    """MSE, RMSE, MAE and Accuracy over the events that have a prediction; NaN if none has."""
-    kept = errors["missing"] == 0
-    means = {
-        name: float(errors[name][kept].mean()) if kept.any() else float("nan") for name in ("MSE", "MAE", "Accuracy")
-    }
-    return {"MSE": means["MSE"], "RMSE": means["MSE"] ** 0.5, "MAE": means["MAE"], "Accuracy": means["Accuracy"]}
+    errors = {"MSE": off**2, "MAE": np.abs(off), "Accuracy": np.floor(predicted + 0.5) == np.floor(actual + 0.5)}
+    known = ~np.isnan(off)
+    count = np.bincount(owners[known], minlength=users)
+    sums = {name: np.bincount(owners[known], one[known], minlength=users) for name, one in errors.items()}
+    return {name: _divide(total, count) for name, total in sums.items()}

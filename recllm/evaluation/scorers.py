@@ -57,7 +57,8 @@ def rank_arm(name: str, method: Any, arm: Arm, catalog: Catalog) -> Ranked:
     """
     if isinstance(method, Scorer) and not isinstance(method, Recommender):
         scorer = method
-        return rank_scores(arm, catalog, lambda tasks: _checked(name, scorer, arm.known_events(tasks), catalog))
+        ties = tie_order(catalog.item_ids)
+        return rank_scores(arm, ties, lambda tasks: _checked(name, scorer, arm.known_events(tasks), catalog))
     if isinstance(method, Lister):
         begin = time.perf_counter()
         rows = _served(name, method, arm, catalog)
@@ -68,15 +69,16 @@ def rank_arm(name: str, method: Any, arm: Arm, catalog: Catalog) -> Ranked:
     )
 
 
-def rank_scores(arm: Arm, catalog: Catalog, scores: Callable[[slice], np.ndarray]) -> Ranked:
+def rank_scores(
+    arm: Arm, ties: NDArray[np.int64], scores: Callable[[slice], np.ndarray], *, length: int = LENGTH
+) -> Ranked:
     """The lists that follow from scores over the whole catalog, float32 [tasks, items] for some of the tasks."""
-    begin = time.perf_counter()
-    ties, items = tie_order(catalog.item_ids), len(catalog)
+    begin, items = time.perf_counter(), len(ties)
     size = max(CELLS // max(items, 1), 1)
-    parts = [np.zeros((0, LENGTH), dtype=np.int32)]
+    parts = [np.zeros((0, length), dtype=np.int32)]
     for start in range(0, len(arm), size):
         tasks = slice(start, min(start + size, len(arm)))
-        parts.append(best_lists(scores(tasks), arm.allowed(tasks, items), ties, LENGTH))
+        parts.append(best_lists(scores(tasks), arm.allowed(tasks, items), ties, length))
     return Ranked(np.concatenate(parts), time.perf_counter() - begin)
 
 

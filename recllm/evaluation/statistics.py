@@ -15,7 +15,7 @@ _CELLS = 2**22
 """Users × resamples drawn at a time."""
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-_Combine = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+_Combine = Callable[[NDArray[np.float64]], list[NDArray[np.float64]]]
 
 
 @final
@@ -61,10 +61,10 @@ def mean_estimate(
     Returns:
         The interval is NaN for fewer than two users: one says nothing of others.
     """
-    return _bootstrap([values], users, lambda means: statistic(means[:, 0]), resamples, seed)
+    return _bootstrap([values], users, lambda means: [statistic(means[:, 0])], resamples, seed)[0]
 
 
-def difference_estimate(
+def paired_estimates(
     ours: ArrayLike,
     theirs: ArrayLike,
     users: Sequence[object] | NDArray,
@@ -72,57 +72,41 @@ def difference_estimate(
     statistic: Statistic = identity,
     resamples: int = 2000,
     seed: int = 0,
-) -> Estimate:
-    """mean(ours) − mean(theirs), paired: entries where either is NaN are left out; else as `mean_estimate`."""
+) -> tuple[Estimate, Estimate]:
+    """How much better ours is: mean(ours) − mean(theirs), and mean(ours) / mean(theirs) − 1.
 
-    def difference(means: NDArray[np.float64]) -> NDArray[np.float64]:
-        return statistic(means[:, 0]) - statistic(means[:, 1])
-
-    return _bootstrap([ours, theirs], users, difference, resamples, seed)
-
-
-def ratio_estimate(
-    ours: ArrayLike,
-    theirs: ArrayLike,
-    users: Sequence[object] | NDArray,
-    *,
-    statistic: Statistic = identity,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Estimate:
-    """mean(ours) / mean(theirs) − 1, paired: how much better, relative to theirs; else as `mean_estimate`.
-
-    NaN where mean(theirs) is not above 0. If that happens in a resample only, the figure stands without an interval.
+    Entries where either is NaN are left out; else as `mean_estimate`. The ratio is NaN where mean(theirs) is not above
+    0. If that happens in a resample only, the figure stands without an interval.
     """
 
-    def gain(means: NDArray[np.float64]) -> NDArray[np.float64]:
-        base = statistic(means[:, 1])
-        return statistic(means[:, 0]) / np.where(base > 0, base, np.nan) - 1
+    def compared(means: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        mine, base = statistic(means[:, 0]), statistic(means[:, 1])
+        return [mine - base, mine / np.where(base > 0, base, np.nan) - 1]
 
-    return _bootstrap([ours, theirs], users, gain, resamples, seed)
+    difference, ratio = _bootstrap([ours, theirs], users, compared, resamples, seed)
+    return difference, ratio
 
 
 def _bootstrap(
     columns: Sequence[ArrayLike], users: Sequence[object] | NDArray, combine: _Combine, resamples: int, seed: int
-) -> Estimate:
-    """`combine` takes means [samples, columns] and returns figures [samples]."""
+) -> list[Estimate]:
+    """`combine` takes means [samples, columns] and returns figures, [samples] each."""
     if resamples < 1:
         raise DataError(f"at least one resample is needed, got {resamples}")
     sums = _sums_per_user(columns, users)
     n = len(sums)
-    if not n:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    value = float(combine(_means(sums.sum(axis=0, keepdims=True)))[0])
-    if n == 1:
-        return Estimate(value, np.nan, np.nan, 1)
+    values = [float(figure[0]) for figure in combine(_means(sums.sum(axis=0, keepdims=True)))]
+    if n < 2:
+        return [Estimate(value, np.nan, np.nan, n) for value in values]
     block = max(1, _CELLS // n)
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
     # A report asks for thousands of intervals over the same users: their draws are made once.
     rounds = (_draws(n, size, seed + 7919 * place) for place, size in enumerate(sizes))
-    figures = np.concatenate([combine(_means(draws @ sums)) for draws in rounds])
+    figures = np.concatenate([combine(_means(draws @ sums)) for draws in rounds], axis=1)
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(figures, [tail, 1 - tail])  # NaN if any of them is
-    return Estimate(value, float(low), float(high), n)
+    lows, highs = np.quantile(figures, [tail, 1 - tail], axis=1)  # NaN if any of a figure is
+    found = zip(values, lows, highs, strict=True)
+    return [Estimate(value, float(low), float(high), n) for value, low, high in found]
 
 
 @lru_cache(maxsize=4)
@@ -147,5 +131,6 @@ def _sums_per_user(columns: Sequence[ArrayLike], users: Sequence[object] | NDArr
 
 
 def _means(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    means: NDArray[np.float64] = totals[:, :-1] / totals[:, -1:]
+    with np.errstate(invalid="ignore"):  # nobody has an entry
+        means: NDArray[np.float64] = totals[:, :-1] / totals[:, -1:]
     return means

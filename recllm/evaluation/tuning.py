@@ -6,6 +6,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
@@ -14,13 +15,11 @@ from recllm.errors import DataError
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.baselines.baseline import Baseline, Known
 from recllm.evaluation.baselines.registry import baseline_named
-from recllm.ranking.rules import best_lists, tie_order
+from recllm.evaluation.metrics import ndcg_at_10
+from recllm.evaluation.scorers import rank_scores
+from recllm.ranking.rules import tie_order
 
 Setting = Mapping[str, Any]
-
-USERS_TOGETHER = 256
-LIST = 10
-DISCOUNT = 1.0 / np.log2(np.arange(2, LIST + 2))
 
 
 @final
@@ -69,12 +68,13 @@ def tune(
     """
     kind = baseline_named(kind) if isinstance(kind, str) else kind
     common = {name: value for name, value in (common or {}).items() if name in kind.__dataclass_fields__}
-    exam = _Exam(catalog, [arm for arm in validation if arm.shots] or validation)
     feedback = Feedback.infer(fitting.frame)
     known = Known.from_log(fitting, catalog, feedback, common.get("seed", 0))
-    asked = [Known.from_log(arm.known_events(), catalog, feedback, common.get("seed", 0)) for arm in exam.arms]
+    arms = [arm for arm in validation if arm.shots] or validation
+    questions = _questions(catalog, feedback, arms, common.get("seed", 0))
     choices = kind.choices
-    if all((part.histories.signals > 0).all() for part in (known, *asked)):  # all events and liked ones are the same
+    parts = [known, *(question.known for question in questions)]
+    if all((part.histories.signals > 0).all() for part in parts):  # all events and liked ones are the same
         choices = [choice for choice in choices if choice.get("events") != "liked"]
     tried: list[tuple[Setting, float]] = []
     best: Baseline | None = None
@@ -83,7 +83,8 @@ def tune(
         fitted = kind(**common, **group[0]).fit_known(catalog, feedback, known)
         for choice in group:
             candidate = fitted.reading(**{name: choice[name] for name in kind.at_scoring & set(choice)})
-            value = exam.grade(candidate, asked)
+            found = [question.ndcg(candidate) for question in questions]
+            value = float(np.mean([one.mean() for one in found if len(one)]))
             tried.append((choice, value))
             if value > best_value:
                 best, best_value = candidate, value
@@ -101,34 +102,33 @@ def _sharing_a_fit(kind: type[Baseline], choices: Sequence[Setting]) -> list[lis
     return list(groups.values())
 
 
-class _Exam:
-    """The arms, with all that does not depend on who is graded."""
+@dataclass(frozen=True)
+class _Question:
+    """An arm, with all that does not depend on who is asked."""
 
-    def __init__(self, catalog: Catalog, arms: Sequence[Arm]) -> None:
-        self.items = len(catalog)
-        self.ties = tie_order(catalog.item_ids)
-        self.arms = arms
-        self.wanted = [arm.asked(self.items) for arm in arms]
-        if not sum(wanted.nnz for wanted in self.wanted):
-            raise DataError(
-                f"tuning needs validation users with liked items to find; {len(arms)} arms with "
-                f"{sum(map(len, arms))} users have none. Give more validation users."
-            )
+    arm: Arm
+    known: Known
+    wanted: sparse.csr_array
+    ties: NDArray[np.int64]
 
-    def grade(self, baseline: Baseline, asked: Sequence[Known]) -> float:
-        values = [self._ndcg(baseline, arm, known) for arm, known in enumerate(asked)]
-        return float(np.mean([value.mean() for value in values if len(value)]))
+    def ndcg(self, baseline: Baseline) -> NDArray[np.float64]:
+        """NDCG@10: float64 [users with something to find]."""
+        everyone = np.arange(len(self.arm))
 
-    def _ndcg(self, baseline: Baseline, arm: int, known: Known) -> NDArray[np.float64]:
-        """float64 [users with something to find]."""
-        parts = [np.zeros(0)]
-        for start in range(0, len(self.arms[arm]), USERS_TOGETHER):
-            tasks = slice(start, min(start + USERS_TOGETHER, len(self.arms[arm])))
-            scores = baseline.scores_of(known.of_users(np.arange(len(self.arms[arm]))[tasks]))
-            rows = best_lists(scores, self.arms[arm].allowed(tasks, self.items), self.ties, LIST)
-            wanted = self.wanted[arm][tasks].toarray()
-            hits = np.take_along_axis(wanted, np.maximum(rows, 0), axis=1) & (rows >= 0)
-            found = wanted.sum(axis=1)
-            ideal = np.concatenate([[np.nan], np.cumsum(DISCOUNT)])[np.minimum(found, LIST)]
-            parts.append((hits @ DISCOUNT / ideal)[found > 0])
-        return np.concatenate(parts)
+        def scores(tasks: slice) -> NDArray[np.float32]:
+            return baseline.scores_of(self.known.of_users(everyone[tasks]))
+
+        found = ndcg_at_10(rank_scores(self.arm, self.ties, scores, length=10).rows, self.wanted)
+        return found[~np.isnan(found)]
+
+
+def _questions(catalog: Catalog, feedback: Feedback, arms: Sequence[Arm], seed: int) -> list[_Question]:
+    ties = tie_order(catalog.item_ids)
+    known = [Known.from_log(arm.known_events(), catalog, feedback, seed) for arm in arms]
+    questions = [_Question(arm, one, arm.asked(len(catalog)), ties) for arm, one in zip(arms, known, strict=True)]
+    if not sum(question.wanted.nnz for question in questions):
+        raise DataError(
+            f"tuning needs validation users with liked items to find; {len(arms)} arms with "
+            f"{sum(map(len, arms))} users have none. Give more validation users."
+        )
+    return questions

@@ -22,7 +22,7 @@ from recllm.data.interactions import Interactions
 from recllm.evaluation.arms import LENGTH, Arm, Ranked
 from recllm.evaluation.facts import ItemFacts
 from recllm.evaluation.metrics import measure
-from recllm.evaluation.statistics import difference_estimate
+from recllm.evaluation.statistics import paired_estimates
 from recllm.ranking.rules import best_lists
 
 BLOCK = 256
@@ -107,7 +107,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     start = time.perf_counter()
-    difference_estimate(per_user["NDCG@10"], per_user["Recall@10"], arm.user_ids)
+    paired_estimates(per_user["NDCG@10"], per_user["Recall@10"], arm.user_ids)
     bootstrap = time.perf_counter() - start
 
     sample = slice(0, min(arguments.sample, users))

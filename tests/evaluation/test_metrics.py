@@ -16,15 +16,9 @@ from recllm.data.interactions import Interactions
 from recllm.errors import DataError
 from recllm.evaluation.arms import Arm, Ranked
 from recllm.evaluation.facts import ItemFacts
-from recllm.evaluation.metrics import (
-    LIST_METRICS,
-    USER_METRICS,
-    measure,
-    rating_errors,
-    rating_metrics,
-)
+from recllm.evaluation.metrics import measure, rating_errors
 
-ACCURACY = [name for name in USER_METRICS if name.partition("@")[0] not in ("ΔNDCG", "Novelty", "ILD", "Calibration")]
+ACCURACY = ["NDCG@10", "Recall@10", "Recall@20", "Precision@10", "F1@10", "HR@10", "MRR@10", "Recall@200"]
 
 Events = list[list[tuple[int, int]]]
 
@@ -200,8 +194,8 @@ def test_empty_lists() -> None:
 
 def test_no_users_and_no_items() -> None:
     figures, together = measure(lists(), an_arm([]), facts(4))
-    assert tuple(figures) == USER_METRICS
-    assert tuple(together) == LIST_METRICS
+    assert {*figures} == {*ACCURACY, "ΔNDCG@10", "Novelty@10", "ILD@10", "Calibration@10"}
+    assert {*together} == {"Coverage@10", "Gini@10", "ms per user"}
     assert all(values.shape == (0,) for values in figures.values())
     assert all(np.isnan(value) for value in together.values())
     figures, together = measure(lists([], []), an_arm([[], []]), facts(0, words=np.zeros((0, 1))))
@@ -316,20 +310,14 @@ def test_facts_of_an_empty_catalog() -> None:
 
 
 def test_rating_errors() -> None:
-    errors = rating_errors([4.4, 3.5, np.nan, 1.0], [4, 3, 5, 2])
-    np.testing.assert_allclose(errors["MSE"], [0.16, 0.25, np.nan, 1])
-    np.testing.assert_allclose(errors["MAE"], [0.4, 0.5, np.nan, 1])
-    np.testing.assert_array_equal(errors["Accuracy"], [1, 0, np.nan, 0])
-    assert errors["missing"].sum() == 1
-    metrics = rating_metrics(errors)
-    assert metrics == pytest.approx({"MSE": 0.47, "RMSE": 0.47**0.5, "MAE": 1.9 / 3, "Accuracy": 1 / 3})
-    np.testing.assert_array_equal(rating_errors([3.3, 3.2], [3.5, 3.5], scale_step=0.5)["Accuracy"], [1, 0])
-    assert all(np.isnan(value) for value in rating_metrics(rating_errors([np.nan], [1])).values())
-    assert all(np.isnan(value) for value in rating_metrics(rating_errors([], [])).values())
+    owners = np.array([0, 0, 2, 2, 3, 3])
+    errors = rating_errors([4.4, 3.5, np.nan, 1.0, 2.5, np.nan], [4, 3, 5, 2, np.nan, 1], owners, 4)
+    np.testing.assert_allclose(errors["MSE"], [(0.16 + 0.25) / 2, np.nan, 1, np.nan])
+    np.testing.assert_allclose(errors["MAE"], [0.45, np.nan, 1, np.nan])
+    np.testing.assert_array_equal(errors["Accuracy"], [0.5, np.nan, 0, np.nan])
+    assert all(len(values) == 0 for values in rating_errors([], [], np.zeros(0, dtype=np.int64), 0).values())
 
 
 def test_rating_errors_of_bad_input() -> None:
     with pytest.raises(DataError, match="one for each"):
-        rating_errors([1, 2], [1])
-    with pytest.raises(DataError, match="scale_step"):
-        rating_errors([1], [1], scale_step=0)
+        rating_errors([1, 2], [1], np.zeros(1, dtype=np.int64), 1)

@@ -162,7 +162,7 @@ def test_scores_are_asked_for_slices_of_tasks(toy: ToyShop, arm: Arm) -> None:
         asked.append((tasks.start, tasks.stop))
         return np.zeros((tasks.stop - tasks.start, 48), dtype=np.float32)
 
-    rank_scores(arm, toy.catalog, scores)
+    rank_scores(arm, tie_order(toy.catalog.item_ids), scores)
     assert asked == [(0, len(arm))]
 
 

@@ -1,13 +1,22 @@
 """Intervals against scipy, against a known truth, and what must (not) change them."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from recllm.errors import DataError
-from recllm.evaluation.statistics import Estimate, difference_estimate, mean_estimate, ratio_estimate
+from recllm.evaluation.statistics import Estimate, mean_estimate, paired_estimates
+
+
+def difference_estimate(*given: Any, **options: Any) -> Estimate:
+    return paired_estimates(*given, **options)[0]
+
+
+def ratio_estimate(*given: Any, **options: Any) -> Estimate:
+    return paired_estimates(*given, **options)[1]
 
 
 def width(estimate: Estimate) -> float:
