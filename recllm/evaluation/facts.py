@@ -45,14 +45,11 @@ class ItemFacts:
 
 
 def _categories(catalog: Catalog) -> sparse.csr_array | None:
-    long = catalog.frame.select("categories").with_row_index("row")
-    long = long.filter(pl.col("categories").list.len() > 0).explode("categories")
-    if not long.height:
-        return None
-    names = long["categories"].unique().sort()
-    columns = long["categories"].replace_strict(names, pl.Series(range(len(names)), dtype=pl.Int64)).to_numpy()
-    entries = (np.ones(long.height, dtype=bool), (long["row"].to_numpy(), columns))
-    return sparse.csr_array(entries, shape=(len(catalog), len(names)))
+    """bool CSR [items, categories]; None without any."""
+    preprocessing = require("sklearn.preprocessing", extra="eval")
+    lists = catalog.frame["categories"].fill_null([]).to_list()
+    found = preprocessing.MultiLabelBinarizer(sparse_output=True).fit_transform(lists)
+    return sparse.csr_array(found, dtype=bool) if found.shape[1] else None
 
 
 def _words(catalog: Catalog) -> sparse.csr_array:

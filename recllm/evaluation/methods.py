@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, final
 
@@ -35,7 +35,7 @@ from recllm.resources import __version__
 Method = Any
 """A RecommenderConfig, a fitted Recommender, or anything with score(users, item_ids) or recommend(users, n)."""
 
-Makers = Mapping[str, Callable[[], Cell]]
+Maker = Callable[[], Mapping[str, Cell]]
 
 
 @final
@@ -86,24 +86,21 @@ class Measurement:
         place = (self.dataset, split.fold, split.seed, method, arm.protocol, arm.shots)
         return Measured(*place, arm.user_ids, per_user, of_lists, arm.activity)
 
-    def _makers(self, split: Split) -> list[tuple[str, Callable[[], Mapping[str, Cell]]]]:
+    def _makers(self, split: Split) -> list[tuple[str, Maker]]:
         """(name, how to get its cells), in the order in which they are measured."""
-        makers: list[tuple[str, Callable[[], Mapping[str, Cell]]]] = []
-        for name in self.baselines:
-            makers.append((name, lambda name=name: {name: self._baseline(name, split)}))  # type: ignore[misc]
+        makers: list[tuple[str, Maker]] = [(name, partial(self._baseline, name, split)) for name in self.baselines]
         for name, method in self.methods.items():
             if isinstance(method, RecommenderConfig):
                 makers += self._of_config(name, method, split)
             else:
-                makers.append((name, lambda n=name, m=method: {n: self._given(n, m, split)}))  # type: ignore[misc]
+                makers.append((name, partial(self._given, name, method, split)))
         if self.rankings is not None:
-            folder = self.rankings
-            makers.append(("rankings", lambda: read_rankings(folder, split)))
+            makers.append(("rankings", partial(read_rankings, self.rankings, split)))
         return makers
 
     # -- baselines ----------------------------------------------------------------------------------------------------
 
-    def _baseline(self, name: str, split: Split) -> Cell:
+    def _baseline(self, name: str, split: Split) -> Mapping[str, Cell]:
         config = next((m for m in self.methods.values() if isinstance(m, RecommenderConfig)), None)
         text = TextEncoderConfig() if config is None else config.text
         key = (__version__, split.contents, "baseline", name, json.dumps(to_mapping(text)))
@@ -121,46 +118,38 @@ class Measurement:
                 arm.name: rank_arm(name, new_items if _asks_new_items(arm, split) else baseline, arm, split.catalog)
                 for arm in split.arms
             }
-            return Cell(
-                ranked,
-                about | ({"note": baseline.note} if baseline.note else {}),
-                errors=_rating_errors(baseline, split),
-            )
+            about |= {"note": baseline.note} if baseline.note else {}
+            return Cell(ranked, about, errors=_rating_errors(baseline, split))
 
-        return self.cells.get(key, make)
+        return {name: self.cells.get(key, make)}
 
     # -- scorers ------------------------------------------------------------------------------------------------------
 
-    def _given(self, name: str, method: Method, split: Split) -> Cell:
+    def _given(self, name: str, method: Method, split: Split) -> Mapping[str, Cell]:
         if isinstance(method, Recommender):
             check_strangers(method, split)
-            return served(name, Serving(method, adapt=True), split)
+            return {name: served(name, Serving(method, adapt=True), split)}
         fitted = fit_copy(method, split, replace(self.options, seed=split.seed))
         ranked = {arm.name: rank_arm(name, fitted, arm, split.catalog) for arm in split.arms}
-        return Cell(ranked, errors=_rating_errors(fitted, split))
+        return {name: Cell(ranked, errors=_rating_errors(fitted, split))}
 
     # -- recllm -------------------------------------------------------------------------------------------------------
 
-    def _of_config(
-        self, name: str, config: RecommenderConfig, split: Split
-    ) -> list[tuple[str, Callable[[], Mapping[str, Cell]]]]:
+    def _of_config(self, name: str, config: RecommenderConfig, split: Split) -> list[tuple[str, Maker]]:
         options = replace(self.options, seed=split.seed)
         name = D if self.square else name
-        whole = _Fitted(name, config, split, options, self.cells)
-        if not self.square or split.share < 1:
-            makers: Makers = {name: lambda: served(name, Serving(whole.recommender, True), split)}
-            base = whole
-        else:
+        whole = base = _Fitted(name, config, split, options, self.cells)
+        makers: Mapping[str, Callable[[], Cell]] = {
+            name: lambda: served(name, Serving(whole.recommender, adapt=True), split)
+        }
+        if self.square and split.share == 1:
             base = _Fitted(A, replace(config, adaptation=None), split, options, self.cells)
             makers = square_cells(lambda: base.recommender, lambda: whole.recommender, split, options)
 
         def kept(method: str) -> Mapping[str, Cell]:
             return {method: self.cells.get((*whole.key, method), makers[method])}
 
-        found: list[tuple[str, Callable[[], Mapping[str, Cell]]]] = [
-            (method, lambda method=method: kept(method))  # type: ignore[misc]
-            for method in makers
-        ]
+        found: list[tuple[str, Maker]] = [(method, partial(kept, method)) for method in makers]
         # Where events are left out or several configs compete, the whole lists are what counts.
         alone = sum(isinstance(method, RecommenderConfig) for method in self.methods.values()) == 1
         if alone and split.share == 1:

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -165,10 +164,7 @@ class Split:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, table in self.tables.items():
-                compressed = io.BytesIO()
-                with gzip.GzipFile(fileobj=compressed, mode="wb", mtime=0) as file:
-                    file.write(table.encode())
-                (folder / f"{name}.csv.gz").write_bytes(compressed.getvalue())
+                (folder / f"{name}.csv.gz").write_bytes(gzip.compress(table.encode(), mtime=0))
             (folder / "split.json").write_text(json.dumps(self.about(), indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise DataError(f"cannot write the split to {folder}: {error.strerror or error}") from error

@@ -114,32 +114,25 @@ def served(name: str, serving: Serving, split: Split) -> Cell:
 
 
 def _untrained_cell(base: Recommender, meta: Recommender, split: Split, options: TrainOptions) -> Cell:
+    """The base with a learner that no outer loop has touched, and the step size best for the base's held-out users."""
     adaptation = meta.config.adaptation
     assert adaptation is not None
-    chosen, tried = _with_inner_loop(base, adaptation, split, options)
-    cell = served(B, Serving(chosen, adapt=True), split)
-    return replace(cell, about={**cell.about, "chosen": tried})
-
-
-def _with_inner_loop(
-    base: Recommender, adaptation: AdaptationConfig, split: Split, options: TrainOptions
-) -> tuple[Recommender, dict[str, Any]]:
-    """The base with a learner that no outer loop has touched, and the step size best for the base's held-out users."""
     validation = FitRun(base.config, split.catalog, split.train, options).validation
-    best, best_value, tried = None, -1.0, {}
+    value_of: dict[float, float] = {}
+    models: dict[float, Model] = {}
     for rate in INNER_RATES:
-        config = replace(adaptation, inner_learning_rate=rate, epochs=0)
-        parts = base.model.base
-        learner = learner_for(parts, config, options.seed)
-        learner.requires_grad_(False)
-        model = replace(base.model, learner=learner)
-        value = _validation(model, validation)
-        tried[f"{rate:g}"] = round(value, 5)
-        if best is None or value > best_value:
-            best, best_value = (config, model), value
-    assert best is not None
-    recommender = base.with_model(best[1], replace(base.config, adaptation=best[0]))
-    return recommender, {"inner_learning_rate": best[0].inner_learning_rate, "tried": tried}
+        learner = learner_for(base.model.base, _with_rate(adaptation, rate), options.seed)
+        models[rate] = model = replace(base.model, learner=learner.requires_grad_(False))
+        value_of[rate] = _validation(model, validation)
+    best = max(value_of, key=value_of.__getitem__)  # of equals the first
+    chosen = base.with_model(models[best], replace(base.config, adaptation=_with_rate(adaptation, best)))
+    tried = {f"{rate:g}": round(value, 5) for rate, value in value_of.items()}
+    cell = served(B, Serving(chosen, adapt=True), split)
+    return replace(cell, about={**cell.about, "chosen": {"inner_learning_rate": best, "tried": tried}})
+
+
+def _with_rate(adaptation: AdaptationConfig, rate: float) -> AdaptationConfig:
+    return replace(adaptation, inner_learning_rate=rate, epochs=0)
 
 
 def _validation(model: Model, validation: Any) -> float:
