@@ -14,7 +14,8 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,16 +86,9 @@ def replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         OSError: The disk refuses; what was there is unchanged.
     """
-    parent, tag = target.parent, secrets.token_hex(4)
-    fresh, former = (target.with_name(f".{target.name}.{word}-{tag}") for word in ("saving", "former"))
-    parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, fresh, ignore_errors=True)
-        with _locked(parent, PATIENCE) as alone:
-            if alone:
-                _clear_leftovers(target)
-            fresh.mkdir()
-            stack.enter_context(_locked(fresh))
+    parent = target.parent
+    with _fresh_beside(target, Path.mkdir) as fresh:
+        former = target.with_name(f".{target.name}.former-{fresh.name.rpartition('-')[2]}")
         for name, content in files.items():
             _write_durably(fresh / name, content)
         with _locked(parent, PATIENCE):
@@ -110,19 +104,33 @@ def replace_file(target: Path, content: bytes) -> None:
     Raises:
         OSError: The disk refuses; what was there is unchanged.
     """
-    fresh = target.with_name(f".{target.name}.saving-{secrets.token_hex(4)}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        stack.callback(fresh.unlink, missing_ok=True)
-        with _locked(target.parent, PATIENCE) as alone:
-            if alone:
-                _clear_leftovers(target)
-            fresh.touch(exist_ok=False)
-            stack.enter_context(_locked(fresh))
+    with _fresh_beside(target, partial(Path.touch, exist_ok=False)) as fresh:
         with fresh.open("r+b") as file:
             _flush(file, content)
         fresh.replace(target)
         _sync(target.parent)
+
+
+@contextlib.contextmanager
+def _fresh_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A new folder or file beside `target`, locked so that nobody takes it for dead; gone again at the end."""
+    fresh = target.with_name(f".{target.name}.saving-{secrets.token_hex(4)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove, fresh)
+        with _locked(target.parent, PATIENCE) as alone:
+            if alone:
+                _clear_leftovers(target)
+            make(fresh)
+            stack.enter_context(_locked(fresh))
+        yield fresh
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 # --- leftovers ---------------------------------------------------------------------------------------------------
@@ -141,10 +149,8 @@ def _clear_leftovers(target: Path) -> None:
         former.rename(target)
     for path in (*_beside(target, "former"), *_beside(target, "saving")):
         with _locked(path) as dead:
-            if dead and path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            elif dead:
-                path.unlink(missing_ok=True)
+            if dead:
+                _remove(path)
 
 
 @contextlib.contextmanager

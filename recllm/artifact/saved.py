@@ -14,7 +14,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -231,25 +231,23 @@ def _serialise(
     for name in [*tensors, *tables, *documents]:
         if not re.fullmatch(NAME, name) or name == MANIFEST.removesuffix(".json"):
             raise ArtifactError(f"a file of a saved folder cannot be named {name!r}; use a-z, 0-9 and _")
-    for name, group in tensors.items():
-        try:
-            # safetensors writes the memory as it lies: it has to be contiguous.
-            files[f"{name}.safetensors"] = safetensors.numpy.save(
-                {key: np.asarray(array, order="C") for key, array in group.items()}
-            )
-        except (TypeError, ValueError, KeyError, safetensors.SafetensorError) as error:
-            raise ArtifactError(f"the tensors {name!r} cannot be saved: {error}") from error
-    for name, table in tables.items():
-        try:
-            files[f"{name}.arrow"] = pack_table(table)
-        except ValueError as error:
-            raise ArtifactError(f"the table {name!r} cannot be saved: {error}") from error
-    for name, document in documents.items():
-        try:
-            files[f"{name}.json"] = as_json(document)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ArtifactError(f"the document {name!r} cannot be saved as JSON: {error}") from error
+    kinds: list[tuple[str, str, Mapping[str, Any], Callable[[Any], bytes]]] = [
+        ("the tensors {!r} cannot be saved", "safetensors", tensors, _pack_tensors),
+        ("the table {!r} cannot be saved", "arrow", tables, pack_table),
+        ("the document {!r} cannot be saved as JSON", "json", documents, as_json),
+    ]
+    for trouble, ending, values, pack in kinds:
+        for name, value in values.items():
+            try:
+                files[f"{name}.{ending}"] = pack(value)
+            except (TypeError, ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
+                raise ArtifactError(f"{trouble.format(name)}: {error}") from error
     return files
+
+
+def _pack_tensors(group: Mapping[str, np.ndarray]) -> bytes:
+    # safetensors writes the memory as it lies: it has to be contiguous.
+    return safetensors.numpy.save({key: np.asarray(array, order="C") for key, array in group.items()})
 
 
 def _each(contents: Mapping[str, bytes], ending: str, read: Any) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What may be said about a recommendation. Words are made from evidence and from nothing else."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from recllm.config import from_mapping
+from recllm.config import from_mapping, to_mapping
 
 ReasonCode = Literal["history", "asked", "popular", "cold_start", "weak", "owned"]
 
@@ -130,7 +130,7 @@ class Evidence:
 
     def to_dict(self) -> dict[str, Any]:
         """The evidence in types that JSON knows."""
-        return _plain(asdict(self))
+        return to_mapping(self)
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Self:
@@ -140,9 +140,3 @@ class Evidence:
             ConfigError: A field is missing, unknown or of another type.
         """
         return from_mapping(cls, saved, "evidence")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

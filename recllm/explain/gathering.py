@@ -1,7 +1,21 @@
-"""From contributions to evidence: what is cited, what is not, and what else is true of a recommendation."""
+"""From contributions to evidence: what is cited, what is not, and what else is true of a recommendation.
+
+A history item is cited if the user liked it or found it middling (what was disliked, or only shown, may push an item
+up, but is not cited), if it is not the recommended item itself, if nothing forbids to name it, and if its contribution
+is positive, above its average over the catalog (what lifts everything explains nothing) and not much less than an even
+share of the positive contributions. Cited are those without which the item leaves the list, if they are few, and the
+strongest until all carry `ENOUGH`, at most `MOST_CAUSES`.
+
+The evidence is weak if nothing can be cited, if the positive contributions add up to less than `LEAST_STRENGTH`
+standard deviations of the user's scores, or if the item would have the same or a better place without any history
+(except that the first place cannot be bettered, and that what may not be listed has none; equal scores count as the
+middle of their places). Weak evidence has the reason "popular" if the history did not lift the item and it is in the
+most popular `POPULAR_SHARE` of the catalog, else "weak". What the user has is "owned": it is no guess, and what is
+cited are other items that raise its score, wherever it would be listed. A counterfactual comes only with causes.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import final
 
@@ -91,19 +105,7 @@ def gather_evidence(
 ) -> list[Evidence]:
     """The evidence for recommending `item_rows` to one user: one `Evidence` per row, in their order.
 
-    A history item is cited if the user liked it or found it middling (what was disliked, or only shown, may push an
-    item up, but is not cited), if it is not the recommended item itself, if nothing forbids to name it,
-    and if its contribution is positive, above its average over the catalog (what lifts everything explains
-    nothing) and not much less than an even share of the positive contributions. Cited are those without which the item
-    leaves the list, if they are few, and the strongest until all carry `ENOUGH`, at most `MOST_CAUSES`.
-
-    The evidence is weak if nothing can be cited, if the positive contributions add up to less than `LEAST_STRENGTH`
-    standard deviations of the user's scores, or if the item would have the same or a better place without any history
-    (except that the first place cannot be bettered, and that what may not be listed has none; equal scores count as
-    the middle of their places). Weak evidence has the reason "popular" if the history did not lift the item and it is
-    in the most popular `POPULAR_SHARE` of the catalog, else "weak". What the user has is "owned": it is no guess, and
-    what is cited are other items that raise its score, wherever it would be listed. A counterfactual comes only with
-    causes.
+    What is cited, and when evidence is weak, stands at the top of this module.
 
     Args:
         rank: What is served, before any diversity.
@@ -125,44 +127,39 @@ def gather_evidence(
         raise DataError(f"an item row is outside of the catalog's {n_items} rows; ask about items of the catalog only")
     if not len(items):
         return []
-    has = np.isin(items, histories.items_of(user)).tolist() if owned is None else list(owned)
-    verdicts = [_Verdict("owned" if mine else "cold_start") for mine in has]
-    if len(histories.items_of(user)):
+    known = histories.items_of(user)
+    has = np.isin(items, known).tolist() if owned is None else list(owned)
+    evidence = [
+        _bare(histories.user_ids[user], item, background, "owned" if mine else "cold_start", len(known), n)
+        for item, mine in zip(items.tolist(), has, strict=True)
+    ]
+    if len(known):
         found = contributions(rank, histories, user, items, background.groups)
         judge = _Judge(found, histories, user, background)
         orders = [judge.nameable(number, item) for number, item in enumerate(items.tolist())]
         removed = removals(rank, histories, user, items, found, orders, n)
-        verdicts = [
-            judge.verdict(number, item, removed[number], has[number]) for number, item in enumerate(items.tolist())
+        evidence = [
+            judge.judged(bare, number, item, removed[number])
+            for number, (bare, item) in enumerate(zip(evidence, items.tolist(), strict=True))
         ]
-    return [
-        _evidence(
-            histories.user_ids[user],
-            item,
-            verdict,
-            background,
-            n_events=len(histories.items_of(user)),
-            n=n,
-            channel=channels[number] if channels is not None else None,
-            wishes=tuple(wishes[number]) if wishes is not None else (),
-        )
-        for number, (item, verdict) in enumerate(zip(items.tolist(), verdicts, strict=True))
-    ]
+    if channels is not None:
+        evidence = [replace(one, channel=channel) for one, channel in zip(evidence, channels, strict=True)]
+    if wishes is not None:
+        evidence = [_wished(one, some) if some else one for one, some in zip(evidence, wishes, strict=True)]
+    return evidence
 
 
-@final
-@dataclass(frozen=True)
-class _Verdict:
-    """A decision on one item; `counterfactual` in rows."""
+def _bare(user_id: str, item: int, background: Background, reason: ReasonCode, n_events: int, n: int) -> Evidence:
+    """What is true of item row `item` whatever the history is."""
+    catalog, (rank, popular) = background.catalog, background.popular(item)
+    return Evidence(
+        user_id, catalog.item_ids[item], catalog.titles[item], reason, (), None, 0.0, rank, popular, n_events, n
+    )
 
-    reason_code: ReasonCode
-    causes: tuple[Cause, ...] = ()
-    cited: tuple[int, ...] = ()
-    confidence: float = 0.0
-    counterfactual: tuple[tuple[int, ...], int | None] | None = None
-    against: Cause | None = None
-    place: int | None = None
-    place_without_history: int | None = None
+
+def _wished(evidence: Evidence, wishes: Sequence[str]) -> Evidence:
+    """The same for an item that is in the list because of wishes: they are the reason."""
+    return replace(evidence, reason_code="asked", causes=(), attributes=(), counterfactual=None, wishes=tuple(wishes))
 
 
 @final
@@ -190,26 +187,35 @@ class _Judge:
         gains = self._gains(number, item)
         return [cause for cause in _strongest(gains) if gains[cause] > 0 and self.named[cause]]
 
-    def verdict(self, number: int, item: int, removal: Removal | None, owned: bool) -> _Verdict:
+    def judged(self, bare: Evidence, number: int, item: int, removal: Removal | None) -> Evidence:
         """Why item row `item`, line `number` of the contributions, is recommended."""
         gains = self._gains(number, item)
         total = float(gains.sum())
         strength = total / self.spread if self.spread > 0 else 0.0
-        before, now = self.found.ranking.place(1, item), self.found.ranking.place(0, item)
+        owned = bare.reason_code == "owned"
         lifted = strength >= LEAST_STRENGTH and (owned or self.found.ranking.rises(1, 0, item))
         cited = self._cited(gains, total, removal) if lifted else ()
-        _, popular = self.background.popular(item)
-        instead = None if removal is None or removal.instead is None else self._named_item(removal.instead)
-        return _Verdict(
-            "owned" if owned else "history" if cited else "popular" if popular and not lifted else "weak",
-            tuple(self._cause(cause, gains[cause], total) for cause in cited),
-            tuple(int(self.rows[cause]) for cause in cited),
-            strength / (1 + strength),
-            (self._members(removal.causes), instead) if cited and removal else None,
-            self._against(number, item, total),
-            now,
-            before,
+        without: ReasonCode = "popular" if bare.popular and not lifted else "weak"
+        return replace(
+            bare,
+            reason_code="owned" if owned else "history" if cited else without,
+            causes=tuple(self._cause(cause, gains[cause], total) for cause in cited),
+            attributes=self.background.shared.of(item, tuple(int(self.rows[cause]) for cause in cited)),
+            confidence=strength / (1 + strength),
+            counterfactual=self._counterfactual(removal) if cited and removal else None,
+            against=self._against(number, item, total),
+            place=self.found.ranking.place(0, item),
+            place_without_history=self.found.ranking.place(1, item),
         )
+
+    def _counterfactual(self, removal: Removal) -> Counterfactual:
+        catalog = self.background.catalog
+        rows = [row for cause in removal.causes for row in self.found.causes[cause].tolist()]
+        ids, titles = (tuple(names[row] for row in rows) for names in (catalog.item_ids, catalog.titles))
+        instead = removal.instead
+        if instead is None or self.background.private[instead]:
+            return Counterfactual(ids, tuple(dict.fromkeys(titles)))
+        return Counterfactual(ids, tuple(dict.fromkeys(titles)), catalog.item_ids[instead], catalog.titles[instead])
 
     def _gains(self, number: int, item: int) -> Floats:
         """float64 [causes]: positive contributions; the item itself has none, another edition of it may have."""
@@ -253,55 +259,6 @@ class _Judge:
             self.events[cause],
             tuple(catalog.item_ids[row] for row in rows[1:]),
         )
-
-    def _members(self, causes: Sequence[int]) -> tuple[int, ...]:
-        return tuple(row for cause in causes for row in self.found.causes[cause].tolist())
-
-    def _named_item(self, row: int) -> int | None:
-        return None if self.background.private[row] else row
-
-
-def _evidence(
-    user_id: str,
-    item: int,
-    verdict: _Verdict,
-    background: Background,
-    *,
-    n_events: int,
-    n: int,
-    channel: str | None,
-    wishes: tuple[str, ...],
-) -> Evidence:
-    catalog = background.catalog
-    rank, popular = background.popular(item)
-    counterfactual = None
-    if verdict.counterfactual is not None and not wishes:
-        removed, instead = verdict.counterfactual
-        counterfactual = Counterfactual(
-            tuple(catalog.item_ids[row] for row in removed),
-            tuple(dict.fromkeys(catalog.titles[row] for row in removed)),
-            None if instead is None else catalog.item_ids[instead],
-            None if instead is None else catalog.titles[instead],
-        )
-    return Evidence(
-        user_id=user_id,
-        item_id=catalog.item_ids[item],
-        title=catalog.titles[item],
-        reason_code="asked" if wishes else verdict.reason_code,
-        causes=() if wishes else verdict.causes,
-        channel=channel,
-        confidence=verdict.confidence,
-        popularity_rank=rank,
-        popular=popular,
-        n_events=n_events,
-        n=n,
-        attributes=() if wishes else background.shared.of(item, verdict.cited),
-        counterfactual=counterfactual,
-        against=verdict.against,
-        wishes=wishes,
-        place=verdict.place,
-        place_without_history=verdict.place_without_history,
-    )
 
 
 def _strongest(values: Floats) -> list[int]:

@@ -28,36 +28,26 @@ _LINK = re.compile(
 # With a space behind the colon it may well be a title (“JavaScript: The Good Parts”): U+2236 only looks like a colon.
 _SCHEME = re.compile(r"(\bdata|javascript|vbscript)[:：]", re.IGNORECASE)
 
-VERBS = {
-    "rating": "liked",
-    "like": "liked",
-    "favorite": "liked",
-    "favourite": "liked",
-    "purchase": "bought",
-    "buy": "bought",
-    "order": "bought",
-    "transaction": "bought",
-    "cart": "put in your cart",
-    "addtocart": "put in your cart",
-    "wishlist": "wished for",
-    "save": "saved",
-    "bookmark": "saved",
-    "share": "shared",
-    "follow": "followed",
-    "comment": "commented on",
-    "click": "opened",
-    "open": "opened",
-    "view": "viewed",
-    "detailview": "viewed",
-    "watch": "watched",
-    "play": "played",
-    "listen": "listened to",
+_EVENTS_OF = {
+    "liked": "rating like favorite favourite",
+    "bought": "purchase buy order transaction",
+    "put in your cart": "cart addtocart",
+    "wished for": "wishlist",
+    "saved": "save bookmark",
+    "shared": "share",
+    "followed": "follow",
+    "commented on": "comment",
+    "opened": "click open",
+    "viewed": "view detailview",
+    "watched": "watch",
+    "played": "play",
+    "listened to": "listen",
     "read": "read",
-    "download": "downloaded",
-    "enroll": "enrolled in",
-    "enrol": "enrolled in",
-    "complete": "completed",
+    "downloaded": "download",
+    "enrolled in": "enroll enrol",
+    "completed": "complete",
 }
+VERBS = {event: verb for verb, events in _EVENTS_OF.items() for event in events.split()}
 
 
 def verb_for(event: str | None) -> str | None:

@@ -4,13 +4,12 @@ import errno
 import html
 import math
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recllm.artifact.folders import check_writable
+from recllm.artifact.folders import check_writable, replace_file
 from recllm.errors import ArtifactError, DataError
 from recllm.texts import clean_text
 
@@ -41,11 +40,10 @@ def written(path: str | os.PathLike[str] | None, text: str) -> str:
         return text
     content = text.encode("utf-8", "backslashreplace")  # half a character is in no file
     with _writing(path) as target:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():  # a folder refuses; a pipe or a device is no file to replace
             target.write_bytes(content)
         else:
-            _replace(target, content)
+            replace_file(target, content)
     return text
 
 
@@ -72,18 +70,6 @@ def _writing(path: Any) -> Iterator[Path]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ArtifactError(f"cannot write {os.fsdecode(path)!r}: {why}; choose another place") from error
-
-
-def _replace(target: Path, content: bytes) -> None:
-    fresh = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
-    try:
-        with fresh.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
