@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
+LONGEST_ATTRIBUTE = 120
+"""Characters. Longer values of further columns are no part of item prompts: they would crowd out the text."""
+
 # Control characters, surrogates, and invisible or direction-changing ones: they can hide or reorder text. The joiners
 # U+200C and U+200D stay, because scripts and emoji need them.
 _INVISIBLE = re.compile(

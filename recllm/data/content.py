@@ -5,9 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from recllm.data.kinds import NUMBERS, TEXT, TEXTS, fitted_to
-
-LONGEST_ATTRIBUTE = 120
-"""Characters. Longer values of further columns are no part of item prompts: they would crowd out the text."""
+from recllm.texts import LONGEST_ATTRIBUTE
 
 _LONG_TEXT = 50
 _WORDS = 6

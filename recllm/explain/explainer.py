@@ -8,6 +8,7 @@ from recllm.errors import ConfigError, GenerationError
 from recllm.explain.clauses import DETAILS, Clause, compose, options_for
 from recllm.explain.evidence import Evidence
 from recllm.explain.verify.complaints import complaints
+from recllm.explain.verify.reading import LONGEST_TEXT
 from recllm.explain.wording import (
     Detail,
     Fact,
@@ -26,7 +27,6 @@ from recllm.texts import clean_text
 
 Level = Literal["L0", "L1", "L2", "L3"]
 
-LONGEST_TEXT = 1200  # all that can be said of three titles of the greatest length takes 900
 LONGEST_FALLBACK = 200
 TRIES = 2
 PATIENCE = 3

@@ -122,31 +122,43 @@ def gather_evidence(
         DataError: An item row is not in the catalog.
     """
     items = np.asarray(item_rows, dtype=np.int64).reshape(-1)
-    if np.any((items < 0) | (items >= len(background.catalog))):
-        n_items = len(background.catalog)
-        raise DataError(f"an item row is outside of the catalog's {n_items} rows; ask about items of the catalog only")
-    if not len(items):
-        return []
+    _check_rows(items, len(background.catalog))
     known = histories.items_of(user)
     has = np.isin(items, known).tolist() if owned is None else list(owned)
     evidence = [
         _bare(histories.user_ids[user], item, background, "owned" if mine else "cold_start", len(known), n)
         for item, mine in zip(items.tolist(), has, strict=True)
     ]
-    if len(known):
-        found = contributions(rank, histories, user, items, background.groups)
-        judge = _Judge(found, histories, user, background)
-        orders = [judge.nameable(number, item) for number, item in enumerate(items.tolist())]
-        removed = removals(rank, histories, user, items, found, orders, n)
-        evidence = [
-            judge.judged(bare, number, item, removed[number])
-            for number, (bare, item) in enumerate(zip(evidence, items.tolist(), strict=True))
-        ]
+    if len(known) and evidence:
+        evidence = _judged(rank, histories, user, items, background, evidence, n)
     if channels is not None:
         evidence = [replace(one, channel=channel) for one, channel in zip(evidence, channels, strict=True)]
     if wishes is not None:
         evidence = [_wished(one, some) if some else one for one, some in zip(evidence, wishes, strict=True)]
     return evidence
+
+
+def _check_rows(items: NDArray[np.int64], n_items: int) -> None:
+    if np.any((items < 0) | (items >= n_items)):
+        raise DataError(f"an item row is outside of the catalog's {n_items} rows; ask about items of the catalog only")
+
+
+def _judged(
+    rank: RankFunction,
+    histories: Histories,
+    user: int,
+    items: NDArray[np.int64],
+    background: Background,
+    evidence: Sequence[Evidence],
+    n: int,
+) -> list[Evidence]:
+    """`evidence` of each item with what the history has to do with it."""
+    found = contributions(rank, histories, user, items, background.groups)
+    judge = _Judge(found, histories, user, background)
+    orders = [judge.nameable(number, item) for number, item in enumerate(items.tolist())]
+    removed = removals(rank, histories, user, items, found, orders, n)
+    lines = enumerate(zip(evidence, items.tolist(), removed, strict=True))
+    return [judge.judged(bare, number, item, removal) for number, (bare, item, removal) in lines]
 
 
 def _bare(user_id: str, item: int, background: Background, reason: ReasonCode, n_events: int, n: int) -> Evidence:

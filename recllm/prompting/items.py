@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from recllm.texts import LONGEST_ATTRIBUTE
+
 _OWN = ("title", "text", "categories")
-LONGEST_ATTRIBUTE = 120
-"""Also of `recllm.data.content`, which says what is left out; importing it would load polars."""
 
 
 def item_values(fields: Mapping[str, Any]) -> dict[str, Any]:

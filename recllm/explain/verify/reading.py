@@ -10,7 +10,7 @@ from recllm.explain.verify.phrases import EITHER_BEFORE, VALUE_BEFORE, marks
 from recllm.explain.verify.roles import Group, Statement, Value
 from recllm.texts import clean_text
 
-LONGEST_TEXT = 1200
+LONGEST_TEXT = 1200  # all that can be said of three titles of the greatest length takes 900
 LONGEST_BESIDE_NAMES = 400
 MOST_SENTENCES = 6  # a shipped text has at most five, and a disclaimer
 
