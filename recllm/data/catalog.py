@@ -1,6 +1,6 @@
 """The catalog: items with text, in a fixed order (their rows)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from os import PathLike
 from typing import IO, Any
@@ -20,9 +20,10 @@ from recllm.data.cleaning import (
 )
 from recllm.data.columns import ITEM_COLUMNS, ColumnMapping, match_columns
 from recllm.data.content import holds_text, unread
+from recllm.data.frames import table_of_frame
 from recllm.data.kinds import TEXT, TEXTS, Column, aligned, column_of, fitted_to, notes_of, settled, texts_of
 from recllm.data.raw import RawTable
-from recllm.data.reading import Columns, named_columns, read_table, table_of_frame
+from recllm.data.reading import Columns, named_columns, read_table
 from recllm.errors import DataError
 from recllm.texts import clean_texts, one_line_texts
 
@@ -191,17 +192,14 @@ def _with_guessed_text(raw: RawTable, mapping: ColumnMapping) -> tuple[ColumnMap
 def _canonical(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[list[pl.Series], list[Column]]:
     """The raw frame under recllm's names: its own columns, and the further ones, all of one of `KINDS`."""
     found = mapping.found
-    empty = pl.Series([""], dtype=pl.String).new_from_index(0, frame.height)
-    columns = [
-        as_ids(frame[found["item_id"]]).alias("item_id"),
-        (one_line_texts(texts_of(frame[found["title"]])) if "title" in found else empty).alias("title"),
-        (clean_texts(texts_of(frame[found["text"]])) if "text" in found else empty).alias("text"),
-        (
-            _categories(frame[found["categories"]], found["categories"] in mapping.space_separated)
-            if "categories" in found
-            else pl.Series(values=[[]], dtype=pl.List(pl.String)).new_from_index(0, frame.height)
-        ).alias("categories"),
-    ]
+    readers: dict[str, Callable[[pl.Series], pl.Series]] = {
+        "item_id": as_ids,
+        "title": lambda series: one_line_texts(texts_of(series)),
+        "text": lambda series: clean_texts(texts_of(series)),
+        "categories": lambda series: _categories(series, found.get("categories") in mapping.space_separated),
+    }
+    absent = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+    columns = [read(frame[found[name]] if name in found else absent).alias(name) for name, read in readers.items()]
     return columns, [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
 
 

@@ -16,8 +16,10 @@ import numpy as np
 import polars as pl
 
 from recllm.data.columns import ColumnMapping
+from recllm.data.frames import refused
 from recllm.data.kinds import texts_of
 from recllm.data.raw import RawTable
+from recllm.data.series import computed, decoded, finite
 from recllm.errors import DataError
 
 REASONS: dict[str, str] = {
@@ -201,19 +203,17 @@ def as_ids(series: pl.Series) -> pl.Series:
     elif kind.is_decimal():
         text = column.cast(pl.String).str.replace(r"\.0+$", "")
     elif kind == pl.Binary:
-        text = pl.lit(pl.Series([None if v is None else v.decode("utf-8", "replace") for v in series], dtype=pl.String))
+        text = pl.lit(decoded(series))
     else:
         text = column.cast(pl.String)
-    try:
-        return series.to_frame().select(pl.when(text != "").then(text).alias(series.name)).to_series()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"column {series.name!r} ({kind}) cannot be read as text") from error
+    with refused(lambda _: f"column {series.name!r} ({kind}) cannot be read as text", pl.exceptions.PolarsError):
+        return computed(series, pl.when(text != "").then(text))
 
 
 def _float_texts(series: pl.Series, whole: pl.Expr) -> pl.Expr:
     """The few that are not whole, as Python writes them: 1e-07, not 1e-7."""
     exact = series if series.dtype == pl.Float64 else series.cast(pl.String).cast(pl.Float64)
-    rest = exact.filter(series.to_frame().select(series.is_finite() & ~whole).to_series().fill_null(False)).unique()
+    rest = exact.filter(computed(series, series.is_finite() & ~whole).fill_null(False)).unique()
     written = pl.Series([str(int(v)) if v.is_integer() else str(v) for v in rest.to_list()], dtype=pl.String)
     return pl.lit(exact.replace_strict(rest, written, default=None, return_dtype=pl.String))
 
@@ -237,9 +237,7 @@ def as_numbers(series: pl.Series) -> tuple[pl.Series, pl.Series]:
         present &= series != ""
     elif series.dtype == pl.Boolean:
         series = series.cast(pl.Int8)
-    number = series.cast(pl.Float32, strict=False)
-    column = pl.col(number.name)
-    number = number.to_frame().select(pl.when(column.is_finite()).then(column)).to_series()
+    number = finite(series.cast(pl.Float32, strict=False))
     return number, present & number.is_null()
 
 

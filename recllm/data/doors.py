@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import as_id, as_ids
 from recllm.data.columns import INTERACTION_COLUMNS, ITEM_COLUMNS, match_columns
+from recllm.data.frames import table_of_frame
 from recllm.data.ids import are_records, elements, holds_several, is_frame, kind_of, read_ids
 from recllm.data.interactions import Interactions
-from recllm.data.reading import table_of_frame
 from recllm.errors import ConfigError, DataError
 
 Kind = TypeVar("Kind")

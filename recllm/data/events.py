@@ -9,11 +9,11 @@ import polars as pl
 
 from recllm.data.cleaning import CleaningReport, Sieve, as_id, as_ids, as_numbers, decode_damage
 from recllm.data.columns import INTERACTION_COLUMNS, ColumnMapping, match_columns, role_of
+from recllm.data.frames import frame_of_records, table_of_frame
 from recllm.data.ids import elements, holds_several, is_frame, read_ids
 from recllm.data.kinds import column_of, notes_of, texts_of
 from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable
-from recllm.data.reading import frame_of_records, table_of_frame
 from recllm.data.timestamps import ANY, DAY, Notation, parse_timestamps
 from recllm.data.which_time import with_time
 from recllm.errors import DataError

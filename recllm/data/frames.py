@@ -1,7 +1,8 @@
 """Data frames of other libraries and Python's own records -> polars, without a guess that loses a value."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import narwhals as nw
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from recllm.data.categories import valid_text
 from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable
 from recllm.errors import DataError
@@ -26,6 +28,17 @@ UNREADABLE = (
     RecursionError,
 )
 """What the libraries of data frames raise on columns that they cannot turn into another's."""
+
+
+@contextmanager
+def refused(sentence: Callable[[BaseException], str], *kinds: type[BaseException]) -> Iterator[None]:
+    """Whatever of these kinds is raised inside is a `DataError` with this sentence; one that is ours already passes."""
+    try:
+        yield
+    except DataError:
+        raise
+    except kinds as error:
+        raise DataError(sentence(error)) from error
 
 
 def table_of_frame(data: Any, names: Sequence[str | None] | None = None) -> RawTable:
@@ -52,23 +65,22 @@ def table_of_frame(data: Any, names: Sequence[str | None] | None = None) -> RawT
 
 def _frame(data: Any, repaired: list[str]) -> pl.DataFrame:
     kind = type(data).__name__
-    try:
-        data = _eager(data)
-        wrapped = nw.from_native(data, eager_only=True)
+
+    def sentence(error: BaseException) -> str:
+        if not isinstance(error, TypeError):
+            return f"the {kind} cannot be read: {' '.join(str(error).split())[:200]}"
+        return (
+            f"a pandas, polars or pyarrow table was expected, got {kind}; .read(path) takes files, "
+            f"Interactions.from_mapping takes {{user: [items]}}"
+        )
+
+    with refused(sentence, *UNREADABLE):
+        wrapped = nw.from_native(_eager(data), eager_only=True)
         columns = [_polars_series(series, repaired) for series in wrapped.iter_columns()]
         names = [series.name for series in columns]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise DataError(f"two columns of the {kind} are called {twice!r}; give one of them another name")
         return pl.DataFrame(dict(zip(names, columns, strict=True)))
-    except DataError:
-        raise
-    except TypeError as error:
-        raise DataError(
-            f"a pandas, polars or pyarrow table was expected, got {kind}; .read(path) takes files, "
-            f"Interactions.from_mapping takes {{user: [items]}}"
-        ) from error
-    except UNREADABLE as error:
-        raise DataError(f"the {kind} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def _eager(data: Any) -> Any:
@@ -149,13 +161,9 @@ def _elements(value: Any) -> list[Any]:
 
 def _valid(text: str, repaired: list[str], name: str | None = None) -> str:
     """The text with U+FFFD for what no encoding can hold: halves of characters (lone surrogates)."""
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if (whole := valid_text(text)) is not text:
         repaired.append(whole if name is None else name)
-        return whole
+    return whole
 
 
 def _is_missing(value: Any) -> bool:

@@ -14,8 +14,9 @@ from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport, as_id_list, fingerprint_frame
 from recllm.data.events import CleanEvents, are_copies, clean_events, clean_mapping
 from recllm.data.feedback import Feedback
+from recllm.data.frames import table_of_frame
 from recllm.data.kinds import aligned, notes_of
-from recllm.data.reading import Columns, named_columns, read_table, table_of_frame
+from recllm.data.reading import Columns, named_columns, read_table
 from recllm.data.timestamps import Notation
 from recllm.errors import DataError
 

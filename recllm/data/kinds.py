@@ -28,9 +28,9 @@ from typing import Any
 import polars as pl
 
 from recllm.data.categories import names_in, text_of, written
-from recllm.data.frames import series_of
+from recllm.data.frames import UNREADABLE, refused, series_of
+from recllm.data.series import PER_SECOND, computed, decoded, finite, nothing, only
 from recllm.data.written import MOMENT, blank, booleans, left_empty, moments, numbers, read_column
-from recllm.errors import DataError
 
 TEXT, WHOLE, NUMBER, BOOLEAN, DATE = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean(), pl.Date()
 TEXTS, NUMBERS = pl.List(pl.String()), pl.List(pl.Float64())
@@ -48,7 +48,6 @@ WORDS = {
 }
 """What a column of a kind holds, for sentences."""
 
-_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OverflowError, TypeError)
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # years 1 and 9999, beyond which Python has no dates
 _A_DAY = 86_400_000_000
 
@@ -85,13 +84,9 @@ def settled(series: pl.Series) -> Column:
     Raises:
         DataError: Its type has no place among them.
     """
-    try:
+    instead = "leave it out, or turn it into text, numbers, dates or lists of them"
+    with refused(lambda _: f"column {series.name!r} ({series.dtype}) cannot be read; {instead}", *UNREADABLE):
         values = _settled(series)
-    except _UNREADABLE as error:
-        raise DataError(
-            f"column {series.name!r} ({series.dtype}) cannot be read; leave it out, or turn it into text, numbers, "
-            f"dates or lists of them"
-        ) from error
     lost = series.is_not_null() & values.is_null()
     if values.dtype not in (NUMBER, DATE, MOMENT) or not lost.any():
         return Column(values)
@@ -152,7 +147,7 @@ def _settled(series: pl.Series) -> pl.Series:
         series = series_of(series.name, series.to_list())
         kind = series.dtype
     if kind == pl.Null or series.null_count() == len(series):
-        return pl.Series(series.name, [None], dtype=TEXT).new_from_index(0, len(series))
+        return nothing(series, TEXT)
     if isinstance(kind, pl.List | pl.Array):
         return _list(series)
     if isinstance(kind, pl.Struct):
@@ -160,13 +155,13 @@ def _settled(series: pl.Series) -> pl.Series:
     if kind == pl.Binary:
         return _decoded(series)
     if isinstance(kind, pl.Decimal):
-        return _whole(series) if kind.scale == 0 else _finite(series.cast(NUMBER))
+        return _whole(series) if kind.scale == 0 else finite(series.cast(NUMBER))
     if kind.is_integer():
         return _whole(series)
     if kind.is_float():
-        return _finite(series if kind == NUMBER else series.cast(TEXT).cast(NUMBER))
+        return finite(series if kind == NUMBER else series.cast(TEXT).cast(NUMBER))
     if isinstance(kind, pl.Duration):
-        return series.to_physical().cast(NUMBER) / _per_second(kind.time_unit)
+        return series.to_physical().cast(NUMBER) / PER_SECOND[kind.time_unit]
     if isinstance(kind, pl.Date | pl.Datetime):
         return _in_range(series)
     return series if kind == BOOLEAN else series.cast(TEXT)
@@ -177,34 +172,24 @@ def _whole(series: pl.Series) -> pl.Series:
     return whole if whole.null_count() == series.null_count() else series.cast(TEXT)
 
 
-def _finite(series: pl.Series) -> pl.Series:
-    column = pl.col(series.name)
-    return series.to_frame().select(pl.when(column.is_finite()).then(column)).to_series()
-
-
-def _per_second(unit: str) -> int:
-    return {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[unit]
-
-
 def _in_range(series: pl.Series) -> pl.Series:
     """Dates and datetimes of the years 1 to 9999, by whole numbers: out of range, polars' own conversions panic."""
     kind, number = series.dtype, pl.col(series.name)
-    frame = series.to_physical().cast(WHOLE).to_frame()
+    whole = series.to_physical().cast(WHOLE)
     if not isinstance(kind, pl.Datetime):
-        return frame.select(pl.when(number.is_between(_FIRST_DAY, _LAST_DAY)).then(number)).to_series().cast(DATE)
-    unit = _per_second(kind.time_unit) // 1_000  # of a millisecond
+        return only(whole, number.is_between(_FIRST_DAY, _LAST_DAY)).cast(DATE)
+    unit = PER_SECOND[kind.time_unit] // 1_000  # of a millisecond
     lowest, highest = _FIRST_DAY * _A_DAY, (_LAST_DAY + 1) * _A_DAY - 1
     bounds = (max(lowest * unit // 1_000, -(2**63)), min(highest * unit // 1_000, 2**63 - 1))
     inside = pl.when(number.is_between(*bounds)).then(number)
-    return frame.select(inside * 1_000 // unit if unit < 1_000 else inside // (unit // 1_000)).to_series().cast(MOMENT)
+    return computed(whole, inside * 1_000 // unit if unit < 1_000 else inside // (unit // 1_000)).cast(MOMENT)
 
 
 def _decoded(series: pl.Series) -> pl.Series:
-    texts = [None if value is None else value.decode("utf-8", "replace") for value in series.to_list()]
-    damaged = sum("\ufffd" in text for text in texts if text)
-    if damaged * 2 > len(texts) - texts.count(None):
+    texts = decoded(series)
+    if texts.str.contains("\ufffd").sum() * 2 > len(texts) - texts.null_count():
         raise ValueError("bytes that are no text")
-    return pl.Series(series.name, texts, dtype=TEXT)
+    return texts
 
 
 def _list(series: pl.Series) -> pl.Series:
@@ -212,8 +197,7 @@ def _list(series: pl.Series) -> pl.Series:
         series = series.arr.to_list()
     inner = series.dtype.inner  # type: ignore[attr-defined]
     if inner.is_float() or isinstance(inner, pl.Decimal):
-        column = pl.element()
-        return series.cast(NUMBERS).list.eval(column.filter(column.is_finite()))
+        return series.cast(NUMBERS).list.eval(pl.element().filter(pl.element().is_finite()))
     if inner == TEXT or inner.is_integer() or isinstance(inner, pl.Categorical | pl.Enum):
         texts = series.cast(TEXTS).list.drop_nulls()
         if not texts.explode().str.contains(r"^\s*[\[{]").any():  # else records, as JSON files hold them
@@ -277,18 +261,18 @@ def _converted(series: pl.Series, kind: pl.DataType) -> pl.Series:
     if kind == WHOLE and held == NUMBER:
         return _whole_only(series)
     if kind == BOOLEAN and held in (WHOLE, NUMBER):
-        return series.to_frame().select(pl.when(column.is_in([0, 1])).then(column == 1)).to_series()
+        return computed(series, pl.when(column.is_in([0, 1])).then(column == 1))
     if kind == MOMENT and held == DATE:
         return series.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if kind == DATE and held == MOMENT:
         return series.dt.date()
-    return pl.Series(series.name, [None], dtype=kind).new_from_index(0, len(series))
+    return nothing(series, kind)
 
 
 def _whole_only(series: pl.Series) -> pl.Series:
     column = pl.col(series.name)
     whole = (column == column.floor()) & (column.abs() < 2**53)
-    return series.to_frame().select(pl.when(whole).then(column).cast(WHOLE, strict=False)).to_series()
+    return only(series, whole).cast(WHOLE, strict=False)
 
 
 _READERS = {
@@ -305,13 +289,9 @@ def _as_lists(series: pl.Series, kind: pl.DataType) -> pl.Series:
         return series.cast(kind, strict=False).list.drop_nulls()
     if kind == NUMBERS:
         single = _fitted(series, NUMBER)
-        return (
-            single.to_frame()
-            .select(pl.when(single.is_not_null()).then(pl.concat_list(pl.col(series.name))))
-            .to_series()
-        )
-    texts = _as_texts(series, ", ").to_list()
-    return pl.Series(series.name, [None if text is None else names_in(text) for text in texts], dtype=TEXTS)
+        return computed(single, pl.when(single.is_not_null()).then(pl.concat_list(pl.col(series.name))))
+    names = [None if text is None else names_in(text) for text in _as_texts(series, ", ").to_list()]
+    return pl.Series(series.name, names, dtype=TEXTS)
 
 
 def _as_texts(series: pl.Series, between: str) -> pl.Series:
@@ -319,10 +299,10 @@ def _as_texts(series: pl.Series, between: str) -> pl.Series:
         inner = series.list.eval(_number_text(pl.element())) if series.dtype == NUMBERS else series
         text = inner.list.join(between)
     elif series.dtype == NUMBER:
-        text = series.to_frame().select(_number_text(pl.col(series.name))).to_series()
+        text = computed(series, _number_text(pl.col(series.name)))
     else:
         text = series.cast(TEXT)
-    return text.to_frame().select(pl.when(pl.col(series.name) != "").then(pl.col(series.name))).to_series()
+    return only(text, text != "")
 
 
 def _number_text(number: pl.Expr) -> pl.Expr:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, Any
 
+from recllm.data.frames import refused
 from recllm.errors import DataError
 
 KNOWN = ".csv, .tsv, .txt, .dat, .jsonl, .json, .parquet, .feather (each also .gz, .bz2, .xz, .zst or in a .zip)"
@@ -117,20 +118,22 @@ def content_of_file(file: Any, limit: Limit) -> Content:
     name = getattr(file, "name", None)
     name = os.path.basename(name) if isinstance(name, str) else ""
     _refuse_devices(file, name)
+    source, at_most = name or "the open file", Limit(limit.given or AT_MOST)
+    again = "open it anew for reading, best with 'rb'"
+    with refused(lambda error: f"{source} cannot be read: {error}; {again}", OSError, ValueError, TypeError):
+        data = _read_all(file, lambda size: at_most.check_before(size, source))
+    return _unpacked(Content(data, name), source, limit)
+
+
+def _read_all(file: Any, check: Callable[[int], None]) -> bytes:
+    """What the file holds; `check` is called with the size so far."""
     pieces: list[bytes] = []
     size = 0
-    try:
-        while piece := file.read(_PIECE):
-            pieces.append(piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else bytes(piece))
-            size += len(pieces[-1])
-            Limit(limit.given or AT_MOST).check_before(size, name or "the open file")
-    except DataError:
-        raise
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{name or 'the open file'} cannot be read: {error}; open it anew for reading, best with 'rb'"
-        ) from error
-    return _unpacked(Content(b"".join(pieces), name), name or "the open file", limit)
+    while piece := file.read(_PIECE):
+        pieces.append(piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else bytes(piece))
+        size += len(pieces[-1])
+        check(size)
+    return b"".join(pieces)
 
 
 def _refuse_devices(file: Any, name: str) -> None:
@@ -206,41 +209,33 @@ def _unpacked(content: Content, source: str, limit: Limit) -> Content:
 def _unpack(packing: _Packing, data: bytes, source: str, limit: Limit) -> bytes:
     import pyarrow as pa
 
-    try:
-        with packing.open(io.BytesIO(data)) as file:
-            return _limited(file, len(data), source, limit)
-    except DataError:
-        raise
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, pa.ArrowException) as error:
-        raise DataError(
-            f"{source} cannot be unpacked as {packing.name} ({error}); compress it again, or drop the ending from the "
-            f"name of a plain file"
-        ) from error
-
-
-def _limited(file: Any, packed: int, source: str, limit: Limit) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    while piece := file.read(_PIECE):
-        pieces.append(piece)
-        size += len(piece)
-        limit.check(size, packed, source)
-    return b"".join(pieces)
+    damaged = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, pa.ArrowException)
+    again = "compress it again, or drop the ending from the name of a plain file"
+    with (
+        refused(lambda error: f"{source} cannot be unpacked as {packing.name} ({error}); {again}", *damaged),
+        packing.open(io.BytesIO(data)) as file,
+    ):
+        return _read_all(file, lambda size: limit.check(size, len(data), source))
 
 
 def _from_zip(content: Content, source: str, limit: Limit) -> Content:
     """The one table of an archive."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content.data)) as archive:
-            inside = _the_table([one for one in archive.infolist() if _is_file(one)], source)
-            with archive.open(inside) as file:
-                return Content(_limited(file, len(content.data), source, limit), PurePath(inside.filename).name)
-    except DataError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-        raise DataError(f"{source} cannot be unpacked as zip ({error}); pack it again, or give the csv file") from error
-    except (RuntimeError, NotImplementedError, ValueError) as error:  # a password, or a method that Python lacks
-        raise DataError(f"{source} cannot be unpacked ({error}); unpack it, and give the file that it holds") from error
+    damaged = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError)
+
+    def sentence(error: BaseException) -> str:
+        if isinstance(error, damaged):
+            return f"{source} cannot be unpacked as zip ({error}); pack it again, or give the csv file"
+        return f"{source} cannot be unpacked ({error}); unpack it, and give the file that it holds"
+
+    # Beside what is damaged: a password, or a method that Python lacks.
+    with (
+        refused(sentence, *damaged, RuntimeError, NotImplementedError, ValueError),
+        zipfile.ZipFile(io.BytesIO(content.data)) as archive,
+    ):
+        inside = _the_table([one for one in archive.infolist() if _is_file(one)], source)
+        with archive.open(inside) as file:
+            data = _read_all(file, lambda size: limit.check(size, len(content.data), source))
+            return Content(data, PurePath(inside.filename).name)
 
 
 def _is_file(entry: zipfile.ZipInfo) -> bool:

@@ -7,14 +7,14 @@ import glob
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from recllm.data.delimited import read_delimited
-from recllm.data.frames import UNREADABLE, frame_of_records, series_of, table_of_frame
+from recllm.data.frames import UNREADABLE, refused, series_of
 from recllm.data.json_lines import read_json
 from recllm.data.packed import (
     ARROW_SUFFIXES,
@@ -32,8 +32,6 @@ from recllm.data.packed import (
 from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable, check_names
 from recllm.errors import DataError
-
-__all__ = ["Columns", "frame_of_records", "named_columns", "read_table", "series_of", "table_of_frame"]
 
 Columns = Mapping[str, str] | Sequence[str | None]
 """recllm's names -> yours; or, where a file has no header, a name for each of its columns in their order."""
@@ -186,9 +184,9 @@ def _read(
     kind, data = content.suffix, content.data
     raw = RawTable(pl.DataFrame(), source, 0)
     if kind in PARQUET_SUFFIXES or (data.startswith(b"PAR1") and data.endswith(b"PAR1")):
-        _read_parquet(data, raw, path or source, limit)
+        _read_columnar(data, raw, path or source, limit, "parquet", _parquet)
     elif kind in ARROW_SUFFIXES or data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
-        _read_arrow(data, raw, path or source, limit)
+        _read_columnar(data, raw, path or source, limit, "an Arrow file", _arrow)
     else:
         text = decode(data, raw, encoding)
         if not text.strip():
@@ -239,43 +237,38 @@ def _encoding_of(data: bytes) -> str:
     return "utf-8"
 
 
-def _read_parquet(data: bytes, raw: RawTable, path: str, limit: Limit) -> None:
+def _read_columnar(
+    data: bytes, raw: RawTable, path: str, limit: Limit, kind: str, read: Callable[[bytes, str, Limit], pl.DataFrame]
+) -> None:
+    again = "write it again or give a csv file"
+    with refused(
+        lambda error: f"{path} cannot be read as {kind} ({_first_line(error)}); {again}", *UNREADABLE, OSError
+    ):
+        raw.frame = read(data, path, limit)
+    raw.rows = raw.frame.height
+
+
+def _parquet(data: bytes, path: str, limit: Limit) -> pl.DataFrame:
     import pyarrow.parquet as pq
 
-    try:
-        meta = pq.read_metadata(io.BytesIO(data))
-        # Runs of one value take no room in the file, and 8 bytes a cell in memory.
-        limit.check(8 * meta.num_rows * meta.num_columns, len(data), path)
-        raw.frame = pl.read_parquet(io.BytesIO(data))
-    except DataError:
-        raise
-    except (*UNREADABLE, OSError) as error:
-        raise DataError(
-            f"{path} cannot be read as parquet ({_first_line(error)}); write it again or give a csv file"
-        ) from error
-    raw.rows = raw.frame.height
+    meta = pq.read_metadata(io.BytesIO(data))
+    # Runs of one value take no room in the file, and 8 bytes a cell in memory.
+    limit.check(8 * meta.num_rows * meta.num_columns, len(data), path)
+    return pl.read_parquet(io.BytesIO(data))
 
 
-def _read_arrow(data: bytes, raw: RawTable, path: str, limit: Limit) -> None:
+def _arrow(data: bytes, path: str, limit: Limit) -> pl.DataFrame:
     import pyarrow as pa
 
-    try:
-        as_file = data.startswith(b"ARROW1")
-        reader = pa.ipc.open_file(data) if as_file else pa.ipc.open_stream(data)
-        batches, size = [], 0
-        for batch in map(reader.get_batch, range(reader.num_record_batches)) if as_file else reader:
-            batch.validate(full=True)
-            size += batch.nbytes
-            limit.check(size, len(data), path)
-            batches.append(batch)
-        raw.frame = pl.DataFrame(pa.Table.from_batches(batches, reader.schema))
-    except DataError:
-        raise
-    except (*UNREADABLE, OSError) as error:
-        raise DataError(
-            f"{path} cannot be read as an Arrow file ({_first_line(error)}); write it again or give a csv file"
-        ) from error
-    raw.rows = raw.frame.height
+    as_file = data.startswith(b"ARROW1")
+    reader = pa.ipc.open_file(data) if as_file else pa.ipc.open_stream(data)
+    batches, size = [], 0
+    for batch in map(reader.get_batch, range(reader.num_record_batches)) if as_file else reader:
+        batch.validate(full=True)
+        size += batch.nbytes
+        limit.check(size, len(data), path)
+        batches.append(batch)
+    return pl.DataFrame(pa.Table.from_batches(batches, reader.schema))
 
 
 def _first_line(error: BaseException) -> str:

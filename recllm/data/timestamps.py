@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recllm.data.dates import check_format, parse_dates, parse_formats
 from recllm.data.frames import series_of
+from recllm.data.series import PER_SECOND, decoded, only
 from recllm.errors import DataError
 
 EXCEL = "excel"
@@ -98,8 +99,7 @@ def parse_timestamps(series: pl.Series, notation: Notation = ANY) -> tuple[pl.Se
     if isinstance(series.dtype, pl.Date):
         return series.cast(pl.Int32).cast(pl.Float64) * DAY, missing, notes
     if isinstance(series.dtype, pl.Datetime):
-        unit = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[series.dtype.time_unit]
-        ticks = series.to_physical()
+        unit, ticks = PER_SECOND[series.dtype.time_unit], series.to_physical()
         return _filled(ticks, _milliseconds(ticks.drop_nulls().to_numpy(), unit, notes)), missing, notes
     if series.dtype != pl.String:
         if series.dtype.is_float():
@@ -133,8 +133,7 @@ def _plain(series: pl.Series) -> pl.Series:
     if isinstance(kind, pl.Decimal):
         return series.cast(pl.Float64)
     if kind == pl.Binary:
-        texts = [None if value is None else value.decode("utf-8", "replace") for value in series.to_list()]
-        return pl.Series(series.name, texts, dtype=pl.String)
+        return decoded(series)
     if isinstance(kind, pl.Categorical | pl.Enum) or kind == pl.Null:
         return series.cast(pl.String)
     if kind == pl.String or kind.is_numeric() or isinstance(kind, pl.Date | pl.Datetime):
@@ -151,8 +150,7 @@ def _finite(series: pl.Series) -> pl.Series:
     """The numbers that a time can be: int64 or float64."""
     if not series.dtype.is_float():
         return series.cast(pl.Int64, strict=False)
-    column = pl.col(series.name)
-    return series.to_frame().select(pl.when(column.abs() < 2**63).then(column.cast(pl.Float64))).to_series()
+    return only(series, series.abs() < 2**63).cast(pl.Float64)
 
 
 def _digits(value: float | None) -> str | None:

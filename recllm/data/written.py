@@ -5,10 +5,11 @@ others are left empty and counted.
 """
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import polars as pl
+
+from recllm.data.series import finite, nothing, only
 
 SHARE = 0.9
 """Of the values that are there; "n/a" and its like do not count."""
@@ -57,8 +58,7 @@ def numbers(texts: pl.Series) -> pl.Series:
 def dates(texts: pl.Series) -> pl.Series:
     """date [rows]: 2024-01-31 or 2024/01/31; null for all else, 31/01/2024 (or 01/31?) among it."""
     texts = texts.str.strip_chars()
-    iso = texts.to_frame().select(pl.when(texts.str.contains(_DATE)).then(pl.col(texts.name).str.replace_all("/", "-")))
-    return iso.to_series().str.to_date("%Y-%m-%d", strict=False)
+    return only(texts, texts.str.contains(_DATE)).str.replace_all("/", "-").str.to_date("%Y-%m-%d", strict=False)
 
 
 def moments(texts: pl.Series) -> pl.Series:
@@ -80,18 +80,14 @@ def read_column(texts: pl.Series) -> tuple[pl.Series, list[str]]:
         The column, null where empty, and sentences for the report.
     """
     name = texts.name
-    texts = texts.to_frame().select(pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name))).to_series()
+    texts = only(texts, texts.str.strip_chars() != "")
     there = ~blank(texts)
     if not there.any():
         return texts, []
     values = texts.filter(there)
     if booleans(values).null_count() == 0:
         return booleans(texts), _left_empty(texts, booleans(texts), "neither true nor false")
-    kinds: tuple[tuple[Callable[[pl.Series], tuple[pl.Series, list[str]]], str], ...] = (
-        (_read_numbers, "no number"),
-        (_read_times, "no date"),
-    )
-    for read, what in kinds:
+    for read, what in ((_read_numbers, "no number"), (_read_times, "no date")):
         found, notes = read(texts)
         share = MOST if read is _read_numbers and _NAMES_NUMBERS.search(name) else SHARE
         if found.len() - found.null_count() >= share * len(values):
@@ -116,7 +112,7 @@ def _read_numbers(texts: pl.Series) -> tuple[pl.Series, list[str]]:
     found = _floats(plain)
     strange = len(there) - (len(found) - found.null_count())
     if there.str.contains(_CODE).any() or (strange and _NAMES_CODES.search(texts.name)):
-        return pl.Series(texts.name, [None], dtype=pl.Float64).new_from_index(0, len(texts)), []
+        return nothing(texts, pl.Float64()), []
     whole = there.str.contains(_WHOLE).sum()
     return (found.cast(pl.Int64) if whole + strange == len(there) else found), notes
 
@@ -127,9 +123,7 @@ def _read_times(texts: pl.Series) -> tuple[pl.Series, list[str]]:
 
 
 def _floats(plain: pl.Series) -> pl.Series:
-    number = plain.to_frame().select(pl.when(plain.str.contains(_NUMBER)).then(pl.col(plain.name))).to_series()
-    number = number.cast(pl.Float64, strict=False)
-    return number.to_frame().select(pl.when(number.is_finite()).then(pl.col(number.name))).to_series()
+    return finite(only(plain, plain.str.contains(_NUMBER)).cast(pl.Float64, strict=False))
 
 
 def _plain(texts: pl.Series) -> tuple[pl.Series, list[str]]:
@@ -139,7 +133,7 @@ def _plain(texts: pl.Series) -> tuple[pl.Series, list[str]]:
     if len(currencies) == 1:
         stripped = texts.str.replace(_CURRENCY, "").str.replace_all(r"[\s\u00a0\u202f]", "")
         digits = stripped.str.contains(r"^-?[\d.,]+$").fill_null(False)
-        texts = texts.to_frame().select(pl.when(digits).then(stripped).otherwise(pl.col(name)).alias(name)).to_series()
+        texts = stripped.zip_with(digits, texts)
         notes.append(f"{name}: the currency {currencies[0]!r} was cut off its numbers")
     commas = texts.filter(texts.str.contains(r"^-?[\d.]*\d,[\d,.]*\d$").fill_null(False))
     if commas.is_empty():
@@ -156,10 +150,10 @@ def _plain(texts: pl.Series) -> tuple[pl.Series, list[str]]:
 
 
 def _replaced(texts: pl.Series, where: pl.Series, *pairs: tuple[str, str]) -> pl.Series:
-    column = pl.col(texts.name)
+    changed = texts
     for old, new in pairs:
-        column = column.str.replace_all(old, new, literal=True)
-    return texts.to_frame().select(pl.when(where).then(column).otherwise(pl.col(texts.name))).to_series()
+        changed = changed.str.replace_all(old, new, literal=True)
+    return changed.zip_with(where, texts)
 
 
 def _microseconds(text: str) -> int | None:

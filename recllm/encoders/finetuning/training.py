@@ -103,13 +103,22 @@ def train_on_pairs(
     Returns:
         Why training ended.
     """
+    pace = _Pace(config, len(pairs), look, say, seconds, clock)
+    arguments.max_steps = pace.steps
+    trainer = _trainer(model, pairs, config, arguments, pace)
+    model.train()
+    trainer.train()
+    return pace.stopped
+
+
+def _trainer(
+    model: Any, pairs: Sequence[tuple[str, str]], config: FinetuneConfig, arguments: Any, pace: "_Pace"
+) -> Any:
+    """The trainer of sentence-transformers, at our pace."""
     import datasets
     from sentence_transformers import SentenceTransformerTrainer
     from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
     from transformers import PrinterCallback
-
-    pace = _Pace(config, len(pairs), look, say, seconds, clock)
-    arguments.max_steps = pace.steps
 
     class Trainer(SentenceTransformerTrainer):
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
@@ -131,20 +140,17 @@ def train_on_pairs(
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learned, lr=arguments.learning_rate, weight_decay=arguments.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, pace.factor)
+    texts = {"anchor": [first for first, _ in pairs], "positive": [second for _, second in pairs]}
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=datasets.Dataset.from_dict(
-            {"anchor": [first for first, _ in pairs], "positive": [second for _, second in pairs]}
-        ),
+        train_dataset=datasets.Dataset.from_dict(texts),
         loss=loss,
         callbacks=[pace.callback()],
         optimizers=(optimiser, schedule),
     )
     trainer.remove_callback(PrinterCallback)
-    model.train()
-    trainer.train()
-    return pace.stopped
+    return trainer
 
 
 @final

@@ -164,20 +164,13 @@ class TextTuner:
             figures = looks.offer(embed(), model.transformers_model)
             self.log.points.append((step, loss, figures.means()["NDCG@10"]))
 
-        pairs = material.pairs(self.histories, config, self.rng)
-        left = None if seconds is None else seconds - (self.options.clock() - begin)
-        rest = 1 - ACTIVATIONS_SHARE
+        def say(part: float) -> None:
+            self._say(ACTIVATIONS_SHARE + (1 - ACTIVATIONS_SHARE) * part)
+
+        pairs, clock = material.pairs(self.histories, config, self.rng), self.options.clock
+        left = None if seconds is None else seconds - (clock() - begin)
         try:
-            self.log.stopped = train_on_pairs(
-                tail,
-                pairs,
-                config,
-                arguments,
-                look,
-                lambda part: self._say(ACTIVATIONS_SHARE + rest * part),
-                left,
-                self.options.clock,
-            )
+            self.log.stopped = train_on_pairs(tail, pairs, config, arguments, look, say, left, clock)
         except KeyboardInterrupt:
             self.log.stopped = "interrupted; the best state so far is kept"
         return self._decide(looks, model.transformers_model, embed, material)
