@@ -36,7 +36,7 @@ def category_lists(series: pl.Series, space_separated: bool = False) -> pl.Serie
         series: [items] texts, or lists of texts.
         space_separated: The texts are split at spaces (RecBole's `token_seq`).
     """
-    if series.dtype != pl.String:
+    if series.dtype != pl.String or series.is_empty():
         return _name_lists(series.name, series.to_list())
     distinct = series.unique(maintain_order=True)  # most texts come many times
     lists = _name_lists(series.name, _split(distinct.to_list(), space_separated))

@@ -131,3 +131,10 @@ def test_hostile_texts_end_in_names_and_nothing_else(text: str) -> None:
 def test_nothing_written_is_executed(capsys: pytest.CaptureFixture[str]) -> None:
     category_lists(pl.Series(["[print('run')]", "[print('run') for _ in [1]]"]))
     assert capsys.readouterr().out == ""
+
+
+def test_a_table_without_rows_has_no_categories() -> None:
+    for columns in (["item_id"], ["item_id", "categories"]):
+        frame = Catalog.from_frame(pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in columns})).frame
+        assert frame["categories"].dtype == pl.List(pl.String)
+        assert frame.height == 0
