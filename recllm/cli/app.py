@@ -70,6 +70,11 @@ def _with_options_written_out(function: Callable[..., None]) -> Callable[..., No
     return run
 
 
+def settings(config: Path | None) -> "recllm.RecommenderConfig":
+    """Those of a file, or the defaults."""
+    return recllm.RecommenderConfig() if config is None else recllm.RecommenderConfig.read(config)
+
+
 def duration(seconds: float) -> str:
     """In seconds, or in minutes and seconds."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{int(seconds // 60)} min {int(seconds % 60)} s"

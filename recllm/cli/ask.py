@@ -35,7 +35,7 @@ def recommend(
     wanted = choice.given(logs)
     rec = recllm.Recommender.load(model)
     own = personal.given(rec)
-    users = whom.among(rec, logs, known_to(own))
+    users = whom.among(rec, logs, own["adapters"])
     if preview:
         changes = rec.preview(users, steering.wish or [], n=n, **own)
         typer.echo(changes.to_json() if as_json else repr(changes))
@@ -66,7 +66,7 @@ def score(
     typed = item or (None if items is None else logs.ids(items))
     rec = recllm.Recommender.load(model)
     own = personal.given(rec)
-    users = whom.among(rec, logs, known_to(own))
+    users = whom.among(rec, logs, own["adapters"])
     user_ids = list(dict.fromkeys(read_user_ids(users)))
     asked = read_items(rec.catalog if typed is None else typed, "--items", ordered=True)
     scores = rec.score(users, asked, **own)
@@ -107,11 +107,6 @@ def similar(
 ) -> None:
     """Find the items whose texts are most like those of given ones."""
     _show(recllm.Recommender.load(model).similar_items(item, n=n), "like item {}", as_json)
-
-
-def known_to(own: dict[str, Any]) -> tuple[str, ...]:
-    """Users of ready-made adapters."""
-    return () if own["adapters"] is None else tuple(own["adapters"].user_ids)
 
 
 def _show(recs: "recllm.Recommendations", heading: str, as_json: bool) -> None:

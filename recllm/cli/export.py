@@ -74,7 +74,7 @@ def export(
         facts["text_adapter"] = str(text_adapter)
     if out is not None and write is not None:
         wanted |= {"n": n, "explain": explain, **personal.given(rec), **steering.given()}
-        users = whom.among(rec, logs) if whom.events or whom.user else list(rec.user_ids)
+        users = whom.among(rec, logs, wanted["adapters"]) if whom.events or whom.user else list(rec.user_ids)
         with ProgressBar(quiet=as_json) as progress:
             lists = [rec.recommend(part, **wanted) for part in _parts(users, progress)]
         facts |= {"lists": str(out), "users": sum(len(part.user_ids) for part in lists), "rows": sum(map(len, lists))}

@@ -44,7 +44,7 @@ def adapt(
         facts = {"users": len(made), "bytes_per_user": made.bytes_per_user, "bytes": size_of(out)}
         write_json({"adapters": str(out), **facts})
     else:
-        typer.echo(f"Adapters of {len(made):,} users ({made.bytes_per_user} bytes each) saved to {out}.")
+        typer.echo(f"Saved to {out}: users' adapters, {len(made):,} in all, {made.bytes_per_user} bytes each.")
 
 
 @command()
@@ -95,4 +95,4 @@ def _tell_model(rec: "recllm.Recommender", folder: Path, as_json: bool, more: di
     if as_json:
         write_json({"model": str(folder), "known_items": items, "remembered_users": users, **more})
     else:
-        typer.echo(f"The model in {folder} knows {items:,} items and remembers {users:,} users.")
+        typer.echo(f"Saved to {folder}: a model that knows {items:,} items and remembers {users:,} users.")

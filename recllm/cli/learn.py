@@ -18,6 +18,7 @@ from recllm.cli.app import (
     Seed,
     command,
     duration,
+    settings,
     size_of,
     write_json,
 )
@@ -68,30 +69,33 @@ def fit(
 ) -> None:
     """Learn from a catalog and its events, and save the model."""
     check_folder(out)
-    settings = recllm.RecommenderConfig() if config is None else recllm.RecommenderConfig.read(config)
-    if finetune:
-        settings = dataclasses.replace(settings, finetune="lora")
+    asked = dataclasses.replace(settings(config), finetune="lora") if finetune else settings(config)
     options: dict[str, Any] = {"seed": seed, "device": device, "budget": budget, "checkpoint": checkpoint}
     recllm.TrainOptions(**options)  # or refused, before files are read
     catalog = files.catalog(items)
     log = files.events(events).known_items(catalog)
     if not as_json:
         say(f"{catalog.report}\n{log.report}")
-    rec = recllm.Recommender(settings)
+    rec = recllm.Recommender(asked)
     started = time.monotonic()
     with ProgressBar(quiet=as_json) as progress:
         rec.fit(catalog, log, options=recllm.TrainOptions(**options, progress=progress))
+    seconds = time.monotonic() - started
     rec.save(out)
-    made: dict[str, Any] = {"model": str(out), "bytes": size_of(out), "seconds": round(time.monotonic() - started, 1)}
+    _tell(rec, out, seconds, {"items": catalog.report.to_dict(), "events": log.report.to_dict()} if as_json else None)
+
+
+def _tell(rec: "recllm.Recommender", out: Path, seconds: float, reports: dict[str, Any] | None) -> None:
+    """What was made: as JSON beside the reports on files, or in words."""
     card = (out / "README.md").read_text(encoding="utf-8")
     verdict, notes = rec.report.stopped.get("fine-tuning"), list(rec.report.notes)
-    if as_json:
+    if reports is not None:
         told = {} if verdict is None else {"finetuning": verdict}
-        read = {"items": catalog.report.to_dict(), "events": log.report.to_dict()}
-        write_json({**read, **told, **made, "card": card, "notes": notes})
+        made = {"model": str(out), "bytes": size_of(out), "seconds": round(seconds, 1)}
+        write_json({**reports, **told, **made, "card": card, "notes": notes})
         return
     lines = [card.partition("\n## ")[0].strip()]  # the rest of the card is in the folder
     lines += [] if verdict is None else [f"Text encoder {verdict}."]
     lines += [f"Note: {note}" for note in notes]
-    lines += [f"Learned in {duration(made['seconds'])}; saved to {out} ({made['bytes'] / 1e6:.1f} MB)."]
+    lines += [f"Learned in {duration(seconds)}; saved to {out} ({size_of(out) / 1e6:.1f} MB)."]
     typer.echo("\n\n".join(lines))

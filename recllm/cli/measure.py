@@ -11,7 +11,7 @@ import typer
 
 import recllm
 import recllm.errors
-from recllm.cli.app import AsJson, Budget, Config, Device, Events, Items, command, write_json
+from recllm.cli.app import AsJson, Budget, Config, Device, Events, Items, command, settings, write_json
 from recllm.cli.files import Files, check_file
 from recllm.terminal import ProgressBar, make_console, say
 
@@ -75,9 +75,7 @@ def evaluate(
     for file in (html, save_splits and save_splits / "x", cache and cache / "x"):
         check_file(file)
     asked: dict[str, Any] = {**question.given(), "save_splits": save_splits, "cache": cache}
-    given: Any = recllm.RecommenderConfig() if config is None else recllm.RecommenderConfig.read(config)
-    if model is not None:
-        given = recllm.Recommender.load(model)
+    given: Any = settings(config) if model is None else recllm.Recommender.load(model)
     with ProgressBar(quiet=as_json) as progress:
         options = recllm.TrainOptions(device=device, budget=budget, progress=progress)  # refused before files are read
         asked |= {"dataset": _name_of(events), "command": shlex.join(["recllm", *sys.argv[1:]]), "options": options}

@@ -3,16 +3,13 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import Annotated, Any, final
 
 import typer
 
 import recllm
 from recllm.cli.files import Logs
 from recllm.terminal import say
-
-if TYPE_CHECKING:
-    from recllm.data.interactions import Interactions
 
 _LISTS = "What the lists shall be"
 _RANGE = re.compile(r"([-+]?\d.*?)?\.\.([-+]?\d.*)?")
@@ -40,11 +37,13 @@ class Whom:
         if self.events is None and not self.user:
             raise recllm.DataError("there is nobody to recommend to; give --events FILE, --user ID, or both")
 
-    def among(self, rec: "recllm.Recommender", logs: Logs, also: tuple[str, ...] = ()) -> "Interactions | list[str]":
-        """The users as the library takes them; `also` are known beside those whom the model remembers."""
+    def among(
+        self, rec: "recllm.Recommender", logs: Logs, adapters: "recllm.Adapters | None" = None
+    ) -> "recllm.Interactions | list[str]":
+        """The users as the library takes them; the model remembers them, or adapters do."""
         if self.events is None:
             asked = self.user or []
-            if strangers := sorted({*asked} - {*rec.user_ids, *also}):
+            if strangers := sorted({*asked} - {*rec.user_ids, *(adapters.user_ids if adapters else ())}):
                 say(f"Note: no events of user {strangers[0]!r} are remembered, so this is for somebody without events.")
             return asked
         log = logs.events(self.events)

@@ -164,7 +164,7 @@ def test_adapters_are_made_updated_and_used(rec: Recommender, here: Path) -> Non
     (here / "more.csv").write_text("user_id,item_id,timestamp\nzoe,i5,1700000009\n")
     again = ("adapt", "--model", "model", "--events", "more.csv", "--adapters", "adapters", "--out", "more")
     assert told(*again)["users"] == 3
-    assert "3 users" in run(*again).stdout
+    assert "3 in all" in run(*again).stdout
     refuses(run(*again, "--steps", "3"), "--adapters")
     refuses(run("adapt", "--model", "model", "--user", "u1", "--adapters", "adapters", "--out", "x"), "--events")
 
