@@ -73,3 +73,21 @@ def test_few_hard_dependencies_and_every_extra_that_code_asks_for() -> None:
     for module, extra in asked.items():
         offered = [re.split(r"[>=<]", line)[0] for line in project["optional-dependencies"][extra]]
         assert homes.get(module, module) in offered, f"{module} is asked for, and the extra {extra!r} does not bring it"
+
+
+def test_without_its_extras_everything_can_be_imported() -> None:
+    """But for the two modules that are only loaded by what has asked for the extra before."""
+    code = (
+        "import importlib, pkgutil, sys\n"
+        "for name in ('gguf', 'httpcore2', 'jinja2', 'llguidance', 'markupsafe', 'matplotlib', 'pandas', 'sklearn',"
+        " 'threadpoolctl'):\n"
+        "    sys.modules[name] = None\n"
+        "import recllm\n"
+        "for module in pkgutil.walk_packages(recllm.__path__, 'recllm.'):\n"
+        "    try:\n"
+        "        importlib.import_module(module.name)\n"
+        "    except ImportError:\n"
+        "        print(module.name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["recllm.evaluation.page.render", "recllm.prompting.deadline"]

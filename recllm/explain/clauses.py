@@ -110,7 +110,7 @@ class ClauseFile:
 
     def clauses(self, facts: Mapping[str, Fact]) -> tuple[Clause, ...]:
         """The clauses that are true, filled in; `facts` as `recllm.explain.wording.facts_of` gives them."""
-        if not _is_detail(self.kind) and self.kind != _reason_kind(facts):
+        if _detail_of(self.kind) is None and self.kind != _reason_kind(facts):
             return ()
         lines = (line for line in self.lines if all(facts[slot] for slot in line.slots))
         return tuple(
@@ -138,14 +138,19 @@ def compose(evidence: Evidence, domain: str = "neutral", details: Sequence[str] 
     Among clauses that say the same, a hash of the user and the item picks: the same for the same two, but a list of
     ten does not read like ten copies.
     """
-    return _composed(clauses_for(evidence, domain), evidence, details)
+    return _composed(_by_detail(evidence, domain), evidence, details)
 
 
-def _composed(clauses: Sequence[Clause], evidence: Evidence, details: Sequence[str]) -> Clause:
-    parts = [_pick([clause for clause in clauses if not _is_detail(clause.kind)], evidence)]
-    for detail in details:
-        if same := [clause for clause in clauses if _of(clause, detail)]:
-            parts.append(_pick(same, evidence))
+def _by_detail(evidence: Evidence, domain: str) -> dict[str | None, list[Clause]]:
+    """`clauses_for` by the detail that they add; under None those that give the reason."""
+    grouped: dict[str | None, list[Clause]] = {}
+    for clause in clauses_for(evidence, domain):
+        grouped.setdefault(_detail_of(clause.kind), []).append(clause)
+    return grouped
+
+
+def _composed(grouped: Mapping[str | None, Sequence[Clause]], evidence: Evidence, details: Sequence[str]) -> Clause:
+    parts = [_pick(grouped[detail], evidence) for detail in (None, *details) if detail in grouped]
     return Clause(
         "+".join(part.kind for part in parts),
         " ".join(part.text for part in parts),
@@ -166,21 +171,16 @@ def options_for(evidence: Evidence, domain: str = "neutral") -> tuple[Option, ..
     Of these the model reads the detail only, which is a third of the words. Where there are not two details to choose
     from, the options are the reason with and without the one, or wordings of the reason.
     """
-    clauses = clauses_for(evidence, domain)
-    known = [detail for detail in DETAILS if any(_of(clause, detail) for clause in clauses)]
+    grouped = _by_detail(evidence, domain)
+    known = [detail for detail in DETAILS if detail in grouped]
     if len(known) > 1:
-        whole = [_composed(clauses, evidence, (detail,)) for detail in known]
-        tails = [_pick([clause for clause in clauses if _of(clause, detail)], evidence).text for detail in known]
-        return tuple(map(Option, whole, tails))
+        whole = [_composed(grouped, evidence, (detail,)) for detail in known]
+        return tuple(map(Option, whole, [_pick(grouped[detail], evidence).text for detail in known]))
     plans = [(), *((detail,) for detail in known)]
-    options = dict.fromkeys(_composed(clauses, evidence, plan) for plan in plans)
+    options = dict.fromkeys(_composed(grouped, evidence, plan) for plan in plans)
     if len(options) == 1:
-        options |= dict.fromkeys(clauses)
+        options |= dict.fromkeys(grouped[None])
     return tuple(Option(clause, clause.text) for clause in options)[:MOST_OPTIONS]
-
-
-def _of(clause: Clause, detail: str) -> bool:
-    return clause.kind.partition(".")[0] == detail
 
 
 def bank(domain: str = "neutral", folder: Path | None = None) -> tuple[ClauseFile, ...]:
@@ -281,8 +281,10 @@ def _reason_kind(facts: Mapping[str, Fact]) -> str:
     return "popular" if facts["popular"] else "weak"
 
 
-def _is_detail(kind: str) -> bool:
-    return kind.partition(".")[0] in DETAILS
+def _detail_of(kind: str) -> str | None:
+    """Which detail clauses of this kind add; None: they give the reason."""
+    topic = kind.partition(".")[0]
+    return topic if topic in DETAILS else None
 
 
 def _pick(clauses: Sequence[Clause], evidence: Evidence) -> Clause:

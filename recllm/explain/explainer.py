@@ -209,7 +209,9 @@ class Explainer:
         wrong: tuple[str, ...] = ()
         system = shipped_prompt("write.reason")
         for _ in range(TRIES):
-            text = self._without_ending(_text(generator, system.render(), _facts(evidence, wrong)))
+            text = self._without_ending(
+                _text(generator, system.render(), _facts_prompt(evidence, facts_of(evidence), wrong))
+            )
             wrong = self._wrong(text, evidence)
             if not wrong:
                 return Wording(self._ended(text), "L3", True, None, evidence.share, _written_with(), generator.name)
@@ -245,10 +247,6 @@ def _names_something(evidence: Evidence) -> bool:
 def _written_with() -> str:
     """The prompts of L3."""
     return "+".join(shipped_prompt(name).reference for name in ("write.reason", "facts.reason"))
-
-
-def _facts(evidence: Evidence, wrong: tuple[str, ...] = ()) -> str:
-    return _facts_prompt(evidence, facts_of(evidence), wrong)
 
 
 def _facts_prompt(evidence: Evidence, known: Mapping[str, Fact], wrong: tuple[str, ...] = ()) -> str:
