@@ -10,6 +10,7 @@ from scipy import sparse
 from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError
+from recllm.retrieval.matrices import weighted_matrix
 
 LENGTH = 200
 """Items kept of each ranked list; the longest cut-off that any metric looks at."""
@@ -79,13 +80,10 @@ class Arm:
 
     def asked(self, items: int, *, disliked: bool = False) -> sparse.csr_array:
         """bool CSR [tasks, items]: the liked (or disliked) items of the query that may be listed."""
-        wanted = self.query.signals < 0 if disliked else self.query.signals > 0
-        owner, rows = self.query.user_rows[wanted], self.query.item_rows[wanted]
+        keep = self.query.signals < 0 if disliked else self.query.signals > 0
         if self.candidates is not None:
-            owner, rows = owner[self.candidates[rows]], rows[self.candidates[rows]]
-        matrix = sparse.csr_array((np.ones(len(rows), dtype=bool), (owner, rows)), shape=(len(self), items))
-        matrix.sum_duplicates()
-        return matrix
+            keep &= self.candidates[self.query.item_rows]
+        return weighted_matrix(self.query.drop_events(keep), items).astype(bool)
 
 
 @final

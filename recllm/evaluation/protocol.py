@@ -15,6 +15,7 @@ Ties in time are broken by a hash of seed, user and item, never by an order that
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from recllm.data.tasks import split_users
 from recllm.errors import ConfigError, DataError
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.asking import ASK, few_shot, next_after
-from recllm.evaluation.split import Split, repeats_of
+from recllm.evaluation.split import Split, part_of, repeats_of
 
 SHOTS = (0, 1, 3, 5, 10, 20)
 TEST_SHARE, VALIDATION_SHARE, COLD_SHARE = 0.2, 0.1, 0.15
@@ -119,12 +120,12 @@ class _Maker:
         histories = self._histories(asked, feedback)
         cold = None
         if self.protocol == "cold":
-            cold = _cold_items(self.catalog, self.seed)
+            cold = part_of(np.arange(len(self.catalog)), COLD_SHARE, self.catalog, self.seed)
             arms, dropped, train = self._cold_arms(histories, train, feedback, cold)
         else:
             arms, dropped = ASK[self.protocol](histories, self.shots)
         arms = [arm if arm.log else replace(arm, log=asked) for arm in arms]
-        return self._split(fold, train, feedback, arms, dropped, cold=cold)
+        return self._split(fold, train, feedback, arms, dropped, cold_items=cold)
 
     def by_time(self, cut: float) -> Split:
         times = np.sort(self.events.frame["timestamp"].to_numpy())
@@ -157,14 +158,9 @@ class _Maker:
         for name, histories in (("known user", known), ("new user", strangers)):
             found, lost = few_shot(name, histories, self.shots)
             dropped |= {f"{name}: {reason}": count for reason, count in lost.items()}
+            further: dict[str, Any] = {"strangers": True} if name == "new user" else {"strangers": False, "log": log}
             arms += [
-                replace(
-                    arm,
-                    protocol=f"cold: {name}, {kind} item",
-                    candidates=which,
-                    strangers=name == "new user",
-                    log=log if name == "known user" else None,
-                )
+                replace(arm, protocol=f"cold: {name}, {kind} item", candidates=which, **further)
                 for kind, which in (("known", ~cold), ("new", cold))
                 for arm in found
             ]
@@ -182,9 +178,7 @@ class _Maker:
         feedback: Feedback,
         arms: list[Arm],
         dropped: dict[str, int],
-        *,
-        until: float | None = None,
-        cold: NDArray[np.bool_] | None = None,
+        **special: Any,
     ) -> Split:
         train = _thinned(train, self.share, self.seed)
         users = train.user_ids
@@ -199,22 +193,9 @@ class _Maker:
         if self.share < 1:
             label = f", {100 * self.share:g} % of events"
             arms = [replace(arm, protocol=f"{arm.protocol}{label}") for arm in arms]
-        arms = [arm for arm in arms if len(arm)]
-        return Split(
-            self.protocol,
-            fold,
-            self.seed,
-            self.catalog,
-            feedback,
-            train,
-            chosen,
-            tuple(replace(arm, log=log) for arm in validation),
-            tuple(arms),
-            dropped,
-            until,
-            cold,
-            self.share,
-        )
+        made = (self.protocol, fold, self.seed, self.catalog, feedback, train, chosen)
+        exam, asked = tuple(replace(arm, log=log) for arm in validation), tuple(arm for arm in arms if len(arm))
+        return Split(*made, exam, asked, dropped, share=self.share, **special)
 
     def _too_few(self, train: Interactions, arms: list[Arm], dropped: dict[str, int]) -> str:
         lost = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items() if count)
@@ -228,12 +209,6 @@ class _Maker:
 
 
 # --- training events ---------------------------------------------------------------------------------------------
-
-
-def _cold_items(catalog: Catalog, seed: int) -> NDArray[np.bool_]:
-    cold = np.zeros(len(catalog), dtype=bool)
-    cold[split_users(catalog.item_ids, {"cold": COLD_SHARE}, seed)["cold"]] = True
-    return cold
 
 
 def _thinned(events: Interactions, share: float, seed: int) -> Interactions:

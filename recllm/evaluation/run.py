@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,10 +81,8 @@ def evaluate(
     catalog, events = read_catalog(catalog), read_events(events)
     test_users = None if test_users is None else read_user_ids(test_users)
     methods = _named(config_or_scorer)
-    shots, seeds = (
-        [whole_number(one, name, 0) for one in _several(given, name)]
-        for given, name in ((shots, "shots"), (seeds, "seeds"))
-    )
+    shots = [whole_number(one, "shots", 0) for one in _several(shots, "shots")]
+    seeds = [whole_number(one, "seeds", 0) for one in _several(seeds, "seeds")]
     sparsity, folds = _several(sparsity, "sparsity"), whole_number(folds, "folds", 1)
     names = _baseline_names(baselines)
     if square:
@@ -93,24 +92,18 @@ def evaluate(
     title = dataset or events.report.source.partition(".")[0]
     measurement = Measurement(title, methods, names, square, rankings, Cells(cache), options or TrainOptions())
     about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
-    about |= {
-        "ours": [*(SQUARE[::-1] if square else []), *methods],
-        "command": command,
-        "versions": _versions(),
-        "splits": [],
-        "methods": {},
-    }
-    about |= {"data hash": f"catalog {catalog.fingerprint[:16]}, events {events.fingerprint[:16]}"}
+    about |= {"ours": [*(SQUARE[::-1] if square else []), *methods], "command": command, "versions": _versions()}
+    data = f"catalog {catalog.fingerprint[:16]}, events {events.fingerprint[:16]}"
+    about |= {"splits": [], "methods": {}, "data hash": data}
     measured = []
     cutting = {"protocol": protocol, "shots": shots, "folds": folds, "test_users": test_users, "cut": cut}
-    for seed in seeds:
-        for share in sorted(set(sparsity)):
-            for split in make_splits(catalog, events, seed=seed, share=share, **cutting):
-                split.audit()
-                if save_splits is not None:
-                    split.save(Path(save_splits) / _place(split, share, len(seeds), folds, sparsity))
-                about["splits"].append(split.about())
-                measured += measurement.of(split, about["methods"])
+    for seed, share in product(seeds, sorted(set(sparsity))):
+        for split in make_splits(catalog, events, seed=seed, share=share, **cutting):
+            split.audit()
+            if save_splits is not None:
+                split.save(Path(save_splits) / _place(split, len(seeds), folds, sparsity))
+            about["splits"].append(split.about())
+            measured += measurement.of(split, about["methods"])
     return Report(measured, about)
 
 
@@ -149,10 +142,10 @@ def _baseline_names(baselines: Sequence[str] | Literal["all"] | None) -> tuple[s
     return tuple(dict.fromkeys(baseline_named(name).name for name in names))
 
 
-def _place(split: Split, share: float, seeds: int, folds: int, sparsity: Sequence[float]) -> str:
+def _place(split: Split, seeds: int, folds: int, sparsity: Sequence[float]) -> str:
     parts = [f"seed-{split.seed}"] if seeds > 1 else []
     parts += [f"fold-{split.fold}"] if folds > 1 else []
-    parts += [f"share-{share:g}"] if len(set(sparsity)) > 1 else []
+    parts += [f"share-{split.share:g}"] if len(set(sparsity)) > 1 else []
     return "-".join(parts) or "."
 
 

@@ -77,11 +77,8 @@ class Split:
         Returns:
             The events without them, and the validation arms with these items alone as candidates.
         """
-        warm = np.zeros(len(self.catalog), dtype=bool)
-        warm[self.fitting.item_rows(self.catalog)] = True
-        ids = [self.catalog.item_ids[row] for row in np.flatnonzero(warm)]
-        held = np.zeros(len(self.catalog), dtype=bool)
-        held[np.flatnonzero(warm)[split_users(ids, {"held": REHEARSED_SHARE}, self.seed + 2)["held"]]] = True
+        warm = np.unique(self.fitting.item_rows(self.catalog))
+        held = part_of(warm, REHEARSED_SHARE, self.catalog, self.seed + 2)
         fitting = self.fitting.select(~held[self.fitting.item_rows(self.catalog)])
         return fitting, tuple(replace(arm, candidates=held) for arm in self.validation)
 
@@ -216,6 +213,14 @@ class Split:
                 "signal": histories.signals,
             }
         )
+
+
+def part_of(rows: NDArray[np.int64], share: float, catalog: Catalog, seed: int) -> NDArray[np.bool_]:
+    """A share of some of the items, chosen by a hash of their ids: bool [items]."""
+    part = np.zeros(len(catalog), dtype=bool)
+    ids = [catalog.item_ids[row] for row in rows]
+    part[rows[split_users(ids, {"part": share}, seed)["part"]]] = True
+    return part
 
 
 def repeats_of(protocol: str) -> Literal["first", "all"]:

@@ -72,13 +72,8 @@ def number(value: float) -> str:
     size = abs(value)
     if not size:
         return "0"
-    if size < 0.01:
-        text = f"{value:.4f}"
-    elif size < 1:
-        text = f"{value:.3f}"
-    else:
-        text = f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:,.0f}"
-    text = text.replace("-", "−")
+    digits = 4 if size < 0.01 else 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
+    text = f"{value:,.{digits}f}".replace("-", "−")
     return text.replace("0.", ".", 1) if text.removeprefix("−").startswith("0.") else text
 
 

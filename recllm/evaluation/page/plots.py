@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; greys for what ours is measured against.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B0578D", "#56B4E9")
@@ -38,6 +37,8 @@ _MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "�
 
 _WIDTH = 8.8
 """Inches; the axes leave room for names at the right."""
+
+_Box = tuple[float, float, float, float]
 
 _STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and scaled
@@ -76,10 +77,10 @@ def curves(
     scale: Callable[[float], float] = float,
 ) -> str:
     """Lines, each labelled at its end, some with a 95 % band; `scale` places x on the axis."""
-    with _figure(title, _WIDTH, 4.4) as (figure, done):
-        axes = _axes(figure, below=max(label.count("\n") + 1 for _, label in ticks))
+    below = max(label.count("\n") + 1 for _, label in ticks)
+    with _axes(title, 4.4, _beside_names(below)) as (axes, done):
         ends = []
-        for line, style in zip(lines, _styles(lines), strict=True):
+        for line, style in _styled(lines):
             x = [scale(value) for value in line.x]
             low, value, high = _arrays(line.y)
             if line.band:
@@ -95,40 +96,28 @@ def curves(
 
 def legend(lines: Sequence[Line]) -> list[tuple[str, str, str]]:
     """(sign, colour, name) of each line, for where the names in a drawing are out of sight."""
-    return [
-        (_MARKERS[style["marker"]], style["color"], line.name)
-        for line, style in zip(lines, _styles(lines), strict=True)
-    ]
+    return [(_MARKERS[style["marker"]], style["color"], line.name) for line, style in _styled(lines)]
 
 
 def scatter(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) -> str:
     """One point per line, with its 95 % interval."""
-    with _figure(title, _WIDTH, 4.4) as (figure, done):
-        axes = _axes(figure)
-        for line, style in zip(lines, _styles(lines), strict=True):
-            low, value, high = _arrays(line.y)
-            axes.vlines(line.x, low, high, color=style["color"], linewidth=1.4, alpha=0.55)
-            axes.plot(line.x, value, color=style["color"], marker=style["marker"], markersize=8, linestyle="none")
+    with _axes(title, 4.4, _beside_names()) as (axes, done):
+        ends = [_points(axes, line, style, line.x, 8, linewidth=1.4, alpha=0.55) for line, style in _styled(lines)]
         _finish(axes, x_label, y_label)
         axes.xaxis.set_major_formatter(lambda value, _: number(value) if value else "0")
-        _label_ends(axes, lines, [(line.x[0], line.y[0].value) for line in lines])
+        _label_ends(axes, lines, ends)
     return done[0]
 
 
 def differences(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) -> str:
     """Points with 95 % intervals around a line at zero, side by side at each x."""
     shown = sorted({x for line in lines for x in line.x})
-    with _figure(title, _WIDTH, 4.0) as (figure, done):
-        axes = _axes(figure)
+    with _axes(title, 4.0, _beside_names()) as (axes, done):
         axes.axhline(0, color=_INK, linewidth=1)
         ends = []
-        for row, (line, style) in enumerate(zip(lines, _styles(lines), strict=True)):
+        for row, (line, style) in enumerate(_styled(lines)):
             shift = 0.16 * (row - (len(lines) - 1) / 2)
-            x = [shown.index(value) + shift for value in line.x]
-            low, value, high = _arrays(line.y)
-            axes.vlines(x, low, high, color=style["color"], linewidth=2)
-            axes.plot(x, value, color=style["color"], marker=style["marker"], markersize=7, linestyle="none")
-            ends.append((x[-1], float(value[-1])))
+            ends.append(_points(axes, line, style, [shown.index(x) + shift for x in line.x], 7, linewidth=2))
         axes.set_xticks(range(len(shown)), [f"{value:g}" for value in shown])
         _finish(axes, x_label, y_label)
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} %".replace("-", "−") if value else "0")
@@ -139,8 +128,7 @@ def differences(lines: Sequence[Line], *, title: str, x_label: str, y_label: str
 def bars(named: Sequence[tuple[str, float, bool]], *, title: str, unit: str) -> str:
     """One bar per name with its figure beside it: (name, value, ours)."""
     height = 0.34 * len(named) + 0.8
-    with _figure(title, _WIDTH, height) as (figure, done):
-        axes = figure.add_axes((0.32, 0.6 / height, 0.58, 1 - 0.7 / height))
+    with _axes(title, height, (0.32, 0.6 / height, 0.58, 1 - 0.7 / height)) as (axes, done):
         places = range(len(named))[::-1]
         colours = [COLOURS[0] if ours else GREYS[2] for *_, ours in named]
         axes.barh(places, [value for _, value, _ in named], color=colours, height=0.62)
@@ -155,26 +143,36 @@ def bars(named: Sequence[tuple[str, float, bool]], *, title: str, unit: str) -> 
     return done[0]
 
 
-def _axes(figure: "Figure", below: int = 1) -> "Axes":
-    """`below`: lines of text that a tick has."""
+def _beside_names(below: int = 1) -> _Box:
+    """Room for names at the right, and for so many lines of text below each tick."""
     bottom = 0.09 + 0.05 * below
-    return figure.add_axes((0.1, bottom, 0.55, 0.97 - bottom))
+    return 0.1, bottom, 0.55, 0.97 - bottom
 
 
 @contextmanager
-def _figure(title: str, width: float, height: float) -> "Iterator[tuple[Figure, list[str]]]":
-    """A figure to draw on; on leaving, its SVG text is the one entry of the list."""
+def _axes(title: str, height: float, box: _Box) -> "Iterator[tuple[Axes, list[str]]]":
+    """Axes to draw on, in a part of the figure; on leaving, its SVG text is the one entry of the list."""
     matplotlib = require("matplotlib", extra="plots")
     figures = require("matplotlib.figure", extra="plots")
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # the reader's own fonts draw the text
-        figure = figures.Figure(figsize=(width, height))
+        figure = figures.Figure(figsize=(_WIDTH, height))
         done: list[str] = []
-        yield figure, done
+        yield figure.add_axes(box), done
         file = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     done.append(_embeddable(file.getvalue(), title))
+
+
+def _points(
+    axes: "Axes", line: Line, style: dict[str, Any], x: Sequence[float], size: int, **stem: Any
+) -> tuple[float, float]:
+    """Draws a line's figures without the line; where the last one is."""
+    low, value, high = _arrays(line.y)
+    axes.vlines(x, low, high, color=style["color"], **stem)
+    axes.plot(x, value, color=style["color"], marker=style["marker"], markersize=size, linestyle="none")
+    return x[-1], float(value[-1])
 
 
 def _embeddable(svg: str, title: str) -> str:
@@ -190,24 +188,21 @@ def _embeddable(svg: str, title: str) -> str:
     return head + f"<title>{label}</title>" + svg[svg.index(">") + 1 :].strip()
 
 
-def _styles(lines: Sequence[Line]) -> list[dict[str, Any]]:
+def _styled(lines: Sequence[Line]) -> list[tuple[Line, dict[str, Any]]]:
     """Colours and thick lines for ours, greys for the others; markers tell all of them apart."""
-    styles: list[dict[str, Any]] = []
-    counts = {True: 0, False: 0}
+    styled: list[tuple[Line, dict[str, Any]]] = []
     for line in lines:
-        row = counts[line.ours]
-        counts[line.ours] += 1
+        row = sum(other.ours == line.ours for other, _ in styled)
         palette = COLOURS if line.ours else GREYS
-        styles.append(
-            {
-                "color": palette[row % len(palette)],
-                "marker": [*_MARKERS][row % len(_MARKERS)],
-                "linestyle": "solid" if line.ours else _DASHES[row % len(_DASHES)],
-                "linewidth": (2.8 if row == 0 else 2.0) if line.ours else 1.2,
-                "zorder": 3 if line.ours else 2,
-            }
-        )
-    return styles
+        style = {
+            "color": palette[row % len(palette)],
+            "marker": [*_MARKERS][row % len(_MARKERS)],
+            "linestyle": "solid" if line.ours else _DASHES[row % len(_DASHES)],
+            "linewidth": (2.8 if row == 0 else 2.0) if line.ours else 1.2,
+            "zorder": 3 if line.ours else 2,
+        }
+        styled.append((line, style))
+    return styled
 
 
 def _arrays(found: Sequence[Estimate]) -> NDArray[np.float64]:
@@ -229,7 +224,7 @@ def _label_ends(axes: "Axes", lines: Sequence[Line], ends: Sequence[tuple[float,
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     wanted = [(y - bottom) / (top - bottom) for _, y in ends]
-    for line, style, end, height in zip(lines, _styles(lines), ends, _spread(wanted, 0.062), strict=True):
+    for (line, style), end, height in zip(_styled(lines), ends, _spread(wanted, 0.062), strict=True):
         if math.isnan(height):
             continue
         axes.annotate(
