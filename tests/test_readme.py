@@ -1,4 +1,4 @@
-"""The Python in the README runs as it stands, on files like those it speaks of."""
+"""What README and docs show runs as it stands, and what they name is there."""
 
 import gzip
 import re
@@ -10,19 +10,38 @@ import pytest
 import recllm
 from recllm.testing import ScorerContract, ToyShop
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README, PAGES = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+def code_of(page: str) -> str:
+    """The Python of a page."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    return str(code)
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = re.findall(r"`((?:recllm|scripts|tests|prompts|docs|adapters|\.ci)/[\w./]*)`", text)
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    missing = [name for name in files if not name.endswith("mine.py") and not (ROOT / name).exists()]
+    assert missing == []
+    assert [name for name in links if not (page.parent / name).exists()] == []
+
+
+def test_pages_are_short() -> None:
+    lengths = {page.name: len(page.read_text(encoding="utf-8").splitlines()) for page in (README, *PAGES)}
+    assert lengths["README.md"] <= 150
+    assert lengths["contributing.md"] <= 60
 
 
 @pytest.mark.slow
-def test_the_twenty_lines_run(
+def test_the_ten_lines_and_the_reasons_run(
     toy: ToyShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = blocks()[0]
-    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    code = code_of("README.md")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 11, "ten, and the import"
     monkeypatch.chdir(tmp_path)
     for name, frame in (
         ("items", toy.catalog.frame.select("item_id", "title")),
@@ -36,7 +55,7 @@ def test_the_twenty_lines_run(
     assert "mia" in shown
     assert re.search(r"Because of “(garden|kitchen|toys|books) thing number \d+”", shown)
     assert (tmp_path / "model" / "manifest.json").is_file()
-    exec(compile(blocks()[2], str(README), "exec"), names)
+    exec(compile(code_of("docs/reasons.md"), "reasons", "exec"), names)
     shown = capsys.readouterr().out
     assert "PASS" in shown
     assert "FAIL" not in shown
@@ -47,7 +66,7 @@ def test_the_scorer_of_ones_own_runs(
     toy: ToyShop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On the toy shop in place of the shipped one, where titles name the departments."""
-    code = blocks()[1]
+    code = code_of("docs/evaluation.md")
     monkeypatch.setattr(recllm.data.interactions, "load_demo", lambda: (toy.catalog, toy.events))
     monkeypatch.setitem(vars(recllm), "load_demo", lambda: (toy.catalog, toy.events))
     names: dict[str, Any] = {}
@@ -64,5 +83,5 @@ class TestTheScorerOfOnesOwn(ScorerContract):
     @staticmethod
     def make() -> Any:
         names: dict[str, Any] = {}
-        exec(compile(blocks()[1].partition("catalog, events =")[0], str(README), "exec"), names)
+        exec(compile(code_of("docs/evaluation.md").partition("catalog, events =")[0], str(README), "exec"), names)
         return names["SameWords"]()
