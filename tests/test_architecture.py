@@ -176,6 +176,27 @@ def test_nothing_stored_can_run_code(path: Path) -> None:
     assert not [text for text in code if "allow_pickle=True" in text]
 
 
+LONGER = {
+    "recommender.py": "the class that people meet: two thirds are what `help` shows",
+}
+"""Files of more than 320 lines, and why."""
+
+
+def test_files_and_functions_stay_small() -> None:
+    """Docstrings count in a file, and not in a function."""
+    files, functions = {}, {}
+    for path in MODULES:
+        text, name = path.read_text(encoding="utf-8"), str(path.relative_to(PACKAGE))
+        files[name] = len(text.splitlines())
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                said = len((ast.get_docstring(node, clean=False) or "").splitlines())
+                functions[f"{name}: {node.name}"] = (node.end_lineno or 0) - node.lineno + 1 - said
+    assert {name for name, lines in files.items() if lines > 320} == set(LONGER)
+    assert {name: lines for name, lines in functions.items() if lines > 45} == {}
+    assert len(list(PACKAGE.glob("*.py"))) <= 9, "the root is for what everybody stands on"
+
+
 def test_shapes_are_checked_under_pytest() -> None:
     import torch
     from jaxtyping import TypeCheckError

@@ -23,6 +23,7 @@ from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.lora import UserLora
 from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
+from recllm.model.config import RecommenderConfig
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
 from recllm.retrieval.config import RetrievalConfig
@@ -31,6 +32,29 @@ from recllm.retrieval.scoring import Channels
 
 CELLS = 40_000_000
 """Scores (users × channels × items) held at once; larger requests are computed in batches of users."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ItemTexts:
+    """The items' texts as an encoder has read them.
+
+    Attributes:
+        vectors: Sentence vectors, float32 [items, dim].
+        whitening: Its statistics over items with events.
+        adapter: What fine-tuning taught the encoder; None for the frozen one.
+        backbone: Digest of its weights, with which new texts have to be read as well.
+    """
+
+    vectors: np.ndarray
+    whitening: Whitening
+    adapter: TextAdapter | None = None
+    backbone: str | None = None
+
+    @cached_property
+    def white(self) -> Float[Tensor, "items dim"]:
+        """Whitened unit vectors."""
+        return torch.from_numpy(self.whitening(self.vectors))
 
 
 @final
@@ -65,6 +89,33 @@ class Model:
     learner: MetaLearner | None = None
     text_adapter: TextAdapter | None = None
     backbone: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: RecommenderConfig,
+        catalog: Catalog,
+        feedback: Feedback,
+        texts: ItemTexts,
+        channels: Channels,
+        encoder: HistoryEncoder,
+        items: ItemEncoder,
+        head: RankingHead,
+    ) -> "Model":
+        """Put together from its parts; the only place that does."""
+        return cls(
+            catalog=catalog,
+            feedback=feedback,
+            text=texts.vectors,
+            whitening=texts.whitening,
+            encoder=encoder,
+            items=items,
+            channels=channels,
+            head=head,
+            retrieval=config.retrieval,
+            text_adapter=texts.adapter,
+            backbone=texts.backbone,
+        )
 
     def __post_init__(self) -> None:
         # Once and for all: the mode of a module is shared, so nobody may change it while another thread is served.

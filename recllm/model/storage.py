@@ -33,7 +33,7 @@ from recllm.errors import ArtifactError
 from recllm.model.card import card
 from recllm.model.config import RecommenderConfig
 from recllm.model.fitted import Fitted
-from recllm.model.model import Model, load_state
+from recllm.model.model import ItemTexts, Model, load_state
 from recllm.model.report import FitReport
 from recllm.ranking.head import RankingHead
 from recllm.retrieval.scoring import Channels
@@ -157,19 +157,8 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         raise ArtifactError("the digest of the backbone is none")
     for part in (encoder, items, head):
         part.requires_grad_(False)
-    model = Model(
-        catalog=catalog,
-        feedback=feedback,
-        text=vectors,
-        whitening=whitening,
-        encoder=encoder,
-        items=items,
-        channels=channels,
-        head=head,
-        retrieval=config.retrieval,
-        text_adapter=text_adapter,
-        backbone=backbone,
-    )
+    texts = ItemTexts(vectors, whitening, text_adapter, backbone)
+    model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
     if "adaptation" in saved:
         model.learner = _learner(saved["adaptation"], model, config)
     return model

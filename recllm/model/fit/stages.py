@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from recllm.artifact import check_table, check_target
 from recllm.data.catalog import Catalog
@@ -42,23 +41,11 @@ def _base(run: FitRun) -> Model:
     """What is learned from the base users, with a head that knows nothing yet."""
     warm = np.zeros(len(run.catalog), dtype=bool)
     warm[run.base.item_rows] = True
-    text_encoder, text, whitening = fit_text(run, warm)
-    white = torch.from_numpy(whitening(text))
-    channels = run.timed("channels", lambda: fit_channels(run, white))
-    encoder, items = fit_base(run, text_encoder, white, warm)
-    return Model(
-        catalog=run.catalog,
-        feedback=run.feedback,
-        text=text,
-        whitening=whitening,
-        encoder=encoder,
-        items=items,
-        channels=channels,
-        head=RankingHead(len(channels.names), run.config.ranking),
-        retrieval=run.config.retrieval,
-        text_adapter=text_encoder.adapter,
-        backbone=text_encoder.backbone.digest(),
-    )
+    text_encoder, texts = fit_text(run, warm)
+    channels = run.timed("channels", lambda: fit_channels(run, texts.white))
+    encoder, items = fit_base(run, text_encoder, texts.white, warm)
+    head = RankingHead(len(channels.names), run.config.ranking)
+    return Model.of(run.config, run.catalog, run.feedback, texts, channels, encoder, items, head)
 
 
 def fit(config: RecommenderConfig, catalog: Catalog, log: Interactions, options: TrainOptions) -> Fitted:

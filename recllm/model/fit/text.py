@@ -7,6 +7,7 @@ import numpy as np
 from recllm.encoders.finetuning.tuner import TextTuner
 from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.fit.run import FitRun, measured
+from recllm.model.model import ItemTexts
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
 
@@ -18,8 +19,8 @@ FINETUNE_SHARE = 0.4
 """Part of the time that is left when fine-tuning begins."""
 
 
-def fit_text(run: FitRun, warm: np.ndarray) -> tuple[TextEncoder, np.ndarray, Whitening]:
-    """The text encoder, fine-tuned where that is wanted and pays, the items' vectors and their whitening."""
+def fit_text(run: FitRun, warm: np.ndarray) -> tuple[TextEncoder, ItemTexts]:
+    """The text encoder, fine-tuned where that is wanted and pays, and the items' texts as it reads them."""
     encoder = TextEncoder(run.config.text)
     tuned = None
     if run.config.finetune == "lora":
@@ -41,7 +42,7 @@ def fit_text(run: FitRun, warm: np.ndarray) -> tuple[TextEncoder, np.ndarray, Wh
     run.report.seconds["text"] = run.options.clock() - begin
     if run.device.type != "cpu":
         run.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
-    return encoder, text, whitening
+    return encoder, ItemTexts(text, whitening, encoder.adapter, encoder.backbone.digest())
 
 
 def reading(options: TrainOptions, report: FitReport, left: float | None) -> Callable[[float, float], None]:

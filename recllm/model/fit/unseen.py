@@ -14,7 +14,7 @@ from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.config import RecommenderConfig
 from recllm.model.fit.text import reading
 from recllm.model.fitted import Fitted
-from recllm.model.model import Model
+from recllm.model.model import ItemTexts, Model
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingHead
@@ -39,33 +39,24 @@ def untrained_model(config: RecommenderConfig, catalog: Catalog, options: TrainO
     progress(1, 1)
     report.counts["items"], report.seconds["text"] = len(catalog), options.clock() - begin
     whitening = Whitening.fit(text, max(config.text.shrinkage, UNSEEN_SHRINKAGE))
-    white = torch.from_numpy(whitening(text))
+    texts = ItemTexts(text, whitening, backbone=text_encoder.backbone.digest())
     nobody = Histories.empty(0)
     popularity = Popularity(np.zeros(len(catalog), np.float32), Trend.fit(nobody, len(catalog)))
     nothing = TakenTogether(Cooccurrence.empty(len(catalog)))
     fitted = (History(), Text(UNSEEN_RIDGE), nothing, Popular(), PopularWhenLastSeen(), PopularNow())
-    channels = Channels(white, popularity, fitted)
+    channels = Channels(texts.white, popularity, fitted)
     torch.manual_seed(0)
     feedback = Feedback()
     encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)
-    items = ItemEncoder(white, torch.zeros(len(catalog), dtype=torch.bool), encoder.width, config.history.delta_bound)
+    items = ItemEncoder(
+        texts.white, torch.zeros(len(catalog), dtype=torch.bool), encoder.width, config.history.delta_bound
+    )
     head = RankingHead(len(channels.names), config.ranking)
     with torch.no_grad():
         head.weights.bias.copy_(torch.tensor([float(name == "text") for name in channels.names]))
     for part in (encoder, items, head):
         part.requires_grad_(False)
-    return Model(
-        catalog=catalog,
-        feedback=feedback,
-        text=text,
-        whitening=whitening,
-        encoder=encoder,
-        items=items,
-        channels=channels,
-        head=head,
-        retrieval=config.retrieval,
-        backbone=text_encoder.backbone.digest(),
-    )
+    return Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
 
 
 def of_catalog(config: RecommenderConfig, catalog: Catalog, options: TrainOptions | None) -> Fitted:
