@@ -181,6 +181,11 @@ LONGER = {
 }
 """Files of more than 320 lines, and why."""
 
+LONGEST = {
+    "evaluation/run.py: evaluate": "half of it is the signature that people call",
+}
+"""Functions of more than 45 lines, and why."""
+
 
 def test_files_and_functions_stay_small() -> None:
     """Docstrings count in a file, and not in a function."""
@@ -193,7 +198,7 @@ def test_files_and_functions_stay_small() -> None:
                 said = len((ast.get_docstring(node, clean=False) or "").splitlines())
                 functions[f"{name}: {node.name}"] = (node.end_lineno or 0) - node.lineno + 1 - said
     assert {name for name, lines in files.items() if lines > 320} == set(LONGER)
-    assert {name: lines for name, lines in functions.items() if lines > 45} == {}
+    assert {name for name, lines in functions.items() if lines > 45} == set(LONGEST)
     assert len(list(PACKAGE.glob("*.py"))) <= 9, "the root is for what everybody stands on"
 
 
