@@ -26,8 +26,9 @@ __all__ = ["check_writable", "former_of", "is_of_the_system", "read_regular", "r
 NOT_OURS = frozenset({"Thumbs.db", "desktop.ini", "__pycache__"})
 """What file managers and Python put into any folder; names that begin with a dot are such, too."""
 
-PATIENCE = 10.0
-"""Seconds that a save waits for others in the same parent; each holds the lock for a few renames only."""
+PATIENCE = 60.0
+"""Seconds that a save waits for others in the same parent: each holds the lock for a few renames, which are slow where
+the disk is busy. Whoever goes on without it may meet the others halfway."""
 
 
 def is_of_the_system(name: str) -> bool:
