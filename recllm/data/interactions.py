@@ -3,22 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport, as_id_list, fingerprint_frame
 from recllm.data.events import CleanEvents, are_copies, clean_events, clean_mapping
-from recllm.data.feedback import Feedback
 from recllm.data.frames import table_of_frame
 from recllm.data.kinds import aligned, notes_of
 from recllm.data.reading import Columns, named_columns, read_table
 from recllm.data.timestamps import Notation
-from recllm.errors import DataError
 
 FEW = 1000
 """Events that are looked up one by one."""
@@ -225,40 +222,6 @@ class Interactions:
         report = CleaningReport("joined logs", frame.height, frame.height, notes=notes_of(fitted))
         fresh = [user for user in other.user_ids if user not in self.row_of]
         return Interactions(frame, report, (*self.user_ids, *fresh), self.timed or other.timed)
-
-    def matrix(
-        self,
-        catalog: Catalog,
-        signal: Literal["all", "liked"] = "all",
-        feedback: Feedback | None = None,
-        weighted: bool = False,
-    ) -> sp.csr_array:
-        """The user by item matrix.
-
-        Args:
-            catalog: Gives the columns; unknown items are left out.
-            signal: All events, or only liked ones.
-            feedback: What is liked; inferred from this log if not given.
-            weighted: Sum the weights of a pair (1 per event without a weight) instead of a plain 1.0.
-
-        Returns:
-            float32 CSR [users, items]; rows follow `user_ids`.
-        """
-        if signal not in ("all", "liked"):
-            raise DataError(f"signal must be 'all' or 'liked', got {signal!r}")
-        columns = self.item_rows(catalog)
-        keep = columns >= 0
-        if signal == "liked":
-            keep &= (feedback or Feedback.infer(self.frame)).signals(self.frame) > 0
-        values = np.ones(len(self), dtype=np.float32)
-        if weighted and "weight" in self.frame.columns:
-            values = self.frame["weight"].fill_null(1.0).to_numpy()
-        shape = (len(self.user_ids), len(catalog))
-        matrix = sp.csr_array((values[keep], (self.user_rows[keep], columns[keep])), shape=shape, dtype=np.float32)
-        matrix.sum_duplicates()
-        if not weighted:
-            matrix.data[:] = 1.0
-        return matrix
 
     @cached_property
     def fingerprint(self) -> str:

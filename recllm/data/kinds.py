@@ -87,12 +87,10 @@ def settled(series: pl.Series) -> Column:
     instead = "leave it out, or turn it into text, numbers, dates or lists of them"
     with refused(lambda _: f"column {series.name!r} ({series.dtype}) cannot be read; {instead}", *UNREADABLE):
         values = _settled(series)
-    lost = series.is_not_null() & values.is_null()
-    if values.dtype not in (NUMBER, DATE, MOMENT) or not lost.any():
+    if values.dtype not in (NUMBER, DATE, MOMENT):
         return Column(values)
     what = "no finite number" if values.dtype == NUMBER else "beyond the years 1 to 9999"
-    count, example = int(lost.sum()), series.to_physical().filter(lost)[0]  # so far away, a date has no other form
-    return Column(values, (left_empty(series.name, count, what, example),), count)
+    return _counted(values, series.to_physical(), series.is_not_null(), what)  # so far away, a date has no other form
 
 
 def texts_of(series: pl.Series) -> pl.Series:
@@ -109,13 +107,14 @@ def fitted_to(series: pl.Series, kind: pl.DataType) -> Column:
 
     "2001" and 2001.0 fit whole numbers as 2001, a single text fits lists of texts, anything fits text.
     """
-    values = _fitted(series, kind)
-    lost = _filled(series) & values.is_null()
-    if not lost.any():
-        return Column(values)
     what = f"none of the {WORDS[kind]} that are known there" if kind != BOOLEAN else "neither true nor false"
-    count = int(lost.sum())
-    return Column(values, (left_empty(series.name, count, what, series.filter(lost)[0]),), count)
+    return _counted(_fitted(series, kind), series, _filled(series), what)
+
+
+def _counted(values: pl.Series, before: pl.Series, there: pl.Series, what: str) -> Column:
+    """A column, and a sentence about what was there before and is empty now."""
+    lost = before.filter(there & values.is_null())
+    return Column(values, tuple(left_empty(values.name, lost, what)), len(lost))
 
 
 def aligned(first: pl.DataFrame, second: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, list[Column]]:

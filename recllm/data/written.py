@@ -86,24 +86,24 @@ def read_column(texts: pl.Series) -> tuple[pl.Series, list[str]]:
         return texts, []
     values = texts.filter(there)
     if booleans(values).null_count() == 0:
-        return booleans(texts), _left_empty(texts, booleans(texts), "neither true nor false")
+        return booleans(texts), left_empty(name, _lost(texts, booleans(texts)), "neither true nor false")
     for read, what in ((_read_numbers, "no number"), (_read_times, "no date")):
         found, notes = read(texts)
         share = MOST if read is _read_numbers and _NAMES_NUMBERS.search(name) else SHARE
         if found.len() - found.null_count() >= share * len(values):
-            return found, notes + _left_empty(texts, found, what)
+            return found, notes + left_empty(name, _lost(texts, found), what)
     return texts, []
 
 
-def _left_empty(texts: pl.Series, found: pl.Series, what: str) -> list[str]:
-    lost = texts.filter(texts.is_not_null() & found.is_null())
-    return [left_empty(texts.name, len(lost), what, lost[0])] if len(lost) else []
+def left_empty(name: str, lost: pl.Series, what: str) -> list[str]:
+    """The sentence about values that do not fit their column; nothing if there are none."""
+    values, were = ("value is", "was") if len(lost) == 1 else ("values are", "were")
+    example = f"for example {str(lost[0])[:60]!r}" if len(lost) else ""
+    return [f"{name}: {len(lost):,} {values} {what} and {were} left empty, {example}"] if example else []
 
 
-def left_empty(name: str, count: int, what: str, example: object) -> str:
-    """The sentence about values that do not fit their column."""
-    values, were = ("value is", "was") if count == 1 else ("values are", "were")
-    return f"{name}: {count:,} {values} {what} and {were} left empty, for example {str(example)[:60]!r}"
+def _lost(texts: pl.Series, found: pl.Series) -> pl.Series:
+    return texts.filter(texts.is_not_null() & found.is_null())
 
 
 def _read_numbers(texts: pl.Series) -> tuple[pl.Series, list[str]]:

@@ -40,7 +40,8 @@ class ItemFacts:
     @classmethod
     def of(cls, catalog: Catalog, train: Interactions) -> "ItemFacts":
         """Facts of a catalog and the events that methods are trained on."""
-        users = np.asarray(train.matrix(catalog).sum(axis=0), dtype=np.float64).ravel()
+        pairs = np.unique(np.stack([train.item_rows(catalog), train.user_rows]), axis=1)[0]
+        users = np.bincount(pairs[pairs >= 0], minlength=len(catalog)).astype(np.float64)
         return cls((users + 1.0) / (len(train.user_ids) + 1.0), _categories(catalog), _words(catalog))
 
 

@@ -24,7 +24,7 @@ from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder, encode_users
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.encoders.train import BaseTrainer
-from recllm.encoders.validation import evaluating, few_shot_ndcg
+from recllm.encoders.validation import evaluating, few_shot
 from recllm.evaluation.protocol import SHOTS
 
 ARMS = {
@@ -50,7 +50,7 @@ def figures(encoder: HistoryEncoder, items: ItemEncoder, tasks: Tasks) -> dict[s
         def score(histories: Histories) -> torch.Tensor:
             return encode_users(encoder, histories, vectors) @ vectors.T
 
-        return {str(k): round(float(v.mean()), 4) for k, v in few_shot_ndcg(score, tasks, SHOTS).items()}
+        return {str(k): round(float(v.mean()), 4) for k, v in few_shot(score, tasks, SHOTS).items()}
 
 
 def main() -> None:

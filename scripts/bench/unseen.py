@@ -22,7 +22,7 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.tasks import make_tasks, split_users
 from recllm.encoders.text import Whitening
-from recllm.encoders.validation import few_shot_ndcg
+from recllm.encoders.validation import few_shot
 from recllm.retrieval.matrices import binary_matrix
 
 SHOTS = (3, 5, 10, 20)
@@ -48,8 +48,8 @@ def measured(name: str) -> dict[str, Any]:
         liked = binary_matrix(histories, len(catalog), liked_only=True)
         return torch.from_numpy(np.asarray(liked @ plain.numpy(), dtype=np.float32)) @ plain.T
 
-    ours = few_shot_ndcg(lambda histories: model.scores(histories, None), tasks, SHOTS)
-    theirs = few_shot_ndcg(mean_text, tasks, SHOTS)
+    ours = few_shot(lambda histories: model.scores(histories, None), tasks, SHOTS)
+    theirs = few_shot(mean_text, tasks, SHOTS)
     result: dict[str, Any] = {"users": len(tasks), "items": len(catalog)}
     draws = np.random.default_rng(0).integers(0, len(tasks), (2000, len(tasks)))
     both = {str(k): (ours[k], theirs[k]) for k in SHOTS}

@@ -1,4 +1,4 @@
-"""The event log: formats, aliases, selections, the matrix."""
+"""The event log: formats, aliases, selections."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recllm.data import Catalog, Feedback, Interactions
+from recllm.data import Catalog, Interactions
 from recllm.data import events as cleaning_of_events
 from recllm.data.events import clean_mapping
 from recllm.errors import DataError
@@ -322,23 +322,6 @@ def test_fingerprints_follow_content_and_users() -> None:
     assert expected().of_users(["a", "b"]).fingerprint != expected().fingerprint
     with_nobody = Interactions.from_mapping({"a": ["x"], "b": []})
     assert with_nobody.fingerprint != Interactions.from_mapping({"a": ["x"]}).fingerprint
-
-
-# --- the matrix ------------------------------------------------------------------------------------------------------
-
-
-def test_the_matrix() -> None:
-    events = expected().extend(Interactions.from_mapping({"a": ["unknown"], "nobody": []}))
-    matrix = events.matrix(CATALOG)
-    assert matrix.dtype == np.float32
-    assert matrix.format == "csr"
-    assert matrix.toarray().tolist() == [[1, 1, 0], [1, 0, 0], [0, 0, 0]]
-    assert events.matrix(CATALOG, "liked").toarray().tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
-    assert events.matrix(CATALOG, weighted=True).toarray().tolist() == [[0.5, 4, 0], [2, 0, 0], [0, 0, 0]]
-    lenient = Feedback(scale=(1, 5), liked_from=3.5)
-    assert events.matrix(CATALOG, "liked", lenient).toarray().tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
-    with pytest.raises(DataError, match="'loved'"):
-        events.matrix(CATALOG, "loved")  # type: ignore[arg-type]
 
 
 LISTS, SETS = st.lists(st.sampled_from(["i1", "i2", 3, 3.0])), st.sets(st.sampled_from(["3", 3, "x"]))

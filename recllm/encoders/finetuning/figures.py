@@ -1,6 +1,5 @@
 """How good text similarity is by itself, for all items and for items that fine-tuning has not read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
-from recllm.encoders.validation import SHOTS, few_shot_ndcg
+from recllm.encoders.validation import DenseScores, best_hits, few_shot
 
 DEPTH, DEPTH_SHARE = 200, 0.1
 """Recall looks at this many of the candidates, and at no more than this share of them."""
@@ -62,9 +61,9 @@ class TextFigures:
             return np.mean(list(values.values()), axis=0)
 
         cold_recall = _recall(cold_scores, cold, int(held_out.sum()))
-        cold_ndcg = mean(few_shot_ndcg(cold_scores, cold))
+        cold_ndcg = mean(few_shot(cold_scores, cold))
         cold_ndcg[without], cold_recall[without] = np.nan, np.nan
-        return cls(_recall(scores, tasks, len(vectors)), mean(few_shot_ndcg(scores, tasks)), cold_recall, cold_ndcg)
+        return cls(_recall(scores, tasks, len(vectors)), mean(few_shot(scores, tasks)), cold_recall, cold_ndcg)
 
     def means(self) -> dict[str, float]:
         """Each figure's mean over users; left out where it says nothing about anybody."""
@@ -119,23 +118,13 @@ def _without_liked(histories: Histories) -> Bool[np.ndarray, "users"]:
     return np.bincount(histories.user_rows[histories.signals > 0], minlength=len(histories)) == 0
 
 
-def _recall(
-    scores: object, tasks: Tasks, candidates: int, shots: Sequence[int] = SHOTS, batch: int = 256
-) -> np.ndarray:
-    """Share of each user's liked query items, without those known already, among the best candidates."""
+def _recall(scores: DenseScores, tasks: Tasks, candidates: int) -> Float[np.ndarray, "users"]:
+    """Share of each user's liked query items among the best candidates, mean over support sizes."""
     depth = max(1, min(DEPTH, int(DEPTH_SHARE * candidates)))
-    result = np.zeros((len(shots), len(tasks.query)))
-    for line, size in zip(result, shots, strict=True):
-        for start in range(0, len(line), batch):
-            users = np.arange(start, min(start + batch, len(line)))
-            support, query = tasks.support.of(users).last(size), tasks.query.of(users)
-            found = scores(support)  # type: ignore[operator]
-            known = (torch.from_numpy(support.user_rows), torch.from_numpy(support.item_rows))
-            liked = query.signals > 0
-            relevant = torch.zeros_like(found, dtype=torch.bool)
-            relevant[torch.from_numpy(query.user_rows[liked]), torch.from_numpy(query.item_rows[liked])] = True
-            found[known], relevant[known] = -torch.inf, False
-            top = found.topk(min(depth, found.shape[1]), dim=1).indices
-            hits = relevant.gather(1, top).sum(dim=1)
-            line[users] = (hits / relevant.sum(dim=1).clamp(min=1)).numpy()
-    return np.asarray(result.mean(axis=0))
+
+    def recall(scores: Tensor, support: Histories, query: Histories) -> np.ndarray:
+        hits, relevant = best_hits(scores, support, query, depth)
+        share = hits.sum(axis=1).astype(np.float32) / np.maximum(relevant, 1).astype(np.float32)
+        return np.asarray(share, dtype=np.float64)
+
+    return np.mean(list(few_shot(scores, tasks, figure=recall).values()), axis=0)

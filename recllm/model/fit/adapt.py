@@ -7,7 +7,7 @@ import numpy as np
 
 from recllm.adaptation.meta import AdaptationConfig, MetaLearner, learner_for
 from recllm.adaptation.train import MetaTrainer
-from recllm.encoders.validation import few_shot_ndcg
+from recllm.encoders.validation import few_shot
 from recllm.model.fit.head import DRAWING_SHARE, ranking_tasks
 from recllm.model.fit.run import ADAPTATION_SHARE, FitRun
 from recllm.model.model import Model
@@ -55,7 +55,7 @@ def _meta_train(run: FitRun, model: Model, learner: MetaLearner, config: Adaptat
 
 def validated(run: FitRun, model: Model) -> np.ndarray:
     """NDCG@10 of every validation task through its adapter, mean over the sizes of its support: float64 [tasks]."""
-    values = few_shot_ndcg(
+    values = few_shot(
         lambda histories: model.scores(histories, model.adapt(histories) or None),
         run.validation,
         batch=model.batch_users,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from recllm.encoders.validation import few_shot_ndcg, mean_ndcg
+from recllm.encoders.validation import few_shot, mean_ndcg
 from recllm.model.fit.run import FEWEST_HELD_OUT, FitRun
 from recllm.model.model import Model
 from recllm.retrieval.newcomers import Newcomers, ndcg_of_order, orders, sure_gain
@@ -19,7 +19,7 @@ def welcome(run: FitRun, model: Model) -> None:
         # Of those who are asked now, no event may be counted.
         others = np.setdiff1d(np.arange(len(run.histories)), run.stopping[asked.user_rows])
         counts = orders(run.histories.of(others), len(run.catalog))[chosen.name]
-        heads = few_shot_ndcg(lambda nobody: model.scores(nobody, None), asked, (0,), batch=model.batch_users)[0]
+        heads = few_shot(lambda nobody: model.scores(nobody, None), asked, (0,), batch=model.batch_users)[0]
         simple = ndcg_of_order(counts, model.ties, asked.query)
         if sure_gain(heads - simple) > 0:
             served, figure = "the head", float(heads.mean())
