@@ -3,9 +3,6 @@
 Gains are binary: a liked item of the query is relevant, all others are not.
 """
 
-from dataclasses import dataclass
-from typing import final
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
@@ -52,7 +49,9 @@ def measure(ranked: Ranked, arm: Arm, facts: ItemFacts) -> tuple[dict[str, NDArr
         DataError: The lists do not fit the arm or the catalog.
     """
     rows = _checked_rows(ranked.rows, arm, len(facts))
-    tastes = None if facts.categories is None else _Tastes.of(arm, facts.categories)
+    categories = sparse.csr_array((len(facts), 0)) if facts.categories is None else facts.categories
+    categories = _shares(categories.astype(np.float64))  # an item's share 1
+    tastes = _tastes(arm, categories)
     asked, disliked = arm.asked(len(facts)), arm.asked(len(facts), disliked=True)
     squares = np.asarray(facts.words.multiply(facts.words).sum(axis=1), dtype=np.float64)
     blocks = []
@@ -62,8 +61,7 @@ def measure(ranked: Ranked, arm: Arm, facts: ItemFacts) -> tuple[dict[str, NDArr
         figures = _accuracy(rows[some], asked[some], disliked[some])
         figures["Novelty@10"] = _novelty(listed, facts.popularity)
         figures["ILD@10"] = _distance(listed, facts.words, squares)
-        nothing = np.full(listed.shape[0], np.nan)
-        figures["Calibration@10"] = nothing if tastes is None else tastes.divergence(listed, some)
+        figures["Calibration@10"] = _divergence(tastes[some], _shares(listed @ categories))
         blocks.append(figures)
     per_user = {name: np.concatenate([figures[name] for figures in blocks]) for name in blocks[0]}
     return per_user, _together(rows[:, :_TOP], ranked.seconds, arm, len(facts))
@@ -136,37 +134,22 @@ def _distance(listed: sparse.csr_array, words: sparse.csr_array, squares: NDArra
     return 1 - np.clip(_divide(twice, count * (count - 1)), 0, 1)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class _Tastes:
-    """Distributions over categories.
+def _tastes(arm: Arm, items: sparse.csr_array) -> sparse.csr_array:
+    """Of each user, what the liked items of the support have: rows [categories] that sum to 1 or are empty."""
+    liked = arm.support.signals > 0
+    entries = (np.ones(liked.sum()), (arm.support.user_rows[liked], arm.support.item_rows[liked]))
+    return _shares(sparse.csr_array(entries, shape=(len(arm), items.shape[0])) @ items)
 
-    Attributes:
-        items: float64 CSR [items, categories]; an item's categories share 1.
-        users: float64 CSR [tasks, categories], what the liked items of the support have; rows sum to 1 or are empty.
-    """
 
-    items: sparse.csr_array
-    users: sparse.csr_array
-
-    @classmethod
-    def of(cls, arm: Arm, categories: sparse.csr_array) -> "_Tastes":
-        items = _shares(categories.astype(np.float64))
-        liked = arm.support.signals > 0
-        entries = (np.ones(liked.sum()), (arm.support.user_rows[liked], arm.support.item_rows[liked]))
-        support = sparse.csr_array(entries, shape=(len(arm), len(categories.indptr) - 1))
-        return cls(items, _shares(support @ items))
-
-    def divergence(self, listed: sparse.csr_array, tasks: slice) -> NDArray[np.float64]:
-        """[tasks]: −Σ p log(α + (1 − α) q / p), where all but −log α lives on the categories that both have."""
-        wanted, found = self.users[tasks], _shares(listed @ self.items)
-        inverse = wanted.copy()
-        inverse.data = 1 / inverse.data
-        both = sparse.csr_array(found.multiply(inverse))
-        both.data = np.log1p((1 - _SMOOTHING) / _SMOOTHING * both.data)
-        divergence = -np.log(_SMOOTHING) - np.asarray(wanted.multiply(both).sum(axis=1))
-        known = (np.diff(wanted.indptr) > 0) & (np.diff(found.indptr) > 0)
-        return np.where(known, np.maximum(divergence, 0), np.nan)
+def _divergence(wanted: sparse.csr_array, found: sparse.csr_array) -> NDArray[np.float64]:
+    """[tasks]: −Σ p log(α + (1 − α) q / p), where all but −log α lives on the categories that both have."""
+    inverse = wanted.copy()
+    inverse.data = 1 / inverse.data
+    both = sparse.csr_array(found.multiply(inverse))
+    both.data = np.log1p((1 - _SMOOTHING) / _SMOOTHING * both.data)
+    divergence = -np.log(_SMOOTHING) - np.asarray(wanted.multiply(both).sum(axis=1))
+    known = (np.diff(wanted.indptr) > 0) & (np.diff(found.indptr) > 0)
+    return np.where(known, np.maximum(divergence, 0), np.nan)
 
 
 def _shares(matrix: sparse.csr_array) -> sparse.csr_array:

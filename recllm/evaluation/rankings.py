@@ -9,7 +9,7 @@ import polars as pl
 from recllm.errors import DataError
 from recllm.evaluation.arms import Ranked
 from recllm.evaluation.cells import Cell
-from recllm.evaluation.scorers import listed_rows
+from recllm.evaluation.scorers import listed_rows, lists_by_rank
 from recllm.evaluation.split import Split
 
 COLUMNS = {"arm": pl.String, "user_id": pl.String, "rank": pl.Int64, "item_id": pl.String}
@@ -47,8 +47,7 @@ def _read(path: Path, split: Split) -> Cell:
         )
     ranked = {}
     for arm in split.arms:
-        asked = frame.filter(pl.col("arm") == f"test/{arm.name}").sort("user_id", "rank")
-        lists = {user: group["item_id"].to_list() for (user,), group in asked.group_by("user_id", maintain_order=True)}
+        lists = lists_by_rank(frame.filter(pl.col("arm") == f"test/{arm.name}"))
         rows = listed_rows(name, lists, arm, split.catalog)
         ranked[arm.name] = Ranked(rows, milliseconds * len(arm) / 1000)
     return Cell(ranked, about)

@@ -30,12 +30,11 @@ _FORMAT = "recllm-report-1"
 _WIDTH = 100
 """Of the text form."""
 
-_KINDS = dict.fromkeys(COLUMNS, "number") | {
-    **dict.fromkeys(("protocol", "dataset", "method", "metric"), "text"),
-    **dict.fromkeys(("fold", "seed"), "count or NA"),
-    **dict.fromkeys(("shots", "n_users"), "count"),
+_DTYPES = dict.fromkeys(COLUMNS, "float64") | {
+    **dict.fromkeys(("protocol", "dataset", "method", "metric"), "str"),
+    **dict.fromkeys(("fold", "seed"), "Int64"),  # or NA
+    **dict.fromkeys(("shots", "n_users"), "int64"),
 }
-_PANDAS = {"text": "str", "number": "float64", "count": "int64", "count or NA": "Int64"}
 
 
 @final
@@ -45,15 +44,14 @@ class Report(Findings):
     def to_pandas(self) -> "pandas.DataFrame":
         """One row per protocol, dataset, fold, seed, method, K and metric; `fold` and `seed` are NA where pooled."""
         pandas = require("pandas", extra="pandas")
-        frame = pandas.DataFrame(self.figures.rows, columns=list(COLUMNS))
-        return frame.astype({name: _PANDAS[kind] for name, kind in _KINDS.items()})
+        return pandas.DataFrame(self.figures.rows, columns=list(COLUMNS)).astype(_DTYPES)
 
     def to_polars(self) -> "polars.DataFrame":
         """The same with nulls in place of NA."""
         import polars
 
-        kinds = {"text": polars.String, "number": polars.Float64}
-        schema = {name: kinds.get(kind, polars.Int64) for name, kind in _KINDS.items()}
+        kinds = {"str": polars.String, "float64": polars.Float64}
+        schema = {name: kinds.get(kind, polars.Int64) for name, kind in _DTYPES.items()}
         return polars.DataFrame(self.figures.rows, schema=schema, orient="row")
 
     def to_dict(self) -> dict[str, Any]:

@@ -130,8 +130,13 @@ def _as_lists(name: str, served: Any) -> dict[str, list[str]]:
             f"{name!r} recommended a {type(served).__name__}; wanted a mapping from user id to item ids, or an object "
             "whose to_polars() has user_id, item_id and rank."
         )
+    return lists_by_rank(frame)
+
+
+def lists_by_rank(frame: pl.DataFrame) -> dict[str, list[str]]:
+    """User -> items, of a table with user_id, item_id and rank."""
     users = frame.sort("rank", maintain_order=True).group_by("user_id", maintain_order=True)
-    return {user: group["item_id"].to_list() for (user,), group in users}
+    return dict(users.agg("item_id").iter_rows())
 
 
 def listed_rows(name: str, lists: Mapping[str, Iterable[str]], arm: Arm, catalog: Catalog) -> NDArray[np.int32]:

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, ClassVar, Literal, Self, final
 
@@ -16,7 +16,7 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.errors import ConfigError, NotFittedError
-from recllm.retrieval.matrices import binary_matrix
+from recllm.retrieval.matrices import binary_matrix, liked_part
 
 Events = Literal["all", "liked"]
 Scores = NDArray[np.float32]
@@ -55,16 +55,14 @@ class Known:
 
     def of_users(self, rows: NDArray[np.int64]) -> "Known":
         """What is known of some users."""
-        return Known(self.histories.of(rows), self.log_ratings, self.timed)
+        return replace(self, histories=self.histories.of(rows))
 
     def read(self, events: Events, window: int | None) -> "Known":
         """Only liked events, if so wanted, and of these the newest of every user."""
         histories = self.histories
         if events == "liked":
-            histories = histories.drop_events(histories.signals > 0)
-        if window is not None:
-            histories = histories.last(window)
-        return Known(histories, self.log_ratings, self.timed)
+            histories = liked_part(histories)
+        return replace(self, histories=histories if window is None else histories.last(window))
 
     def counts(self, items: int) -> NDArray[np.int64]:
         """int64 [items]: distinct users of each item."""

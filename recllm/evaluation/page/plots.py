@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from recllm.errors import require
 from recllm.evaluation.statistics import Estimate
@@ -248,21 +249,16 @@ def _label_ends(axes: "Axes", lines: Sequence[Line], ends: Sequence[tuple[float,
 def _spread(wanted: Sequence[float], gap: float) -> list[float]:
     """Heights as near as can be to those wanted, in the same order, none closer than `gap`."""
     order = sorted((row for row, height in enumerate(wanted) if not math.isnan(height)), key=lambda row: wanted[row])
-    # Least squares with a constant shift per place: pool neighbours that would touch, as isotonic regression does.
-    blocks: list[list[float]] = []  # [sum of (wanted − place · gap), size]
-    for place, row in enumerate(order):
-        blocks.append([wanted[row] - place * gap, 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
-            total, size = blocks.pop()
-            blocks[-1] = [blocks[-1][0] + total, blocks[-1][1] + size]
     heights = [math.nan] * len(wanted)
-    levels = [total / size for total, size in blocks for _ in range(int(size))]
+    if not order:
+        return heights
+    # Least squares with a constant shift per place.
+    levels = isotonic_regression([wanted[row] - place * gap for place, row in enumerate(order)]).x.tolist()
     for place, (row, level) in enumerate(zip(order, levels, strict=True)):
         heights[row] = level + place * gap
-    if levels:  # a crowd at an edge moves inwards
-        shift = max(0.0, -levels[0]) - max(0.0, levels[-1] + (len(levels) - 1) * gap - 1)
-        heights = [height + shift for height in heights]
-    return heights
+    # A crowd at an edge moves inwards.
+    shift = max(0.0, -levels[0]) - max(0.0, levels[-1] + (len(levels) - 1) * gap - 1)
+    return [height + shift for height in heights]
 
 
 def _short(name: str, most: int = 28) -> str:
