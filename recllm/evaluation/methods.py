@@ -115,7 +115,7 @@ class Measurement:
                 about["for new items"] = _about(rehearsed, common)
                 new_items = _fitted_on(split, rehearsed)
             ranked = {
-                arm.name: rank_arm(name, new_items if _asks_new_items(arm, split) else baseline, arm, split.catalog)
+                arm.name: rank_arm(name, new_items if split.asks_new_items(arm) else baseline, arm, split.catalog)
                 for arm in split.arms
             }
             about |= {"note": baseline.note} if baseline.note else {}
@@ -164,12 +164,6 @@ def _about(tuned: Tuned, common: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fitted_on(split: Split, tuned: Tuned) -> Baseline:
     return type(tuned.baseline)(**tuned.settings).fit(split.catalog, split.train)
-
-
-def _asks_new_items(arm: Arm, split: Split) -> bool:
-    return (
-        arm.candidates is not None and split.cold_items is not None and bool((arm.candidates == split.cold_items).all())
-    )
 
 
 @final

@@ -57,7 +57,8 @@ def evaluate(
         shots: How many events are known of a user; the query is the same for all.
         folds: Disjoint groups of test users.
         seeds: One evaluation each; users' groups, ties and training depend on it.
-        baselines: Names, `"all"`, or None; each is tuned on validation users.
+        baselines: Names, `"all"`, or None; each is tuned on validation users. One of your own is a subclass of
+            `recllm.evaluation.baselines.baseline.Baseline`, made known by `register` of the `registry` beside it.
         square: Also measure what meta-training and the inner loop add (needs a config with adaptation); where training
             events are left out (`sparsity`), only the whole, D.
         test_users: Exactly these are asked, instead of a group; ids in any form.

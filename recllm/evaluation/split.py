@@ -194,11 +194,17 @@ class Split:
             ],
         }
 
+    def asks_new_items(self, arm: Arm) -> bool:
+        """Whether an arm ranks the items that training must not see."""
+        if arm.candidates is None or self.cold_items is None:
+            return False
+        return np.array_equal(arm.candidates, self.cold_items)
+
     def _candidates(self, arm: Arm) -> str:
         """Which items are ranked, in terms of the table of items."""
         if arm.candidates is None:
             return "all"
-        return "not cold" if self.cold_items is None or (arm.candidates != self.cold_items).any() else "cold"
+        return "cold" if self.asks_new_items(arm) else "not cold"
 
     def _all_arms(self) -> list[tuple[str, Arm]]:
         return [("validation", arm) for arm in self.validation] + [("test", arm) for arm in self.arms]

@@ -8,12 +8,11 @@ from typing import final
 @final
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: the text, its interval below it, whether it is the `best` or `close` to it, or words."""
+    """One cell of a table: the text, its interval below it, whether it is the `best` or `close` to it."""
 
     text: str
     small: str = ""
     mark: str = ""
-    words: bool = False
 
 
 @final
@@ -21,7 +20,8 @@ class Cell:
 class Block:
     """A piece of a section: paragraphs, code, a drawing, a table, in this order; folded away if it has a `summary`.
 
-    `legend` (sign, colour, name) is shown where the screen is too narrow for the names in the drawing.
+    The table holds figures, or `words`. `legend` (sign, colour, name) is shown where the screen is too narrow for the
+    names in the drawing.
     """
 
     title: str = ""
@@ -33,11 +33,7 @@ class Block:
     rows: Sequence[tuple[str, Sequence[Cell]]] = ()
     code: str = ""
     summary: str = ""
-
-    @property
-    def is_words(self) -> bool:
-        """Whether the table holds words, not figures."""
-        return any(cell.words for _, cells in self.rows for cell in cells)
+    words: bool = False
 
 
 @final

@@ -19,11 +19,9 @@ def provenance(about: Mapping[str, Any]) -> Iterator[Block]:
     if about.get("command"):
         yield Block(code=str(about["command"]))
     shown = {str(name): value for name, value in about.items() if name not in _NOT_SHOWN and not _is_empty(value)}
-    facts = [
-        (_spaced(name), [Cell(_text(value), words=True)]) for name, value in shown.items() if not _has_parts(value)
-    ]
+    facts = [(_spaced(name), [Cell(_text(value))]) for name, value in shown.items() if not _has_parts(value)]
     if facts:
-        yield Block(rows=facts)
+        yield Block(rows=facts, words=True)
     for name, value in shown.items():
         if _has_parts(value):
             yield _table(_spaced(name), [_whole_split(row) for row in _rows(value)])
@@ -70,7 +68,8 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Block:
         title="" if folded else title,
         summary=title if folded else "",
         head=head,
-        rows=[(str(row[""]), [Cell(_text(row.get(key)), words=True) for key in keys]) for row in rows],
+        rows=[(str(row[""]), [Cell(_text(row.get(key))) for key in keys]) for row in rows],
+        words=True,
     )
 
 
