@@ -24,6 +24,7 @@ from recllm.recommender import Recommender
 from recllm.resources import __version__
 
 
+# Long by its options, each of which is written and explained once.
 def evaluate(
     config_or_scorer: Method | Mapping[str, Method] | None,
     catalog: Any,

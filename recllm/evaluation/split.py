@@ -123,10 +123,10 @@ class Split:
     @cached_property
     def tables(self) -> dict[str, str]:
         """The split as csv: `items`, `train`, `support` and `query`; items and users in the order of their ids."""
-        parts = dict.fromkeys(self.validation_users, "validation")
         repeats = repeats_of(self.protocol)
         train = self._frame(make_histories(self.train, self.catalog, self.feedback, seed=self.seed, repeats=repeats))
-        part = pl.Series("part", [parts.get(user, "train") for user in train["user_id"]], dtype=pl.String)
+        chosen = pl.col("user_id").is_in(list(self.validation_users))
+        part = pl.when(chosen).then(pl.lit("validation")).otherwise(pl.lit("train")).alias("part")
         named = [(f"{which}/{arm.name}", arm) for which, arm in self._all_arms()]
         columns = ["arm", "user_id", "item_id", "timestamp", "signal"]
         halves = {

@@ -11,7 +11,7 @@ another user's, or one learned from shuffled items.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -37,19 +37,19 @@ INNER_RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @final
+@dataclass(frozen=True)
 class Serving:
     """A recommender that serves in one particular way.
 
-    Args:
+    Attributes:
         recommender: Fitted.
         adapt: Whether users get an adapter.
         twist: From users' events to the events their adapters are learned from; None: their own.
     """
 
-    def __init__(
-        self, recommender: Recommender, adapt: bool, twist: Callable[[Interactions], Interactions] | None = None
-    ) -> None:
-        self.recommender, self.adapt, self.twist = recommender, adapt, twist
+    recommender: Recommender
+    adapt: bool
+    twist: Callable[[Interactions], Interactions] | None = None
 
     def recommend(self, users: Interactions, n: int, *, candidates: Any, exclude_seen: bool) -> Recommendations:
         """Lists as served."""

@@ -40,6 +40,7 @@ class Tuned:
     baseline: Baseline
 
 
+# Half of its lines say what it does.
 def tune(
     kind: type[Baseline] | str,
     catalog: Catalog,
