@@ -99,7 +99,7 @@ def test_a_log_without_times_has_no_recent_events() -> None:
 
 def test_item_knn_sums_shrunken_cosines() -> None:
     fitted = ItemKNN(shrinkage=1.0).fit(CATALOG, RATED)
-    matrix = RATED.matrix(CATALOG).toarray()
+    matrix = fitted.known(RATED).matrix(len(ITEMS)).toarray()
     overlap, norms = matrix.T @ matrix, np.sqrt(matrix.sum(axis=0))
     np.fill_diagonal(overlap, 0)
     cosines = overlap / (np.outer(norms, norms) + 1)
@@ -118,7 +118,7 @@ def test_item_knn_keeps_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ease_solves_its_equation(toy: ToyShop) -> None:
     """B minimises |X − XB|² + λ|B|² with a zero diagonal: off the diagonal, the gradient is zero."""
     fitted = EASE(regularisation=20.0).fit(toy.catalog, toy.events)
-    matrix = toy.events.matrix(toy.catalog).toarray().astype(np.float64)
+    matrix = fitted.known(toy.events).matrix(len(toy.catalog)).toarray().astype(np.float64)
     weights = fitted._weights.astype(np.float64)
     gradient = matrix.T @ (matrix @ weights - matrix) + 20.0 * weights
     np.fill_diagonal(gradient, 0)

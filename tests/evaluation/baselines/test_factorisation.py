@@ -132,7 +132,7 @@ def test_ratings_are_predicted_for_new_users_on_the_logs_scale() -> None:
     fitted = Factorisation(factors=2, regularisation=0.5).fit(catalog, events.of_users(known))
     predicted = fitted.rate(events.of_users(asked), catalog.item_ids)
     rows = [int(user[1:]) for user in asked]
-    unseen = events.of_users(asked).matrix(catalog).toarray() == 0
+    unseen = fitted.known(events.of_users(asked)).matrix(len(catalog)).toarray() == 0
     error = np.sqrt(np.square(predicted - truth[rows])[unseen].mean())
     bias = np.sqrt(
         np.square(fitted.rate(Interactions.from_mapping({"n": []}), catalog.item_ids) - truth[rows])[unseen].mean()
@@ -192,5 +192,5 @@ def test_events_without_a_rating_are_left_out_of_a_rated_log() -> None:
     both = events.of_users(events.user_ids[1:]).extend(extra)
     fitted = Factorisation(factors=2, iterations=10).fit(catalog, both)
     assert np.isfinite(fitted.score(both, catalog.item_ids)).all()
-    popular = both.matrix(catalog).sum(axis=0)
+    popular = fitted.known(both).matrix(6).sum(axis=0)
     assert_array_equal(fitted.score(extra, catalog.item_ids)[0], popular)
