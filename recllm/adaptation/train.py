@@ -1,5 +1,6 @@
 """The outer loop: what the users who were kept for the head teach about adapting to others."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -46,13 +47,13 @@ class Lesson:
     served: Float[Tensor, "tasks listed"]
 
     @classmethod
-    def prepare(cls, learner: MetaLearner, base: Base, histories: Histories, tasks: RankingTasks) -> "list[Lesson]":
-        """Lessons of up to `BATCH` tasks each, in this order."""
-        parts = torch.arange(len(histories)).split(BATCH)
-        return [
-            cls(h, Support.collate(base, h, learner.contrast), part, _served(base, part))
-            for h, part in ((histories.of(rows.numpy()), tasks.of(rows)) for rows in parts)
-        ]
+    def prepare(cls, learner: MetaLearner, base: Base, histories: Histories, tasks: RankingTasks) -> "Iterator[Lesson]":
+        """Lessons of up to `BATCH` tasks each, in this order, each made when it is wanted."""
+        for rows in torch.arange(len(histories)).split(BATCH):
+            supports, queries = histories.of(rows.numpy()), tasks.of(rows)
+            with torch.no_grad():
+                support, served = Support.collate(base, supports, learner.contrast), _served(base, queries)
+            yield cls(supports, support, queries, served)
 
     def of(self, rows: Tensor) -> "Lesson":
         """Some of its tasks."""
@@ -112,16 +113,13 @@ class MetaTrainer:
         log.seconds = schedule.elapsed()
         return log
 
-    @torch.no_grad()
     def _prepare(self, schedule: Schedule) -> None:
         """Make the lessons, in up to half of the time; what it does not suffice for is not learned from."""
         self.lessons: list[Lesson] = []
-        for start in range(0, len(self.tasks), BATCH):
-            if self.lessons and schedule.progress(0) >= PREPARING_SHARE:
+        for lesson in Lesson.prepare(self.learner, self.base, self.histories, self.tasks):
+            self.lessons.append(lesson)
+            if schedule.progress(0) >= PREPARING_SHARE:
                 break
-            rows = torch.arange(start, min(start + BATCH, len(self.tasks)))
-            of_rows = self.histories.of(rows.numpy()), self.tasks.of(rows)
-            self.lessons += Lesson.prepare(self.learner, self.base, *of_rows)
         prepared = torch.arange(sum(len(lesson.tasks) for lesson in self.lessons))
         self.histories, self.tasks = self.histories.of(prepared.numpy()), self.tasks.of(prepared)
 

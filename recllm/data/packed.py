@@ -91,7 +91,13 @@ def content_of_path(path: Path, limit: Limit) -> Content:
     Raises:
         DataError: It is no file, cannot be read, is of an unknown kind, is damaged, or unpacks to too much.
     """
-    try:
+
+    def sentence(error: BaseException) -> str:
+        if isinstance(error, FileNotFoundError):
+            return f"{path} does not exist; a csv, jsonl or parquet file was expected"
+        return f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
+
+    with refused(sentence, OSError, ValueError):
         mode = path.stat()
         if not stat.S_ISREG(mode.st_mode):
             raise DataError(f"{path} is {_kind_of_file(mode.st_mode)}; a file with a table was expected")
@@ -100,12 +106,6 @@ def content_of_path(path: Path, limit: Limit) -> Content:
             raise DataError(f"{path} has the unknown ending {suffix!r}; known are {KNOWN}")
         limit.check_before(mode.st_size, str(path))
         data = path.read_bytes()
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; a csv, jsonl or parquet file was expected") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return _unpacked(Content(data, path.name), str(path), limit)
 
 

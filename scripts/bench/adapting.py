@@ -102,7 +102,7 @@ def main() -> None:
     histories, tasks = ranking_tasks(run, model, 256, nothing_known=0.0, masked_items=0.0)
     histories, tasks = histories.of(np.arange(256)), tasks.of(torch.arange(256))
     learner.requires_grad_(True)
-    lessons = Lesson.prepare(learner, base, histories, tasks)
+    lessons = list(Lesson.prepare(learner, base, histories, tasks))
 
     def outer(size: int) -> None:
         for lesson in lessons:

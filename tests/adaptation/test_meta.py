@@ -133,7 +133,7 @@ def test_a_batch_of_tasks_is_the_sum_of_its_tasks(world: World) -> None:
 
     def gradient(groups: list[torch.Tensor]) -> torch.Tensor:
         learner = world.learner(inner_learning_rate=0.2)
-        lesson = Lesson.prepare(learner, world.base, histories, tasks)[0]
+        lesson = next(Lesson.prepare(learner, world.base, histories, tasks))
         for rows in groups:
             part = lesson.of(rows)
             query_losses(world.base, part, learner.adapt_support(world.base, part.support)).sum().backward()
