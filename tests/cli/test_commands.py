@@ -144,6 +144,11 @@ def test_explain_and_verify(rec: Recommender, here: Path) -> None:
     assert (result.exit_code, result.stdout.count("FAIL")) == (1, 1)
     (one,) = told("explain", "--model", "model", "--user", "u0", "--item", "i7")
     assert one["item_id"] == "i7"
+    steered = told(
+        "explain", "--model", "model", "--user", "u0", "--item", "i7", "-n", "3", "--no-adapt", "--without", "i1"
+    )
+    wanted = rec.explain(["u0"], ["i7"], n=3, adapt=False, without=["i1"])
+    assert steered == json.loads(wanted.to_json())
     assert "L0" in run("explain", "--model", "model", "--user", "u0", "--item", "i7").stdout
     assert told("explain", "--model", "model", "--global") == json.loads(json.dumps(rec.explain_ranking().to_dicts()))
 
@@ -200,6 +205,11 @@ def test_export_writes_the_lists_of_all(rec: Recommender, here: Path, monkeypatc
     facts = told("export", "--model", "model", "--out", "recs.csv", "--csv", "-n", "3")
     assert facts == {"lists": "recs.csv", "users": 80, "rows": 240}
     assert (here / "recs.csv").read_text(encoding="utf-8") == wanted.to_csv()
+    told("export", "--model", "model", "--out", "asked.csv", "-n", "3", "--events", "events.csv")
+    assert (
+        Path("asked.csv").read_text(encoding="utf-8")
+        == rec.recommend(recllm.Interactions.read("events.csv"), 3).to_csv()
+    )
     told("export", "--model", "model", "--out", "recs.jsonl", "-n", "3")
     lines = (here / "recs.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == json.loads(wanted.to_json())
