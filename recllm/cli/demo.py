@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 import recllm
+from recllm.cli.app import size_of
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 
@@ -110,13 +111,9 @@ def _held_out(catalog: "recllm.Catalog", histories: Histories, user: int, counts
 
 def _support(events: "recllm.Interactions", held_out: list[_HeldOut]) -> "recllm.Interactions":
     """The events that the recommender may see, all customers together."""
+    user, item, when = map(pl.col, ("user_id", "item_id", "timestamp"))
     parts = [
-        events.frame.filter(
-            (pl.col("user_id") == one.user_id)
-            & pl.col("item_id").is_in(list(one.given))
-            & (pl.col("timestamp") <= one.until)
-        )
-        for one in held_out
+        events.frame.filter(user == one.user_id, item.is_in(list(one.given)), when <= one.until) for one in held_out
     ]
     return recllm.Interactions.from_frame(pl.concat(parts))
 
@@ -199,4 +196,4 @@ def _save(rec: "recllm.Recommender", out: Path | None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = out or Path(folder) / "model"
         rec.save(place)
-        return sum(path.stat().st_size for path in place.iterdir())
+        return size_of(place)
