@@ -20,7 +20,7 @@ def config_for(tiny: Path, **changes: object) -> RecommenderConfig:
         training=BaseTrainingConfig(
             steps=40, batch_users=32, validate_every=20, learning_rate=5e-3, delta_learning_rate=2e-2
         ),
-        # Not meta-trained, so that the adapters surely do something, and are not left alone.
+        # Not meta-trained, so that the adapters surely do something, and are used.
         adaptation=AdaptationConfig(epochs=0, inner_learning_rate=0.5),
     )
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]

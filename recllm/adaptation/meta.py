@@ -1,4 +1,4 @@
-"""What is learned across users: where every adapter starts, how far its steps go, and when it is better left alone."""
+"""What is learned across users: where every adapter starts, how far its steps go, and when none is used."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

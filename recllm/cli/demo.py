@@ -71,7 +71,7 @@ class DemoResult:
     model_bytes: int
     saved_to: str | None
     adapters: str
-    """Whether adapters are used, or left alone because they did not help users held out of training."""
+    """Whether adapters are used, or not used because they did not help users held out of training."""
 
 
 @dataclass(frozen=True)

@@ -271,25 +271,25 @@ class Verification:
         return "\n".join(lines + [f"      not computed again: {', '.join(self.uncovered)}"] * bool(self.uncovered))
 
 
-def differences(said: Any, found: Any, where: str = "evidence") -> list[str]:
+def differences(claimed: Any, found: Any, where: str = "evidence") -> list[str]:
     """Where two plain values differ; figures may lie a little apart."""
-    if isinstance(said, dict) and isinstance(found, dict):
-        keys = dict.fromkeys([*found, *said])
-        pairs = ((said.get(key, _MISSING), found.get(key, _MISSING), f"{where}.{key}") for key in keys)
+    if isinstance(claimed, dict) and isinstance(found, dict):
+        keys = dict.fromkeys([*found, *claimed])
+        pairs = ((claimed.get(key, _MISSING), found.get(key, _MISSING), f"{where}.{key}") for key in keys)
         return [line for pair in pairs for line in differences(*pair)]
-    if isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
-        pairs = ((a, b, f"{where}[{place}]") for place, (a, b) in enumerate(zip(said, found, strict=True)))
+    if isinstance(claimed, list) and isinstance(found, list) and len(claimed) == len(found):
+        pairs = ((a, b, f"{where}[{place}]") for place, (a, b) in enumerate(zip(claimed, found, strict=True)))
         return [line for pair in pairs for line in differences(*pair)]
-    if isinstance(said, float | int) and isinstance(found, float) and not isinstance(said, bool):
-        same = is_close(said, found)
+    if isinstance(claimed, float | int) and isinstance(found, float) and not isinstance(claimed, bool):
+        same = is_close(claimed, found)
     else:
-        same = type(said) is type(found) and said == found
-    return [] if same else [f"{where} is said to be {_shown(said)}, and is {_shown(found)}"]
+        same = type(claimed) is type(found) and claimed == found
+    return [] if same else [f"{where} is said to be {_shown(claimed)}, and is {_shown(found)}"]
 
 
-def is_close(said: float, found: float) -> bool:
+def is_close(claimed: float, found: float) -> bool:
     """Whether two figures are the same but for rounding."""
-    return math.isclose(said, found, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    return math.isclose(claimed, found, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
 
 
 class _Missing:

@@ -43,7 +43,7 @@ def _checked(explanation: Mapping[str, Any], reasons: Reasons, domain: str) -> V
     history = proof.histories(catalog, reasons.model.feedback)
     served = _served(proof, reasons)
     (found,) = reasons.evidence(served, history, [rows], [proof.request.steps])
-    said = {name: value for name, value in evidence.items() if name != "wording"}
+    claimed = {name: value for name, value in evidence.items() if name != "wording"}
     words, taken = _words(text, evidence.get("wording"), found, proof, domain)
     place, unplaced = _place(explanation, proof, served, history, int(rows[0]))
     checks = (
@@ -51,7 +51,7 @@ def _checked(explanation: Mapping[str, Any], reasons: Reasons, domain: str) -> V
         Check("seal", () if proof.seal == seal_of(explanation) else ("something in the row was changed",)),
         Check("fields", (*_fields(explanation, proof, evidence.get("wording")), *_names(explanation, found, proof))),
         Check("place", place),
-        Check("evidence", tuple(differences(said, found.to_dict()))),
+        Check("evidence", tuple(differences(claimed, found.to_dict()))),
         Check("reason code", tuple(differences(explanation.get("reason_code"), found.reason_code, "reason_code"))),
         Check("words", words),
     )
@@ -84,9 +84,9 @@ def _fields(explanation: Mapping[str, Any], proof: Proof, wording: Any) -> list[
     extra = [name for name in explanation if name not in wanted]
     wrong = [f"{name} is missing" for name in wanted if name not in explanation]
     wrong += [f"{name} is no field of such a row" for name in extra]
-    said = wording if isinstance(wording, Mapping) else {}
+    claimed = wording if isinstance(wording, Mapping) else {}
     repeated = _OF_WORDING if proof.about == "item" else ()
-    return wrong + [line for name in repeated for line in differences(explanation.get(name), said.get(name), name)]
+    return wrong + [line for name in repeated for line in differences(explanation.get(name), claimed.get(name), name)]
 
 
 def _place(
@@ -115,16 +115,18 @@ def _out_of_range(rank: Any, score: Any, n: int) -> tuple[str, ...]:
     return () if fits else (f"the list has {n} lines with a score each",)
 
 
-def _words(text: str, said: Any, found: Evidence, proof: Proof, domain: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _words(
+    text: str, claimed: Any, found: Evidence, proof: Proof, domain: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What is wrong with the words and their labels, and which labels nothing can be computed for."""
-    if not isinstance(said, Mapping):
+    if not isinstance(claimed, Mapping):
         return ("there is no wording",), ()
-    retold = Explainer(domain=domain, detail=proof.detail).retold(found, text, said, proof.level)
+    retold = Explainer(domain=domain, detail=proof.detail).retold(found, text, claimed, proof.level)
     wording, wrong = retold.wording, list(retold.complaints)
     if text != wording.text and not wrong:
         source = "template" if wording.method == "L0" else "clause"
         wrong.append(f"the words are {text!r}, and the {source} says {wording.text!r}")
-    wrong += differences(dict(said), wording.to_dict(), "wording")
+    wrong += differences(dict(claimed), wording.to_dict(), "wording")
     taken = tuple(f"evidence.wording.{name}" for name in retold.taken)
     also = tuple(name for name in retold.taken if name in FIELDS[proof.about])
     return tuple(wrong), taken + also

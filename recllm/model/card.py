@@ -55,7 +55,7 @@ def _adaptation(model: Model) -> str:
     if model.learner is None:
         return "no adaptation"
     if not model.learner.open:
-        return "users' adapters left alone, since they did not help users held out of training"
+        return "users' adapters not used, since they did not help users held out of training"
     return "users by LoRA adapters of their own"
 
 

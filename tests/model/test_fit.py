@@ -51,7 +51,7 @@ def test_adapters_are_used_where_they_help_users_nobody_has_trained_on(
     adaptation = AdaptationConfig(epochs=1, inner_learning_rate=0.5, tasks=50)
     config = config_for(tiny, adaptation=adaptation, **QUICK)
     rec = Recommender(config).fit(toy.catalog, toy.events, options=TrainOptions(seed=0))
-    said = "used" if used else "left alone: they did not help held-out users"
+    said = "used" if used else "not used: they did not help held-out users"
     assert rec.report.chosen["adapters"] == said
     assert rec.report.figures["adapters' gain"] == pytest.approx(np.mean(gain))
     learner = rec.model.learner

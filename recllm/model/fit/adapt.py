@@ -24,8 +24,8 @@ def fit_adaptation(run: FitRun, model: Model) -> None:
         _meta_train(run, model, learner, config)
     elif config.epochs:
         learner.open.fill_(False)
-        run.report.chosen["adapters"] = "left alone: nobody was there to learn from"
-        run.report.notes.append("users' adapters are left alone: too few users came back to learn from them.")
+        run.report.chosen["adapters"] = "not used: nobody was there to learn from"
+        run.report.notes.append("users' adapters are not used: too few users came back to learn from them.")
     learner.requires_grad_(False)
 
 
@@ -45,9 +45,9 @@ def _meta_train(run: FitRun, model: Model, learner: MetaLearner, config: Adaptat
         model.head.load_state_dict(untouched[0])
         learner.load_state_dict(untouched[1])
         learner.open.fill_(False)
-    run.report.chosen["adapters"] = "used" if learner.open else "left alone: they did not help held-out users"
+    run.report.chosen["adapters"] = "used" if learner.open else "not used: they did not help held-out users"
     if not len(gain):
-        run.report.chosen["adapters"] = "left alone: nobody was held out to measure them on"
+        run.report.chosen["adapters"] = "not used: nobody was held out to measure them on"
     if len(gain) and np.isfinite(gain).all():
         run.report.figures["adapters' gain"] = float(gain.mean())
     run.report.seconds["adaptation"], run.report.stopped["adaptation"] = log.seconds, log.stopped
