@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 from recllm.explain.evidence import Evidence
@@ -14,6 +14,7 @@ LONGEST_TITLE = 60
 Detail = Literal["short", "full"]
 Fact = str | bool | None
 
+REMEMBERED = 4096  # titles whose shown form is kept: each is asked for some seventy times for one reason
 _READ = 20 * LONGEST_TITLE  # what stands further back in a title is not shown anyway
 _REASON_FACTS = ("owned", "cited", "verb", "wishes", "popular", "cold_start")
 # What programs further down might turn into a thing to click or run. “ ” would fake a second citation, < > markup.
@@ -129,6 +130,7 @@ def listed(texts: Iterable[str]) -> str | None:
     return shipped_prompt("titles.neutral").render(titles=shown) if shown else None
 
 
+@lru_cache(REMEMBERED)
 def display_title(title: str) -> str:
     """`title` as it may stand in a sentence: one line, at most `LONGEST_TITLE` characters, nothing to click or to run.
 

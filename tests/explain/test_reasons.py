@@ -257,7 +257,7 @@ ODD = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.data())
 def test_any_change_is_refused_or_one_sentence(
     fitted: Recommender, rows: list[dict[str, Any]], data: st.DataObject

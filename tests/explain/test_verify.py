@@ -336,7 +336,9 @@ def test_a_foreign_sentence_is_refused_anywhere(words: list[str], place: int) ->
 def test_it_takes_less_than_two_milliseconds() -> None:
     text = " ".join(shipped(MUG, part) for part in ("reason", "shared", "counterfactual", "against"))
     assert complaints(text, MUG) == ()
-    begin = time.perf_counter()
+    took = []
     for _ in range(50):
+        begin = time.perf_counter()
         complaints(text, MUG)
-    assert time.perf_counter() - begin < 50 * 0.002 * 3  # three times, for a busy machine
+        took.append(time.perf_counter() - begin)
+    assert min(took) < 0.002, "the fastest of fifty: other work on the machine makes the rest slower"

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from recllm.explain import wording
@@ -38,6 +39,7 @@ class Claim:
 Claims = frozenset[Claim]
 
 
+@lru_cache(wording.REMEMBERED)
 def key(text: str) -> str:
     """How titles and values are compared: as they are displayed, without case, all single quotes being one."""
     return fold(wording.shorten(wording.display_title(text)))
