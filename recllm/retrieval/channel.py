@@ -78,13 +78,13 @@ class Channel(ABC):
     """Whether what it says of an item rests on its text, so that it knows items without events as well."""
 
     @classmethod
-    @abstractmethod
     def fit(cls, lesson: "Lesson") -> Self | None:
-        """Learn from the base users; None where there is nothing to say in this catalog."""
+        """Learn from the base users; None where there is nothing to say in this catalog. Here: nothing is learned."""
+        return cls()
 
     @abstractmethod
     def profile(self, visits: Visits) -> Profile:
-        """What it says of all items to these users."""
+        """What it says of all items; `Shared(scores, torch.arange(users))` holds any scores [users, items]."""
 
     def extended(self, text: Float[Tensor, "items dim"]) -> Self:
         """The same over a catalog that has grown to the items of `text`; new ones have no events."""

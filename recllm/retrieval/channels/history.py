@@ -1,10 +1,10 @@
 """What the transformer has read in the order of a user's events."""
 
-from typing import Self, final
+from typing import final
 
 import torch
 
-from recllm.retrieval.channel import Channel, Lesson, Visits
+from recllm.retrieval.channel import Channel, Visits
 from recllm.retrieval.profiles import InSpace
 
 
@@ -15,11 +15,6 @@ class History(Channel):
     name = "history"
     words = "the order of their events, read by the transformer"
     knows_new_items = True
-
-    @classmethod
-    def fit(cls, lesson: Lesson) -> Self:
-        """The encoder is trained elsewhere; nothing is learned here."""
-        return cls()
 
     def profile(self, visits: Visits) -> InSpace:
         """The user's vector; of whom nothing is known, the start token's is nobody's history."""

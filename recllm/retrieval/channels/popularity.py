@@ -1,25 +1,16 @@
 """What is popular: with everybody, when a user was last there, and now."""
 
-from typing import Self, final
+from typing import final
 
 import numpy as np
 import torch
 
-from recllm.retrieval.channel import Channel, Lesson, Visits
+from recllm.retrieval.channel import Channel, Visits
 from recllm.retrieval.profiles import Shared
 
 
-class _OfPopularity(Channel):
-    """Reads what `recllm.retrieval.trend` has counted; nothing else is learned or kept."""
-
-    @classmethod
-    def fit(cls, lesson: Lesson) -> Self:
-        """Nothing is learned here."""
-        return cls()
-
-
 @final
-class Popular(_OfPopularity):
+class Popular(Channel):
     """The logarithm of how many users like an item, the same for everybody."""
 
     name = "popularity"
@@ -32,7 +23,7 @@ class Popular(_OfPopularity):
 
 
 @final
-class PopularWhenLastSeen(_OfPopularity):
+class PopularWhenLastSeen(Channel):
     """Popularity at the time of the user's newest event."""
 
     name = "trend"
@@ -44,7 +35,7 @@ class PopularWhenLastSeen(_OfPopularity):
 
 
 @final
-class PopularNow(_OfPopularity):
+class PopularNow(Channel):
     """Popularity when the recommendation is asked for."""
 
     name = "recent"

@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from recllm.artifact.arrays import SavedArrays
-from recllm.retrieval.channel import Channel, Lesson, Visits
+from recllm.retrieval.channel import Channel, Visits
 from recllm.retrieval.profiles import InSpace
 
 
@@ -31,11 +31,6 @@ class Text(Channel):
     name = "text"
     words = "texts like those of what they liked"
     knows_new_items = True
-
-    @classmethod
-    def fit(cls, lesson: Lesson) -> Self:
-        """Nothing is learned: whitening is."""
-        return cls()
 
     def profile(self, visits: Visits) -> InSpace:
         """A direction of text for each user, from the liked items."""
