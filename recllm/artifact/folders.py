@@ -21,7 +21,15 @@ from typing import BinaryIO
 
 from recllm.errors import ArtifactError
 
-__all__ = ["check_writable", "former_of", "is_of_the_system", "read_regular", "replace_file", "replace_folder"]
+__all__ = [
+    "check_writable",
+    "former_of",
+    "is_of_the_system",
+    "read_regular",
+    "replace_file",
+    "replace_folder",
+    "undisturbed",
+]
 
 NOT_OURS = frozenset({"Thumbs.db", "desktop.ini", "__pycache__"})
 """What file managers and Python put into any folder; names that begin with a dot are such, too."""
@@ -67,11 +75,21 @@ def check_writable(target: Path) -> None:
     Raises:
         OSError: It could not.
     """
+    with (
+        undisturbed(target) as place,
+        tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}.saving-") as probe,
+    ):
+        _write_durably(Path(probe) / "probe", b"recllm")
+
+
+@contextlib.contextmanager
+def undisturbed(target: Path) -> Iterator[Path]:
+    """While no other save puts a folder in the place of `target`; gives the nearest parent that is there."""
     place = target.parent
     while not os.path.lexists(place):
         place = place.parent
-    with tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}.saving-") as probe:
-        _write_durably(Path(probe) / "probe", b"recllm")
+    with _locked(place, PATIENCE):
+        yield place
 
 
 def former_of(target: Path) -> Path | None:
@@ -140,7 +158,11 @@ def _remove(path: Path) -> None:
 def _beside(target: Path, word: str) -> list[Path]:
     """What saves have left beside their place, the newest first."""
     found = target.parent.glob(f".{glob.escape(target.name)}.{word}-*") if target.name else iter(())
-    return sorted(found, key=lambda path: path.lstat().st_mtime, reverse=True)
+    times = []
+    for path in found:
+        with contextlib.suppress(FileNotFoundError):  # a save that lives takes its own away
+            times.append((path.lstat().st_mtime, path))
+    return [path for _, path in sorted(times, reverse=True)]
 
 
 def _clear_leftovers(target: Path) -> None:

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ import polars as pl
 import safetensors
 import safetensors.numpy
 
-from recllm.artifact.folders import check_writable, former_of, is_of_the_system, replace_folder
+from recllm.artifact.folders import check_writable, former_of, is_of_the_system, replace_folder, undisturbed
 from recllm.artifact.manifest import FORMAT, MANIFEST, as_json, manifest_of, read_files, read_manifest
 from recllm.artifact.tables import pack_table, unpack_table
 from recllm.errors import ArtifactError
@@ -73,7 +72,8 @@ def check_target(folder: str | Path) -> None:
     Raises:
         ArtifactError: If the place is a file, a folder that holds anything recllm did not save, or cannot be written.
     """
-    _refuse_strangers(Path(folder))
+    with undisturbed(Path(os.path.realpath(folder))):
+        _refuse_strangers(Path(folder))
     try:
         check_writable(Path(os.path.realpath(folder)))
     except OSError as error:
@@ -140,7 +140,8 @@ def save_artifact(
         ArtifactError: If the folder holds something else, a value cannot be stored, or the disk refuses.
     """
     files = _serialise(tensors, tables, documents, card)
-    _refuse_strangers(Path(folder))
+    with undisturbed(Path(os.path.realpath(folder))):
+        _refuse_strangers(Path(folder))
     try:
         replace_folder(Path(os.path.realpath(folder)), {**files, MANIFEST: manifest_of(files, kind)})
     except OSError as error:
@@ -170,21 +171,22 @@ def load_artifact(folder: str | Path, kind: str) -> Artifact:
 
 def _place(folder: Path) -> Path:
     """Where to read: the folder, or its former state if a save was killed between two renames."""
-    former = former_of(folder)
-    if former is not None:
-        time.sleep(0.05)  # a save that lives needs far less for the second one
-        former = former_of(folder)
-    if former is not None:
-        warnings.warn(
-            f"{folder} is not there since a save was interrupted; its former state is read, from {former.name} beside "
-            "it. The next save to this folder brings it in order.",
-            UserWarning,
-            stacklevel=4,
-        )
-        return former
-    if not folder.is_dir():
-        raise ArtifactError(f"there is no folder {folder}; give the folder that was saved to")
-    return folder
+    if folder.is_dir():
+        return folder
+    target = Path(os.path.realpath(folder))
+    with undisturbed(target):  # a save that lives is between its two renames
+        former = former_of(target)
+        if former is None and not folder.is_dir():
+            raise ArtifactError(f"there is no folder {folder}; give the folder that was saved to")
+    if former is None:
+        return folder
+    warnings.warn(
+        f"{folder} is not there since a save was interrupted; its former state is read, from {former.name} beside it. "
+        "The next save to this folder brings it in order.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return former
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
