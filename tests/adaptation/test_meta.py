@@ -56,6 +56,7 @@ def test_every_method_finds_out_whom_a_user_follows(world: World, method: str) -
     finds_out(world, trained(world, method))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [*RATES, "maml++", "generated", "closed-form"])
 def test_so_does_every_method_of_the_bench(world: World, method: str, measured_methods: None) -> None:
     finds_out(world, trained(world, method))
