@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,26 @@ def test_processes_that_save_at_once_all_end_with_a_whole_folder(tmp_path: Path)
     assert [process.wait() for process in processes] == [0, 0, 0, 0]
     assert card_of(tmp_path / "m") in "abcd"
     assert os.listdir(tmp_path) == ["m"]
+
+
+def test_who_looks_at_a_folder_waits_for_a_save_between_its_renames(tmp_path: Path) -> None:
+    target, manifest = tmp_path / "m", tmp_path / "m" / "manifest.json"
+    save(target)
+    with ThreadPoolExecutor(1) as pool:
+        with folders.undisturbed(target):
+            manifest.rename(tmp_path / "aside")  # for a moment the folder holds what recllm did not write
+            saved = pool.submit(save, target, "new")
+            time.sleep(0.2)
+            assert not saved.done()
+            (tmp_path / "aside").rename(manifest)
+        saved.result()
+        with folders.undisturbed(target):
+            target.rename(tmp_path / "aside")
+            loaded = pool.submit(card_of, target)
+            time.sleep(0.2)
+            assert not loaded.done()
+            (tmp_path / "aside").rename(target)
+        assert loaded.result() == "new"
 
 
 def test_what_the_system_put_there_stays(tmp_path: Path) -> None:
