@@ -48,7 +48,9 @@ class Fitted:
     trained: TrainedOn
     report: FitReport
     seed: int
-    _looked_up: dict[Callable[[Model, RecommenderConfig], Any], Any] = field(default_factory=dict, repr=False)
+    _looked_up: dict[Callable[[Model, RecommenderConfig], Any], Any] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -69,11 +71,11 @@ class Fitted:
 
     def with_model(self, model: Model) -> "Fitted":
         """The same with a model that has more items; what encodes texts stays."""
-        return self._keeping(replace(self, model=model, _looked_up={}), "text_encoder")
+        return self._keeping(replace(self, model=model), "text_encoder")
 
     def remembering(self, memory: Memory) -> "Fitted":
         """The same model with another memory; what was looked up in the model stays."""
-        return self._keeping(replace(self, memory=memory), "fingerprint", "text_encoder")
+        return self._keeping(replace(self, memory=memory), "fingerprint", "text_encoder", "_looked_up")
 
     def with_items(self, items: Catalog) -> tuple["Fitted", tuple[str, ...]]:
         """The same with new items, known by their texts, and what is to be said of them; known ids stay as they are."""

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -20,6 +22,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError, RecllmError
 from recllm.explain import ExplanationConfig
+from recllm.explain.reasons import Reasons
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
 from recllm.testing import DEPARTMENTS, ToyShop
@@ -276,6 +279,21 @@ def test_any_change_is_refused_or_one_sentence(
 
 
 # -- steering ---------------------------------------------------------------------------------------------------------
+
+
+def test_other_parts_have_reasons_of_their_own(fitted: Recommender, user: dict[str, list[str]]) -> None:
+    """Also where the former ones were explained before; what is remembered changes no reason."""
+    (row,) = fitted.recommend(user, n=1, explain=True)
+    head = copy.deepcopy(fitted.model.head)
+    with torch.no_grad():
+        head.weights.bias.neg_()
+    other = fitted.with_model(replace(fitted.model, head=head), fitted.config)
+    (changed,) = other.recommend(user, n=1, explain=True)
+    assert other.verify_explanation(changed).passed
+    assert not fitted.verify_explanation(changed).passed
+    assert fitted.verify_explanation(row).passed
+    state = fitted._fitted()
+    assert Reasons.by(state.remembering(state.memory)) is Reasons.by(state)
 
 
 def departments(shop: ToyShop, recs: Any) -> list[str]:
