@@ -1,0 +1,205 @@
+"""Ways of a shop to keep up with time: what each of them answers from, and what it makes of a block of events."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from streams import Block, Question, Stream
+
+import recllm
+from recllm.data.histories import Histories, make_histories
+from recllm.data.tasks import make_tasks
+from recllm.evaluation.asking import few_shot
+from recllm.evaluation.baselines.baseline import Baseline, Known
+from recllm.evaluation.tuning import tune
+from recllm.model.fit.run import FitRun
+from recllm.model.model import Model
+from recllm.retrieval.channel import Lesson
+from recllm.retrieval.learning import learn_channels
+from recllm.retrieval.scoring import Channels
+
+TUNED_SHOTS = (1, 3, 5, 10, 20)
+
+
+class Way:
+    """One way to keep up: asked for scores, then told what happened.
+
+    Attributes:
+        borrowed: Seconds that an earlier run has spent for it.
+        knows_time: Whether it is told when a question is asked. As served, now is when what is counted ends or, if that
+            is later, when the user was last seen.
+    """
+
+    borrowed = 0.0
+    knows_time = False
+
+    def scores(self, question: Question) -> np.ndarray:
+        """float32 [tasks, items]."""
+        raise NotImplementedError
+
+    def learn(self, block: Block) -> None:
+        """What happened in a block that has been asked."""
+
+    def settle(self) -> None:
+        """Do what learning has put off until somebody asks."""
+
+
+class Frozen(Way):
+    """F."""
+
+    def __init__(self, stream: Stream, rec: recllm.Recommender) -> None:
+        self.stream, self.rec = stream, rec
+
+    def model(self) -> Model:
+        """What answers now."""
+        return self.rec.model
+
+    def scores(self, question: Question) -> np.ndarray:
+        model, parts = self.model(), []
+        for start in range(0, len(question.query), model.batch_users):
+            part = question.of(np.arange(start, min(start + model.batch_users, len(question.query))))
+            channels = model.channel_scores(part.support, None, part.asked_at if self.knows_time else None)
+            parts.append(model.rank(part.support, channels).numpy())
+        return np.concatenate(parts)
+
+
+class Updated(Frozen):
+    """U; with `shuffled`, its control."""
+
+    def __init__(self, stream: Stream, rec: recllm.Recommender, *, shuffled: bool = False) -> None:
+        super().__init__(stream, rec)
+        self.shuffled, self.log = shuffled, stream.training
+        self._model: Model | None = None
+
+    def model(self) -> Model:
+        if self._model is None:
+            self._model = replace(self.rec.model, channels=recounted(self.rec, self.log))
+        return self._model
+
+    def settle(self) -> None:
+        self.model()
+
+    def learn(self, block: Block) -> None:
+        self.log = self.log.join(block.shuffled().events if self.shuffled else block.events)
+        self._model = None
+
+
+class Refitted(Updated):
+    """R; `fits` gives the model that is fitted before a block."""
+
+    def __init__(self, stream: Stream, rec: recllm.Recommender, every: int, fits: "Fits") -> None:
+        super().__init__(stream, rec)
+        self.every, self.fits = every, fits
+
+    def learn(self, block: Block) -> None:
+        super().learn(block)
+        if block.number % self.every == 0:
+            begin = time.perf_counter()
+            self.rec = self.fits(block.number, self.log)
+            self.borrowed += max(0.0, sum(self.rec.report.seconds.values()) - (time.perf_counter() - begin))
+
+
+class Refreshed(Way):
+    """E and P: a baseline that is fitted anew, with the settings of the cut."""
+
+    def __init__(self, stream: Stream, baseline: Baseline) -> None:
+        self.stream, self.log = stream, stream.training
+        self.kind, self.settings = type(baseline), baseline.settings
+        self._fitted: Baseline | None = None
+
+    def scores(self, question: Question) -> np.ndarray:
+        self.settle()
+        assert self._fitted is not None
+        return self._fitted.scores_of(_known(question.support))
+
+    def settle(self) -> None:
+        if self._fitted is None:
+            catalog, feedback = self.stream.catalog, self.stream.feedback
+            known = _known(make_histories(self.log, catalog, feedback))
+            self._fitted = self.kind(**self.settings).fit_known(catalog, feedback, known)
+
+    def learn(self, block: Block) -> None:
+        self.log = self.log.join(block.events)
+        self._fitted = None
+
+
+def _known(histories: Histories) -> Known:
+    return Known(histories, np.zeros(0, dtype=np.float32), timed=True)
+
+
+def recounted(rec: recllm.Recommender, log: recllm.Interactions) -> Channels:
+    """The channels over another log, with the settings that were chosen at the fit."""
+    model, chosen = rec.model, rec.report.chosen
+    histories = make_histories(log, model.catalog, model.feedback)
+
+    def lesson(channel: str) -> Lesson:
+        regularisation = chosen.get(f"{channel} λ", rec.config.retrieval.regularisation[0])
+        half_life = chosen.get("half-life", rec.config.retrieval.half_lives[0])
+        config = replace(rec.config.retrieval, regularisation=(regularisation,), half_lives=(half_life,))
+        return Lesson(histories, make_tasks(Histories.empty(0)), model.channels.text, config)
+
+    counted = learn_channels(lesson("cooccurrence"))
+    channels = dict(zip(counted.names, counted.fitted, strict=True))
+    if "liked" in channels:  # has a λ of its own
+        channels["liked"] = lesson("liked").fitted(type(channels["liked"])) or channels["liked"]
+    fitted = tuple(channels.get(channel.name, channel) for channel in model.channels.fitted)
+    return replace(model.channels, popularity=counted.popularity, fitted=fitted)
+
+
+# --- what they start from ----------------------------------------------------------------------------------------
+
+
+class Fits:
+    """Models as they are fitted, kept in a folder where one is given: a fit takes minutes."""
+
+    def __init__(self, stream: Stream, folder: Path | None) -> None:
+        self.stream, self.folder = stream, folder
+        self.config = recllm.RecommenderConfig(adaptation=None)
+
+    def __call__(self, block: int, log: recllm.Interactions) -> recllm.Recommender:
+        """Fitted on what was there before block `block` + 1."""
+        kept = None if self.folder is None else self.folder / f"{self.stream.name}-{block:02}"
+        if kept is not None and kept.exists():
+            return recllm.Recommender.load(kept)
+        rec = recllm.Recommender(self.config).fit(self.stream.catalog, log, options=recllm.TrainOptions(seed=0))
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            rec.save(kept)
+        return rec
+
+    @cached_property
+    def first(self) -> recllm.Recommender:
+        """Fitted at the cut."""
+        return self(0, self.stream.training)
+
+    def baseline(self, name: str) -> Baseline:
+        """Tuned on the validation users of the first fit."""
+        training = self.stream.training
+        run = FitRun(self.config, self.stream.catalog, training, recllm.TrainOptions(seed=0))
+        chosen = [run.histories.user_ids[row] for row in run.stopping]
+        log = training.of_users(chosen)
+        arms, _ = few_shot("users", make_histories(log, self.stream.catalog, self.stream.feedback), TUNED_SHOTS)
+        arms = [replace(arm, log=log) for arm in arms]
+        return tune(name, self.stream.catalog, training.without_users(chosen), arms).baseline
+
+
+Maker = Callable[[Stream, Fits, int], Way]
+
+WAYS: dict[str, Maker] = {
+    "F": lambda stream, fits, every: Frozen(stream, fits.first),
+    "U": lambda stream, fits, every: Updated(stream, fits.first),
+    "R": lambda stream, fits, every: Refitted(stream, fits.first, every, fits),
+    "E": lambda stream, fits, every: Refreshed(stream, fits.baseline("EASE")),
+    "P": lambda stream, fits, every: Refreshed(stream, fits.baseline("popularity")),
+    "P recent": lambda stream, fits, every: Refreshed(stream, fits.baseline("recent popularity")),
+    "U shuffled": lambda stream, fits, every: Updated(stream, fits.first, shuffled=True),
+}
+"""By name; a further one is one line here."""
+
+
+def ways(stream: Stream, fits: Fits, wanted: Sequence[str], every: int) -> dict[str, Way]:
+    """Some of `WAYS`; refitting happens after so many blocks."""
+    return {name: WAYS[name](stream, fits, every) for name in wanted}
