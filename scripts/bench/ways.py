@@ -197,7 +197,11 @@ WAYS: dict[str, Maker] = {
     "P recent": lambda stream, fits, every: Refreshed(stream, fits.baseline("recent popularity")),
     "U shuffled": lambda stream, fits, every: Updated(stream, fits.first, shuffled=True),
 }
-"""By name; a further one is one line here."""
+"""By name; a further one is one line here, and its differences are one line in `through_time.PAIRS`.
+
+D is an `Updated` whose `learn` lets the adapter take a step on `self.model()`, which has not learned the block yet,
+before it calls `super().learn(block)`, and whose `model()` ranks through the adapter's head.
+"""
 
 
 def ways(stream: Stream, fits: Fits, wanted: Sequence[str], every: int) -> dict[str, Way]:
