@@ -21,6 +21,7 @@ LINES = [
     ["data"],
     ["prompting"],
     ["encoders"],
+    ["counts"],
     ["retrieval"],
     ["ranking"],
     ["adaptation"],

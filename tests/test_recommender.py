@@ -281,7 +281,7 @@ def test_reasons_cite_the_history(fitted: Recommender, toy: ToyShop) -> None:
             assert cause["title"] in titles
             assert cause["title"] in row.explanation
     assert any(row.reason_code == "history" for row in recs)
-    same = fitted.explain({"x": items}, [row.item_id for row in recs])
+    same = fitted.explain({"x": items}, [row.item_id for row in recs], n=5)
     assert [row.reason_code for row in same] == [row.reason_code for row in recs]
     for line, row in zip(same, recs, strict=True):
         assert line.explanation.startswith(row.explanation)

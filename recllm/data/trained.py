@@ -18,7 +18,7 @@ HASH_BYTES = 16
 @final
 @dataclass(frozen=True, eq=False)
 class TrainedOn:
-    """The users and the time that training has seen. Forgetting a user does not change it: weights remember.
+    """The users and the time that training has seen or counted. Forgetting a user does not change it: weights remember.
 
     Attributes:
         users: uint8 [users, 16], the beginning of the SHA-256 of each id, sorted.
@@ -34,6 +34,12 @@ class TrainedOn:
         hashes = sorted(map(_hash, events.frame["user_id"].unique().to_list()))
         users = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, HASH_BYTES)
         return cls(users, float(events.frame["timestamp"].to_numpy().max(initial=0.0)))
+
+    def and_of(self, events: Interactions) -> "TrainedOn":
+        """With the users of further events, which are counted, too."""
+        more = TrainedOn.of(events)
+        users = np.unique(np.concatenate([self.users, more.users]), axis=0)
+        return TrainedOn(users, max(self.until, more.until))
 
     def includes(self, user_ids: Iterable[str]) -> NDArray[np.bool_]:
         """bool [users]: which of these ids training has seen."""

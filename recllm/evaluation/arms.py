@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from recllm.counts.matrices import weighted_matrix
 from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError
-from recllm.retrieval.matrices import weighted_matrix
 
 LENGTH = 200
 """Items kept of each ranked list; the longest cut-off that any metric looks at."""

@@ -105,6 +105,8 @@ class RecommenderConfig:
         liked_from: Lowest rating that counts as liking; None: 4 on a scale of 5, and alike on others.
         domain: Whose words reasons use: `neutral`, `ecommerce`, `social`, `education` or `finance`.
         explanation: What reasons may not name.
+        keep_histories: Whether users' events are remembered. Without, only sums over all users and the weights are:
+            users bring their own history, and whoever shall be forgotten has to bring it, too.
     """
 
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
@@ -118,6 +120,7 @@ class RecommenderConfig:
     liked_from: Number | None = None
     domain: str = "neutral"
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
+    keep_histories: bool = True
 
     def __post_init__(self) -> None:
         if self.domain not in prompt_domains():

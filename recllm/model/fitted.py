@@ -3,14 +3,16 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar, final
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
 from recllm.adaptation.adapters import Kept
+from recllm.counts.pairs import PairCounts
 from recllm.data.catalog import Catalog
 from recllm.data.doors import Items, items_of, read_users
 from recllm.data.histories import Histories, make_histories
@@ -20,6 +22,7 @@ from recllm.data.trained import TrainedOn
 from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
+from recllm.model.counted import Counted
 from recllm.model.model import Model
 from recllm.model.report import FitReport
 
@@ -40,6 +43,7 @@ class Fitted:
         trained: Whom the weights were learned from.
         report: What fitting saw.
         seed: Of ties.
+        counted: What is counted of users.
     """
 
     config: RecommenderConfig
@@ -48,6 +52,7 @@ class Fitted:
     trained: TrainedOn
     report: FitReport
     seed: int
+    counted: Counted
     _looked_up: dict[Callable[[Model, RecommenderConfig], Any], Any] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -69,14 +74,6 @@ class Fitted:
         made: T = self._looked_up[make]
         return made
 
-    def with_model(self, model: Model) -> "Fitted":
-        """The same with a model that has more items; what encodes texts stays."""
-        return self._keeping(replace(self, model=model), "text_encoder")
-
-    def remembering(self, memory: Memory) -> "Fitted":
-        """The same model with another memory; what was looked up in the model stays."""
-        return self._keeping(replace(self, memory=memory), "fingerprint", "text_encoder", "_looked_up")
-
     def with_items(self, items: Catalog) -> tuple["Fitted", tuple[str, ...]]:
         """The same with new items, known by their texts, and what is to be said of them; known ids stay as they are."""
         model = self.model
@@ -85,16 +82,52 @@ class Fitted:
         if len(grown) == len(model.catalog):
             return self, notes
         fresh = describe_items(grown, self.text_encoder.prompt)[len(model.catalog) :]
-        return self.with_model(model.with_items(grown, self.text_encoder.encode(fresh))), notes
+        larger = model.with_items(grown, self.text_encoder.encode(fresh))
+        changed = replace(self, model=larger, counted=self.counted.extended(len(grown)))
+        return self._keeping(changed, "text_encoder"), notes
 
     def updated(self, events: Interactions) -> tuple["Fitted", tuple[str, ...]]:
-        """The same that remembers these events, too, and what is to be said of those about unknown items."""
+        """The same with these events remembered and counted, and what is to be said of those about unknown items."""
         known = events.known_items(self.model.catalog)
         notes = []
         if lost := len(events) - len(known):
             reason = known.report.notes[-1]
             notes.append(f"{lost:,} of {len(events):,} events were left out: {reason}; add the items first.")
-        return self.remembering(self.memory.extend(known)), tuple(notes)
+        known = self._dated(known)
+        trained = replace(self, trained=self.trained.and_of(known))
+        if not self.config.keep_histories:
+            return trained._moved(self.memory, Histories.empty(len(known.user_ids)), self._read(known)), tuple(notes)
+        memory = self.memory.extend(known)
+        before, after = (self._read(one.of_users(known.user_ids)) for one in (self.memory, memory))
+        return trained._moved(memory, before, after), tuple(notes)
+
+    def _dated(self, events: Interactions) -> Interactions:
+        """Events without times happen now, where the log has times: after all that was before."""
+        log = self.memory.settled
+        if events.timed or not log.timed:
+            return events
+        theirs = self.memory.of_users(events.user_ids).frame["timestamp"].to_numpy()
+        now = max(self.model.channels.trend.end, float(theirs.max(initial=0))) + 1
+        frame = events.frame.with_columns(pl.col("timestamp") + now)
+        return Interactions(frame, events.report, events.user_ids, timed=True)
+
+    def without(self, user_ids: Sequence[str]) -> "Fitted":
+        """The same with nothing remembered or counted of these users, all of whom are remembered."""
+        gone = self._read(self.memory.of_users(user_ids))
+        return self._moved(self.memory.without_users(user_ids), gone, Histories.empty(len(gone)))
+
+    def without_events(self, events: Interactions) -> "Fitted":
+        """The same with these events, the whole history of each of their users, counted no more."""
+        gone = self._read(events)
+        return self._moved(self.memory, gone, Histories.empty(len(gone)))
+
+    def _read(self, events: Interactions) -> Histories:
+        return make_histories(events, self.model.catalog, self.model.feedback, seed=self.seed)
+
+    def _moved(self, memory: Memory, before: Histories, after: Histories) -> "Fitted":
+        recount = partial(counted_pairs, memory, self.model, self.seed)
+        counted, model = self.counted.moved(before, after, self.model, recount)
+        return self._keeping(replace(self, memory=memory, counted=counted, model=model), "fingerprint", "text_encoder")
 
     def _keeping(self, changed: "Fitted", *names: str) -> "Fitted":
         vars(changed).update({name: value for name, value in vars(self).items() if name in names})
@@ -184,6 +217,11 @@ class Fitted:
         """Rows of so many users, in the parts that are scored at once."""
         size = self.model.batch_users
         return [np.arange(start, min(start + size, users)) for start in range(0, users, size)]
+
+
+def counted_pairs(memory: Memory, model: Model, seed: int) -> PairCounts:
+    """Pairs of items, counted from all that is remembered."""
+    return PairCounts.of(make_histories(memory.log, model.catalog, model.feedback, seed=seed), len(model.catalog))
 
 
 def tell(notes: Iterable[str], stacklevel: int = 3) -> None:

@@ -1,6 +1,7 @@
 """The fitted model: every part that serving needs, how they score together, and how they are kept on disk."""
 
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
@@ -192,6 +193,12 @@ class Model:
     def batch_users(self) -> int:
         """Users that fit in one batch of `channel_scores`."""
         return int(np.clip(CELLS // (max(len(self.catalog), 1) * len(self.channels.names)), 1, 256))
+
+    def with_channels(self, channels: Channels) -> "Model":
+        """The same model about other counts; what was looked up in it stays, for nothing of that depends on them."""
+        other = copy(self)
+        other.channels = channels
+        return other
 
     def with_items(self, catalog: Catalog, text: np.ndarray) -> "Model":
         """The same model over a catalog with more items at its end; they are known by their text only."""

@@ -6,6 +6,7 @@ What is loaded is checked once, part by part, before it is used: a model that wa
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from recllm.adaptation.support import Contrast
 from recllm.artifact import Artifact, load_artifact, save_artifact
 from recllm.artifact.arrays import SavedArrays
 from recllm.config import from_mapping, to_mapping
+from recllm.counts.counts import Counts
+from recllm.counts.items import resolution_of
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport
 from recllm.data.feedback import Feedback
-from recllm.data.histories import Histories
+from recllm.data.histories import Histories, make_histories
 from recllm.data.memory import Memory
 from recllm.data.saved import LATEST, check_columns, event_table, id_table, saved_events, saved_ids
 from recllm.data.trained import HASH_BYTES, TrainedOn
@@ -32,7 +35,8 @@ from recllm.encoders.text import Whitening
 from recllm.errors import ArtifactError
 from recllm.model.card import card
 from recllm.model.config import RecommenderConfig
-from recllm.model.fitted import Fitted
+from recllm.model.counted import Counted
+from recllm.model.fitted import Fitted, counted_pairs
 from recllm.model.model import ItemTexts, Model, load_state
 from recllm.model.report import FitReport
 from recllm.ranking.head import RankingHead
@@ -59,13 +63,18 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
             "trained_until": state.trained.until,
             "backbone": model.backbone,
             "channels": list(model.channels.names),
+            "settings": dict(model.channels.settings),
+            "since_weights": state.counted.since_weights,
+            "since_fit": state.counted.since_fit,
         },
     }
     if model.text_adapter is not None:
         documents["text_adapter"] = dict(model.text_adapter.config)
+    # Pairs are most of the counts, and can be counted again where the events are kept.
+    counts = state.counted.counts.tensors(pairs=not state.config.keep_histories)
     save_artifact(
         folder,
-        tensors=model.tensors() | {"trained": {"users": state.trained.users}},
+        tensors=model.tensors() | {"trained": {"users": state.trained.users}, "counts": counts},
         tables={
             "catalog": model.catalog.frame,
             "users": id_table("user_id", events.user_ids),
@@ -101,21 +110,30 @@ def _state(artifact: Artifact) -> Fitted:
     users = hashes.integers("users", None, HASH_BYTES, least=0, below=256, dtype=np.uint8)
     if type(run["seed"]) is not int or not 0 <= run["trained_until"] <= LATEST:
         raise ArtifactError("the run has no seed, or no end")
-    return Fitted(
-        config,
-        _model(artifact, config, feedback, catalog),
-        Memory.of(
-            saved_events(
-                artifact.tables["events"],
-                saved_ids("the users", artifact.tables["users"], "user_id"),
-                catalog.frame["item_id"],
-                documents["events"]["timed"],
-            )
-        ),
-        TrainedOn(users, float(run["trained_until"])),
-        _report(documents["report"]),
-        run["seed"],
-    )
+    model = _model(artifact, config, feedback, catalog)
+    ids = saved_ids("the users", artifact.tables["users"], "user_id")
+    timed = documents["events"]["timed"]
+    memory = Memory.of(saved_events(artifact.tables["events"], ids, catalog.frame["item_id"], timed))
+    trained = TrainedOn(users, float(run["trained_until"]))
+    counted = _counted(artifact, model, memory, config)
+    return Fitted(config, model, memory, trained, _report(documents["report"]), run["seed"], counted)
+
+
+def _counted(artifact: Artifact, model: Model, memory: Memory, config: RecommenderConfig) -> Counted:
+    """What was counted, or the events counted again where they are first needed."""
+    run = artifact.documents["run"]
+    since_weights, since_fit = run.get("since_weights", 0), run.get("since_fit", 0)
+    if any(type(number) is not int or number < 0 for number in (since_weights, since_fit)):
+        raise ArtifactError("the run does not say how many events are new")
+    if "counts" not in artifact.tensors:  # of version 0.1.0
+        histories = make_histories(memory.log, model.catalog, model.feedback, seed=run["seed"])
+        counts = Counts.of(histories, len(model.catalog), resolution_of(histories.timestamps))
+        return Counted(counts, since_weights, since_fit)
+    saved = SavedArrays("the counts", artifact.tensors["counts"])
+    recount = partial(counted_pairs, memory, model, run["seed"]) if config.keep_histories else None
+    counts = Counts.from_tensors(saved, len(model.catalog), recount)
+    saved.all_taken()
+    return Counted(counts, since_weights, since_fit)
 
 
 def _ask(model: Model) -> None:
@@ -148,11 +166,12 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
     text_adapter = None
     if "text_adapter" in saved:
         text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
-    channels = Channels.from_tensors(artifact.tensors["channels"], white, _channel_names(artifact.documents["run"]))
+    run = artifact.documents["run"]
+    channels = Channels.from_tensors(artifact.tensors["channels"], white, _channel_names(run), run.get("settings"))
     saved["head"].floats("hidden.weight", config.ranking.hidden, len(channels.names) + 2)  # before it is built
     head = RankingHead(len(channels.names), config.ranking)
     load_state(head, saved["head"])
-    backbone = artifact.documents["run"]["backbone"]
+    backbone = run["backbone"]
     if backbone is not None and not isinstance(backbone, str):
         raise ArtifactError("the digest of the backbone is none")
     for part in (encoder, items, head):

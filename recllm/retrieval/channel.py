@@ -16,15 +16,20 @@ from scipy import sparse
 from torch import Tensor
 
 from recllm.artifact.arrays import SavedArrays
+from recllm.counts.counts import Counts
+from recllm.counts.items import resolution_of
+from recllm.counts.matrices import liked_part, weighted_matrix
+from recllm.counts.trend import Popularity
 from recllm.data.histories import Histories
-from recllm.data.tasks import Tasks
+from recllm.data.tasks import Tasks, make_tasks
 from recllm.encoders.validation import SHOTS, DenseScores, mean_ndcg
 from recllm.retrieval.config import RetrievalConfig
-from recllm.retrieval.matrices import liked_part, weighted_matrix
 from recllm.retrieval.profiles import Profile, Space
-from recllm.retrieval.trend import Popularity
 
 C = TypeVar("C", bound="Channel")
+
+EXACT = "items of EASE"
+"""Name of the setting that says up to how many items EASE is solved for all."""
 
 
 @final
@@ -76,6 +81,8 @@ class Channel(ABC):
     """For people who read a reason: after "the ranking weighs"."""
     knows_new_items: ClassVar[bool] = False
     """Whether what it says of an item rests on its text, so that it knows items without events as well."""
+    counted: ClassVar[bool] = False
+    """Whether it is fitted to `Lesson.counts`, so that it is renewed when these move; others stay as they were."""
 
     @classmethod
     def fit(cls, lesson: "Lesson") -> Self | None:
@@ -116,8 +123,11 @@ class Lesson:
         config: The settings to choose from.
         exact_items: Items up to which EASE is solved for all; None: as many as ever.
         progress: Called with (stage, done, total).
-        chosen: The settings chosen so far.
+        chosen: The settings chosen so far, by name.
         figures: And their validation NDCG@10.
+        renewing: Whether channels that were fitted are fitted to other counts, with the settings that were chosen;
+            `base` and `validation` are empty then.
+        counts: What is counted of the base users.
     """
 
     base: Histories
@@ -128,7 +138,21 @@ class Lesson:
     progress: Callable[[str, float, float], None] = lambda *_: None
     chosen: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    renewing: bool = False
+    counts: Counts = None  # type: ignore[assignment]
     _fitted: dict[type["Channel"], "Channel | None"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.counts is None:
+            self.counts = Counts.of(self.base, self.items, resolution_of(self.base.timestamps))
+
+    @classmethod
+    def again(cls, counts: Counts, text: Tensor, config: RetrievalConfig, chosen: Mapping[str, Any]) -> "Lesson":
+        """For channels that were fitted with these settings, about other counts."""
+        nobody = make_tasks(Histories.empty(0))
+        exact = chosen.get(EXACT)
+        lesson = cls(Histories.empty(0), nobody, text, config, exact, chosen=dict(chosen), renewing=True, counts=counts)
+        return lesson
 
     @property
     def items(self) -> int:
@@ -153,12 +177,26 @@ class Lesson:
         tries: Iterable[tuple[Any, DenseScores]],
         tasks: Tasks | None = None,
         shots: Sequence[int] = SHOTS,
+        *,
+        noted: str | None = None,
     ) -> Any:
-        """The setting whose scores rank best for the validation users; the middle one where nobody can be asked."""
-        tasks = self.validation if tasks is None else tasks
-        if not len(tasks) or len(settings) == 1:
-            return settings[len(settings) // 2]
-        values = {setting: mean_ndcg(score, tasks, shots) for setting, score in tries}
-        best = max(values, key=values.__getitem__)
-        self.figures[figure] = values[best]
+        """The setting whose scores rank best for the validation users; the middle one where nobody can be asked.
+
+        Args:
+            figure: Name of its validation figure.
+            settings: To choose from.
+            tries: Each with the scores that it gives.
+            tasks: To be asked; None: all of validation.
+            shots: How much is known of each.
+            noted: Name under which it is chosen; None: that of the figure. What was chosen before stays.
+        """
+        name, tasks = figure if noted is None else noted, self.validation if tasks is None else tasks
+        if name in self.chosen:
+            return self.chosen[name]
+        best = settings[len(settings) // 2]
+        if len(tasks) and len(settings) > 1:
+            values = {setting: mean_ndcg(score, tasks, shots) for setting, score in tries}
+            best = max(values, key=values.__getitem__)
+            self.figures[figure] = values[best]
+        self.chosen[name] = best
         return best

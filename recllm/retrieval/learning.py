@@ -3,32 +3,32 @@
 import numpy as np
 import torch
 
+from recllm.counts.trend import Popularity, Trend
 from recllm.encoders.validation import DenseScores
-from recllm.retrieval.channel import Lesson
+from recllm.retrieval.channel import EXACT, Lesson
 from recllm.retrieval.channels import CHANNELS
-from recllm.retrieval.scoring import Channels
-from recllm.retrieval.trend import Popularity, Trend
+from recllm.retrieval.scoring import HALF_LIFE, Channels
 
 
 def learn_channels(lesson: Lesson) -> Channels:
     """Every registered channel that has something to say in this catalog."""
-    popularity = _popularity(lesson)
+    half_life = _half_life(lesson)
+    popularity = Popularity.of(lesson.counts.items, half_life)
     fitted = [lesson.fitted(kind) for kind in CHANNELS.values()]
     lesson.progress("count what goes together", 1, 1)
-    return Channels(lesson.text, popularity, tuple(channel for channel in fitted if channel is not None))
+    settings = dict(lesson.chosen) | ({} if lesson.exact_items is None else {EXACT: lesson.exact_items})
+    return Channels(lesson.text, popularity, tuple(channel for channel in fitted if channel is not None), settings)
 
 
-def _popularity(lesson: Lesson) -> Popularity:
-    """The half-life is chosen for users of whom nothing is known, whom it serves almost alone."""
-    liked = np.asarray(lesson.matrix(liked_only=True).sum(axis=0)).ravel().astype(np.float32)
+def _half_life(lesson: Lesson) -> float:
+    """Chosen for users of whom nothing is known, whom what is popular now serves almost alone."""
 
     def now(half_life: float) -> DenseScores:
-        trend = Trend.fit(lesson.base, lesson.items, half_life)
+        trend = Trend.of(lesson.counts.items.clock, half_life)
         latest = torch.from_numpy(trend.at(np.array([trend.end])))
         return lambda nobody: latest.expand(len(nobody), -1)
 
     tries = ((half_life, now(half_life)) for half_life in lesson.config.half_lives)
     newest = lesson.validation.newest()
-    half_life = lesson.best("popularity now", lesson.config.half_lives, tries, newest, shots=(0,))
-    lesson.chosen["half-life"] = half_life
-    return Popularity(liked, Trend.fit(lesson.base, lesson.items, half_life))
+    chosen: float = lesson.best("popularity now", lesson.config.half_lives, tries, newest, shots=(0,), noted=HALF_LIFE)
+    return chosen

@@ -11,10 +11,10 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from recllm.counts.items import ItemCounts, resolution_of
+from recllm.counts.trend import Trend
 from recllm.data.histories import Histories
 from recllm.data.tasks import make_tasks, split_users
-from recllm.retrieval.matrices import binary_matrix
-from recllm.retrieval.trend import Trend
 
 PARTS = 5
 """Groups of users, each of which is asked about what the others made."""
@@ -22,7 +22,9 @@ PARTS = 5
 HALF_LIVES = (0.5, 0.2, 0.1, 0.05)
 """Shares of the log after which an event counts half in what is popular of late."""
 
-TAKEN, LIKED, OF_LATE = "popular", "popular by likes", "popular of late"
+TAKEN, LIKED = "popular", "popular by likes"
+OF_LATE = {f"popular of late (half of it from the last {share:.0%} of the events)": share for share in HALF_LIVES}
+"""By name, the share of the newest events that are half of the count."""
 
 DISCOUNTS = 1.0 / np.log2(np.arange(2, 12))
 
@@ -54,8 +56,9 @@ class Newcomers:
             ties: Of items that count alike the one with the lower value comes first.
             seed: Of the groups of users.
         """
-        values, later = asked_in_parts(histories, ties, seed)
-        named = orders(histories, len(ties))
+        total = ItemCounts.of(histories, len(ties), resolution_of(histories.timestamps))
+        values, later = asked_in_parts(histories, total, ties, seed)
+        named = orders(total)
         if not len(values[LIKED]):
             return cls(LIKED, named[LIKED], None)
         means = {name: float(found.mean()) for name, found in values.items()}
@@ -63,7 +66,7 @@ class Newcomers:
         sure = {
             name: sure_gain((values[name] - values[best])[later])
             for name in means
-            if name.startswith(OF_LATE) and means[name] >= means[best]
+            if name in OF_LATE and means[name] >= means[best]
         }
         late = max(sure, key=sure.__getitem__, default=best)
         if sure.get(late, 0.0) > 0:
@@ -71,35 +74,38 @@ class Newcomers:
         return cls(best, named[best], means[best])
 
 
-def orders(histories: Histories, items: int) -> dict[str, Float[np.ndarray, "items"]]:
+def orders(counts: ItemCounts) -> dict[str, Float[np.ndarray, "items"]]:
     """Every way to count, by name."""
-    liked, taken = (
-        np.asarray(binary_matrix(histories, items, liked_only=only).sum(axis=0), dtype=np.float32).ravel()
-        for only in (True, False)
-    )
+    liked, taken = counts.liked.astype(np.float32), counts.taken.astype(np.float32)
     found = {LIKED: liked} if (liked == taken).all() else {LIKED: liked, TAKEN: taken}
-    for half_life in HALF_LIVES:
-        trend = Trend.fit(histories, items, half_life)
-        found[f"{OF_LATE} (half of it from the last {half_life:.0%} of the events)"] = trend.counts[-1]
-    return found
+    return found | {late: order_of(late, counts) for late in OF_LATE}
+
+
+def order_of(name: str, counts: ItemCounts) -> Float[np.ndarray, "items"]:
+    """One of `orders`."""
+    if name in OF_LATE:
+        newest: np.ndarray = Trend.of(counts.clock, OF_LATE[name]).counts[-1]
+        return newest
+    return {LIKED: counts.liked, TAKEN: counts.taken}[name].astype(np.float32)
 
 
 def asked_in_parts(
-    histories: Histories, ties: Int[np.ndarray, "items"], seed: int
+    histories: Histories, total: ItemCounts, ties: Int[np.ndarray, "items"], seed: int
 ) -> tuple[Mapping[str, Float[np.ndarray, "tasks"]], Bool[np.ndarray, "tasks"]]:
     """NDCG@10 of every order for the newest query of each user, none of whose events it counts.
 
     Returns:
         The figures by name of the order, and which of the queries are of the later half.
     """
-    items, users = len(ties), np.arange(len(histories))
     groups = split_users(histories.user_ids, {str(part): 1 / PARTS for part in range(PARTS)}, seed)
     values: dict[str, list[np.ndarray]] = {}
     asked: list[np.ndarray] = []
     for group in groups.values():
-        query = make_tasks(histories.of(group)).query
+        part = histories.of(group)
+        query = make_tasks(part).query
         asked.append(query.timestamps[query.offsets[:-1]])
-        for name, counts in orders(histories.of(np.setdiff1d(users, group)), items).items():
+        others = total - ItemCounts.of(part, len(ties), total.clock.resolution)
+        for name, counts in orders(others).items():
             values.setdefault(name, []).append(ndcg_of_order(counts, ties, query))
     # Where some part likes all it takes, both counts are the same there.
     full = len(values[LIKED])

@@ -1,9 +1,9 @@
 """All channels of a catalog together: what each says of every item to every user, on one scale."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -11,12 +11,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from recllm.artifact.arrays import SavedArrays
+from recllm.counts.counts import Counts
+from recllm.counts.trend import MOST_EVENTS, Popularity, Trend, last_seen
 from recllm.data.histories import Histories
 from recllm.errors import ArtifactError
-from recllm.retrieval.channel import Channel, Visits
+from recllm.retrieval.channel import Channel, Lesson, Visits
 from recllm.retrieval.channels import CHANNELS
+from recllm.retrieval.config import RetrievalConfig
+from recllm.retrieval.newcomers import LIKED, OF_LATE, TAKEN, order_of
 from recllm.retrieval.profiles import SMALLEST_SPREAD, Profile, Space, standardised
-from recllm.retrieval.trend import MOST_EVENTS, Popularity, Trend, last_seen
 
 FORMER_NAMES = {
     "following.": "next_liked.",
@@ -25,6 +28,11 @@ FORMER_NAMES = {
     "ridge": "text.ridge",
 }
 """Of arrays in models saved by version 0.1.0, which has no list of channels either."""
+
+
+HALF_LIFE, LIKED_EVENTS, NEWCOMERS = "half-life", "liked events", "newcomers"
+"""Names of settings: the share of the log in which what is popular now halves, of how many liked events, and the order
+for users of whom nothing is known."""
 
 
 @final
@@ -36,6 +44,7 @@ class Channels:
         text: Whitened unit text vectors, float32 [items, dim].
         popularity: What is popular, and was.
         fitted: The channels in use, in the order that the head reads them in.
+        settings: What was chosen for them, by name; empty in a model that cannot be counted anew.
         newcomers: What orders the items for users of whom nothing is known, float32 [items]; None where the head,
             which weighs what is popular and what is so now, does that better.
     """
@@ -43,6 +52,7 @@ class Channels:
     text: Tensor
     popularity: Popularity
     fitted: tuple[Channel, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     newcomers: np.ndarray | None = None
 
     @cached_property
@@ -134,15 +144,43 @@ class Channels:
             newcomers=None if self.newcomers is None else np.pad(self.newcomers, (0, fresh)),
         )
 
+    def renewed(self, counts: Counts, config: RetrievalConfig, *, weights: bool = True) -> "Channels":
+        """The same channels, with the settings that were chosen, about other counts; a model without settings as it is.
+
+        Item weights are computed where they are first asked for.
+
+        Args:
+            counts: Over the same catalog.
+            config: What is not chosen but given.
+            weights: Whether weights between items are fitted anew, too; else only popularity is.
+        """
+        if not self.settings:
+            return self
+        events = counts.items.clock.liked.sum()
+        # The share of a longer log in which there are as many events as at the fit.
+        share = float(self.settings[HALF_LIFE]) * min(self.settings.get(LIKED_EVENTS, events) / max(events, 1), 1.0)
+        lesson = Lesson.again(counts, self.text, config, self.settings)
+        name = self.settings.get(NEWCOMERS)
+        return replace(
+            self,
+            popularity=Popularity.of(counts.items, share),
+            fitted=tuple(_renewed(one, lesson) for one in self.fitted) if weights else self.fitted,
+            newcomers=self.newcomers if name is None else order_of(name, counts.items),
+        )
+
     def tensors(self) -> dict[str, np.ndarray]:
-        """Everything to save, by name; the names of the channels and the text vectors are kept elsewhere."""
+        """Everything to save, by name; the names of the channels, settings and text vectors are kept elsewhere."""
         newcomers = {} if self.newcomers is None else {"newcomers": self.newcomers}
         parts = {f"{one.name}.{name}": part for one in self.fitted for name, part in one.tensors().items()}
         return {**newcomers, **self.popularity.tensors(), **parts}
 
     @classmethod
     def from_tensors(
-        cls, saved: Mapping[str, np.ndarray], text: Tensor, names: Sequence[str] | None = None
+        cls,
+        saved: Mapping[str, np.ndarray],
+        text: Tensor,
+        names: Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> "Channels":
         """The inverse of `tensors`.
 
@@ -150,6 +188,7 @@ class Channels:
             saved: The arrays.
             text: The text vectors.
             names: Of the channels; None: those of version 0.1.0 for which there are arrays.
+            settings: What was chosen for them.
 
         Raises:
             ArtifactError: A channel is unknown here, or an array is missing, too much, of another shape or out of
@@ -166,6 +205,7 @@ class Channels:
                 else "it has the same channel twice"
             )
         channels = cls(
+            settings={} if settings is None else checked_settings(settings),
             text=text,
             popularity=Popularity.from_tensors(arrays, items),
             fitted=tuple(CHANNELS[name].from_tensors(arrays.under(name), items, dim) for name in names),
@@ -173,6 +213,28 @@ class Channels:
         )
         arrays.all_taken()
         return channels
+
+
+def _renewed(channel: Channel, lesson: Lesson) -> Channel:
+    return (lesson.fitted(type(channel)) or channel) if channel.counted else channel
+
+
+def checked_settings(settings: Any) -> dict[str, Any]:
+    """Settings as they were saved.
+
+    Raises:
+        ArtifactError: One is out of range.
+    """
+    if not isinstance(settings, dict):
+        raise ArtifactError("the settings of the channels are none")
+    for name, value in settings.items():
+        if name == NEWCOMERS:
+            fine = value in (LIKED, TAKEN) or value in OF_LATE
+        else:
+            fine = type(value) in (int, float) and 0 < value <= MOST_EVENTS
+        if not fine:
+            raise ArtifactError(f"the channels have the setting {name}={value!r}, which is out of range")
+    return settings
 
 
 def _of_today(saved: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:

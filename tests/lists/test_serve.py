@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 import torch
 
+from recllm.counts.items import Clock
+from recllm.counts.trend import Popularity, Trend
 from recllm.data.catalog import Catalog
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
@@ -21,7 +23,6 @@ from recllm.lists.serve import Served
 from recllm.ranking.head import RankingHead
 from recllm.recommender import Recommender
 from recllm.retrieval.config import RetrievalConfig
-from recllm.retrieval.trend import Popularity, Trend
 from recllm.testing import DEPARTMENTS, ToyShop
 from tests.small import config_for, newcomer
 
@@ -52,7 +53,9 @@ def listening_to(shop: Recommender, channel: str, toy: ToyShop) -> Recommender:
     histories = make_histories(events, shop.catalog, shop.model.feedback)
     channels = replace(
         shop.model.channels,
-        popularity=Popularity(shop.model.channels.popularity.liked, Trend.fit(histories, len(toy.catalog))),
+        popularity=Popularity(
+            shop.model.channels.popularity.liked, Trend.of(Clock.of(histories, len(toy.catalog), 1.0))
+        ),
     )
     head = RankingHead(len(channels.names), shop.config.ranking).requires_grad_(False)
     head.weights.bias.copy_(torch.tensor([float(name == channel) for name in channels.names]))

@@ -15,8 +15,9 @@ from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import ItemEncoder
 from recllm.encoders.text import Whitening
 from recllm.encoders.train import TrainingLog
-from recllm.model.fit import adapt, head
+from recllm.model.fit import adapt, head, stages
 from recllm.model.fit.run import FitRun
+from recllm.model.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingConfig
 from recllm.ranking.objective import RankingTasks
@@ -83,18 +84,29 @@ def test_what_meta_training_learns_is_served_once_the_gate_is_open(
     assert rec.adapt(users).user_ids == ("x",)
 
 
-def test_reserved_users_and_those_of_early_stopping_shape_no_channel(tiny: Path, toy: ToyShop) -> None:
+def test_reserved_users_and_those_of_early_stopping_shape_no_channel_until_all_is_learned(
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned_on: list[Channels] = []
+    serve = stages.serve_everybody
+
+    def remembered(run: FitRun, model: Model) -> None:
+        learned_on.append(model.channels)
+        serve(run, model)
+
+    monkeypatch.setattr(stages, "serve_everybody", remembered)
     rec = Recommender(config_for(tiny, adaptation=None, **QUICK)).fit(toy.catalog, toy.events)
-    counts = rec.report.counts
+    counts, (before,) = rec.report.counts, learned_on
     assert counts["head users"] >= 1
     assert counts["validation tasks"] >= 1
     assert counts["base users"] + counts["head users"] < counts["users"] == 80
-    learned = toy.events.frame.group_by("item_id").len()
-    everybody = dict(zip(learned["item_id"], learned["len"], strict=True))
-    seen = dict(zip(toy.catalog.item_ids, rec.model.channels.popularity.liked.tolist(), strict=True))
-    assert all(seen[item] <= everybody[item] for item in everybody)
-    assert sum(seen.values()) == counts["base users"] * 10, "each has ten events, all of them liked"
-    assert rec.model.channels.trend.total.sum() == counts["base users"] * 10
+    served = rec.model.channels
+    assert (before.popularity.liked <= served.popularity.liked).all()
+    for channels, users in ((before, counts["base users"]), (served, counts["users"])):
+        assert channels.popularity.liked.sum() == users * 10, "each has ten events, all of them liked"
+        assert channels.trend.total.sum() == users * 10
+    weights = [channels["cooccurrence"].tensors()["data"] for channels in (before, served)]
+    assert weights[0].shape != weights[1].shape or (weights[0] != weights[1]).any()
 
 
 def with_unsold_items(toy: ToyShop) -> Catalog:

@@ -6,19 +6,22 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from recllm.counts.cooccurrence import Cooccurrence
+from recllm.counts.items import Clock, resolution_of
+from recllm.counts.matrices import binary_matrix
+from recllm.counts.next_liked import DECAY, next_liked
+from recllm.counts.pairs import soon_after
+from recllm.counts.trend import Popularity, Trend
 from recllm.data.histories import Histories
 from recllm.retrieval.candidates import recall, top_candidates
 from recllm.retrieval.channels.cooccurrence import LikedTogether, TakenTogether
 from recllm.retrieval.channels.history import History
-from recllm.retrieval.channels.next_liked import DECAY, NextLiked, next_liked
+from recllm.retrieval.channels.next_liked import NextLiked
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
 from recllm.retrieval.channels.text import Text, ridge_directions
 from recllm.retrieval.channels.text_cooccurrence import TextCooccurrence
-from recllm.retrieval.cooccurrence import Cooccurrence
-from recllm.retrieval.matrices import binary_matrix
 from recllm.retrieval.profiles import Space, standardised
 from recllm.retrieval.scoring import Channels
-from recllm.retrieval.trend import Popularity, Trend
 
 
 def histories() -> Histories:
@@ -32,6 +35,10 @@ def histories() -> Histories:
     )
 
 
+def trend_of(log: Histories, items: int = 6) -> Trend:
+    return Trend.of(Clock.of(log, items, resolution_of(log.timestamps)))
+
+
 def channels(items: int = 6) -> Channels:
     text = torch.nn.functional.normalize(torch.randn(items, 4, generator=torch.Generator().manual_seed(0)), dim=1)
     matrix = binary_matrix(histories(), items, liked_only=False)
@@ -41,12 +48,12 @@ def channels(items: int = 6) -> Channels:
         Text(),
         TextCooccurrence.of(model, text.numpy(), np.arange(items) < 4),
         TakenTogether(model),
-        NextLiked(next_liked(histories(), items, shrinkage=1.0, neighbours=items)),
+        NextLiked(next_liked(soon_after(histories(), items), shrinkage=1.0, neighbours=items)),
         Popular(),
         PopularWhenLastSeen(),
         PopularNow(),
     )
-    return Channels(text, Popularity(np.arange(items, dtype=np.float32), Trend.fit(histories(), items)), fitted)
+    return Channels(text, Popularity(np.arange(items, dtype=np.float32), trend_of(histories(), items)), fitted)
 
 
 def test_scores_are_standardised_and_silent_on_nobody() -> None:
@@ -74,7 +81,7 @@ def test_text_looks_at_likes_only() -> None:
 
 
 def test_a_trend_knows_only_the_past() -> None:
-    trend = Trend.fit(histories(), 6)
+    trend = trend_of(histories())
     early = trend.at(np.array([15]))[0]
     assert early[0] > 0
     assert early[3] == 0, "item 3 was first liked at 40"
@@ -97,7 +104,7 @@ def test_no_moment_of_a_trend_counts_what_came_after_it() -> None:
         event_rows=np.arange(events),
     )
     moments = np.arange(20, events - 1, 3, dtype=np.float64)
-    counts = Trend.fit(log, items).at(moments)
+    counts = trend_of(log, items).at(moments)
     future = 10 * np.arange(items)[None, :] > moments[:, None]
     assert not counts[future].any()
     assert (counts.argmax(axis=1) >= moments // 10 - 2).all(), "and the newest count most"
@@ -120,7 +127,7 @@ def test_the_liked_channel_reads_liked_events_only() -> None:
 
 
 def test_after_the_end_of_the_log_what_was_popular_fades_towards_all_times() -> None:
-    trend = Trend.fit(histories(), 6)
+    trend = trend_of(histories())
     usual = trend.total / trend.total.sum()
     latest, half, never = (
         counts / counts.sum() for counts in trend.at(np.array([trend.end, trend.end + int(trend.half_life), 10**12]))
@@ -149,17 +156,18 @@ def test_recent_is_as_of_the_time_of_asking() -> None:
 def test_moments_count_to_the_millisecond() -> None:
     known = histories()
     later = replace(known, timestamps=known.timestamps + 0.25)
-    trend = Trend.fit(later, 6)
-    assert trend.end == 40.25
+    trend = trend_of(later)
+    end = trend.end
+    assert 40.25 < end < 40.28, "the moment of the newest event is over"
     # Item 3 was first liked at 40.25: it is news to whom asked before, in the same second or not.
-    counts = trend.at(np.array([40.0, 40.25]))
+    counts = trend.at(np.array([40.0, end]))
     assert counts[0, 3] < counts[1, 3]
     found = replace(channels(), popularity=Popularity(channels().popularity.liked, trend))
-    assert found.now(later).tolist() == [40.25] * 3
-    assert found.now(replace(later, timestamps=later.timestamps + 0.5)).tolist() == [40.25, 40.75, 40.25]
+    assert found.now(later).tolist() == [end] * 3
+    assert found.now(replace(later, timestamps=later.timestamps + 0.5)).tolist() == [end, 40.75, end]
     args = (later, torch.zeros(3, 4), Space(torch.zeros(6, 4)))
     recent = found.names.index("recent")
-    before, after = (found.scores(*args, asked_at=np.full(3, moment))[0, recent, 3] for moment in (40, 40.25))
+    before, after = (found.scores(*args, asked_at=np.full(3, moment))[0, recent, 3] for moment in (40, end))
     assert before < after
 
 

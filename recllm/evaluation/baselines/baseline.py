@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from recllm.counts.matrices import binary_matrix, liked_part
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.errors import ConfigError, NotFittedError
-from recllm.retrieval.matrices import binary_matrix, liked_part
 
 Events = Literal["all", "liked"]
 Scores = NDArray[np.float32]

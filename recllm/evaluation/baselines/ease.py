@@ -5,9 +5,9 @@ from typing import Any, final
 
 from scipy import sparse
 
+from recllm.counts.cooccurrence import EXACT_ITEMS, HUBS, Cooccurrence
 from recllm.data.catalog import Catalog
 from recllm.evaluation.baselines.baseline import EVENTS, WINDOWS, Baseline, Known, Scores, grid
-from recllm.retrieval.cooccurrence import EXACT_ITEMS, HUBS, Cooccurrence
 
 ALL_WEIGHTS, MOST_WEIGHTS = 8_000, 1_000
 """EASE keeps all weights up to so many items, and so many of each item above."""

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
+from recllm.counts.cooccurrence import affordable_items
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import TextEncoder
 from recllm.encoders.train import BaseTrainer
 from recllm.model.fit.run import ADAPTATION_SHARE, FitRun
 from recllm.retrieval.channel import Lesson
-from recllm.retrieval.cooccurrence import affordable_items
 from recllm.retrieval.learning import learn_channels
 from recllm.retrieval.scoring import Channels
 
@@ -16,14 +16,15 @@ BASE_SHARE = 0.7
 """Part of the time that is left when base training begins; without adaptation it gets that one's, too."""
 
 CHANNELS_SHARE = 0.2
-"""Part of the whole budget that co-occurrence may cost: over all events and over the liked ones."""
+"""Part of the whole budget that co-occurrence may cost: over all events and over the liked ones, of the base users and
+then of all."""
 
 
 def fit_channels(run: FitRun, white: torch.Tensor) -> Channels:
     """What the channels remember of the base users, with settings that the validation users have chosen."""
     budget = run.options.budget_seconds()  # as it was given: what is learned must not depend on the clock
-    exact = None if budget is None else affordable_items(CHANNELS_SHARE / 2 * budget)
-    lesson = Lesson(run.base, run.validation, white, run.config.retrieval, exact, run.say)
+    exact = None if budget is None else affordable_items(CHANNELS_SHARE / 4 * budget)
+    lesson = Lesson(run.base, run.validation, white, run.config.retrieval, exact, run.say, counts=run.counts)
     channels = learn_channels(lesson)
     run.report.chosen |= lesson.chosen
     run.report.figures |= lesson.figures

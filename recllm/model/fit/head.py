@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from recllm.counts.matrices import binary_matrix
 from recllm.data.histories import Histories
 from recllm.encoders.history import encode_users
 from recllm.encoders.validation import evaluating
@@ -11,7 +12,6 @@ from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.ranking.fit import fit_head
 from recllm.ranking.objective import RankingTasks
-from recllm.retrieval.matrices import binary_matrix
 from recllm.retrieval.profiles import Space
 
 HEAD_SHARE = 0.5

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from recllm.counts.items import ItemCounts, resolution_of
 from recllm.encoders.validation import few_shot, mean_ndcg
 from recllm.model.fit.run import FEWEST_HELD_OUT, FitRun
 from recllm.model.model import Model
-from recllm.retrieval.newcomers import Newcomers, ndcg_of_order, orders, sure_gain
+from recllm.retrieval.newcomers import Newcomers, ndcg_of_order, order_of, sure_gain
+from recllm.retrieval.scoring import NEWCOMERS
 
 
 def welcome(run: FitRun, model: Model) -> None:
@@ -18,7 +20,8 @@ def welcome(run: FitRun, model: Model) -> None:
     if len(asked.query):
         # Of those who are asked now, no event may be counted.
         others = np.setdiff1d(np.arange(len(run.histories)), run.stopping[asked.user_rows])
-        counts = orders(run.histories.of(others), len(run.catalog))[chosen.name]
+        known = run.histories.of(others)
+        counts = order_of(chosen.name, ItemCounts.of(known, len(run.catalog), resolution_of(known.timestamps)))
         heads = few_shot(lambda nobody: model.scores(nobody, None), asked, (0,), batch=model.batch_users)[0]
         simple = ndcg_of_order(counts, model.ties, asked.query)
         if sure_gain(heads - simple) > 0:
@@ -27,7 +30,8 @@ def welcome(run: FitRun, model: Model) -> None:
             figure = float(simple.mean())
         run.report.figures["nothing known"] = figure
     if served == chosen.name:
-        model.channels = replace(model.channels, newcomers=chosen.counts)
+        settings = dict(model.channels.settings) | {NEWCOMERS: chosen.name}
+        model.channels = replace(model.channels, newcomers=chosen.counts, settings=settings)
     run.report.chosen["newcomers"] = served
 
 

@@ -1,10 +1,13 @@
 """One fit under way: who may be learned from and who says when it is good, how much time is left, what was seen."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeVar, final
 
 import numpy as np
 
+from recllm.counts.counts import Counts
+from recllm.counts.items import resolution_of
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import make_histories
@@ -92,6 +95,19 @@ class FitRun:
             "head users": len(self.reserved),
             "validation tasks": len(self.validation.query),
         }
+
+    @cached_property
+    def counts(self) -> Counts:
+        """What is counted of the base users."""
+        return Counts.of(self.base, len(self.catalog), resolution_of(self.histories.timestamps))
+
+    @cached_property
+    def everybody(self) -> Counts:
+        """What is counted of all training users: what is served."""
+        if self.base is self.histories:
+            return self.counts
+        others = (self.reserved, self.histories.of(self.stopping))
+        return sum((Counts.of(part, len(self.catalog), self.counts.resolution) for part in others), self.counts)
 
     def left(self) -> float | None:
         """Seconds that are left of the budget, perhaps fewer than none; None: there is no budget."""

@@ -1,5 +1,6 @@
 """Fitting, stage by stage: text, channels, base, head, adapters. Each stage sees only the users it may see."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from recllm.data.trained import TrainedOn
 from recllm.encoders.threads import reproducible
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
+from recllm.model.counted import Counted
 from recllm.model.fit.adapt import fit_adaptation
 from recllm.model.fit.base import fit_base, fit_channels
 from recllm.model.fit.head import HEAD_SHARE, weigh_channels
@@ -22,6 +24,7 @@ from recllm.model.fitted import Fitted
 from recllm.model.model import Model
 from recllm.options import TrainOptions
 from recllm.ranking.head import RankingHead
+from recllm.retrieval.scoring import LIKED_EVENTS
 
 
 def fit_stages(run: FitRun) -> Model:
@@ -33,8 +36,18 @@ def fit_stages(run: FitRun) -> Model:
         fit_adaptation(run, model)
         run.timed("newcomers", lambda: welcome(run, model))
         measure(run, model)
+        run.timed("counting everybody", lambda: serve_everybody(run, model))
         account(run)
         return model
+
+
+def serve_everybody(run: FitRun, model: Model) -> None:
+    """Counts of all training users from now on; those of the reserved ones would have told the head too much."""
+    liked = int(run.everybody.items.clock.liked.sum())
+    settings = dict(model.channels.settings) | ({LIKED_EVENTS: liked} if liked else {})
+    channels = replace(model.channels, settings=settings)
+    model.channels = channels.renewed(run.everybody, model.retrieval)
+    model.channels.tensors()  # so that nobody who asks has to wait
 
 
 def _base(run: FitRun) -> Model:
@@ -61,4 +74,6 @@ def fit(config: RecommenderConfig, catalog: Catalog, log: Interactions, options:
         )
     run = FitRun(config, catalog, known, options)
     model = fit_stages(run)
-    return Fitted(config, model, Memory.of(known), TrainedOn.of(known), run.report, options.seed)
+    kept = known if config.keep_histories else known.select(np.zeros(0, dtype=np.int64), ())
+    counted = Counted(run.everybody)
+    return Fitted(config, model, Memory.of(kept), TrainedOn.of(known), run.report, options.seed, counted)

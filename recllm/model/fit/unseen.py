@@ -1,8 +1,11 @@
 """A catalog without any events: only text speaks, through each visitor's own closed-form update."""
 
-import numpy as np
 import torch
 
+from recllm.counts.cooccurrence import Cooccurrence
+from recllm.counts.counts import Counts
+from recllm.counts.items import USUAL, ItemCounts
+from recllm.counts.trend import Popularity
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
@@ -12,6 +15,7 @@ from recllm.data.trained import TrainedOn
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.config import RecommenderConfig
+from recllm.model.counted import Counted
 from recllm.model.fit.text import reading
 from recllm.model.fitted import Fitted
 from recllm.model.model import ItemTexts, Model
@@ -22,9 +26,8 @@ from recllm.retrieval.channels.cooccurrence import TakenTogether
 from recllm.retrieval.channels.history import History
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
 from recllm.retrieval.channels.text import Text
-from recllm.retrieval.cooccurrence import Cooccurrence
-from recllm.retrieval.scoring import Channels
-from recllm.retrieval.trend import Popularity, Trend
+from recllm.retrieval.newcomers import LIKED
+from recllm.retrieval.scoring import HALF_LIFE, NEWCOMERS, Channels
 
 UNSEEN_SHRINKAGE, UNSEEN_RIDGE = 0.3, 1.0
 """Of a catalog without events: at least so much shrinkage, and the ridge of a visitor's own direction of text."""
@@ -40,11 +43,17 @@ def untrained_model(config: RecommenderConfig, catalog: Catalog, options: TrainO
     report.counts["items"], report.seconds["text"] = len(catalog), options.clock() - begin
     whitening = Whitening.fit(text, max(config.text.shrinkage, UNSEEN_SHRINKAGE))
     texts = ItemTexts(text, whitening, backbone=text_encoder.backbone.digest())
-    nobody = Histories.empty(0)
-    popularity = Popularity(np.zeros(len(catalog), np.float32), Trend.fit(nobody, len(catalog)))
+    nobody = ItemCounts.of(Histories.empty(0), len(catalog), USUAL)
+    popularity = Popularity.of(nobody)
     nothing = TakenTogether(Cooccurrence.empty(len(catalog)))
     fitted = (History(), Text(UNSEEN_RIDGE), nothing, Popular(), PopularWhenLastSeen(), PopularNow())
-    channels = Channels(texts.white, popularity, fitted)
+    retrieval = config.retrieval
+    settings = {
+        "cooccurrence λ": retrieval.regularisation[len(retrieval.regularisation) // 2],
+        HALF_LIFE: retrieval.half_lives[len(retrieval.half_lives) // 2],
+        NEWCOMERS: LIKED,
+    }
+    channels = Channels(texts.white, popularity, fitted, settings, popularity.liked)
     torch.manual_seed(0)
     feedback = Feedback()
     encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)
@@ -63,4 +72,5 @@ def of_catalog(config: RecommenderConfig, catalog: Catalog, options: TrainOption
     """See `Recommender.from_catalog`."""
     report, nothing = FitReport(), Interactions.from_mapping({})
     model = untrained_model(config, catalog, options or TrainOptions(), report)
-    return Fitted(config, model, Memory.of(nothing), TrainedOn.of(nothing), report, seed=0)
+    counted = Counted(Counts.of(Histories.empty(0), len(catalog), USUAL))
+    return Fitted(config, model, Memory.of(nothing), TrainedOn.of(nothing), report, 0, counted)

@@ -1,7 +1,8 @@
 """What the same people take, and what the same people like."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self, final
 
 import numpy as np
@@ -10,11 +11,12 @@ from scipy import sparse
 from torch import Tensor
 
 from recllm.artifact.arrays import SavedArrays
+from recllm.counts.cooccurrence import Cooccurrence, Gram
+from recllm.counts.counts import Counts
+from recllm.counts.matrices import liked_part, weighted_matrix
 from recllm.data.histories import Histories
 from recllm.encoders.validation import DenseScores
 from recllm.retrieval.channel import Channel, Lesson, Visits
-from recllm.retrieval.cooccurrence import Cooccurrence, most_popular
-from recllm.retrieval.matrices import liked_part, weighted_matrix
 from recllm.retrieval.profiles import Sparse
 
 CHOOSING_ITEMS = 6_000
@@ -31,6 +33,7 @@ class ItemWeights(Channel):
 
     model: Cooccurrence
 
+    counted = True
     liked_only: ClassVar[bool] = False
     """Whether only what a user likes counts."""
 
@@ -90,26 +93,37 @@ class LikedTogether(ItemWeights):
     @classmethod
     def fit(cls, lesson: Lesson) -> Self | None:
         """With the best λ; None where every event is liked, and all events say the same."""
-        if lesson.matrix(liked_only=True).nnz == lesson.matrix(liked_only=False).nnz:
+        counts = lesson.counts.items
+        if not lesson.renewing and counts.taken.sum() == counts.liked.sum():
             return None
         return cls(_ease(cls, lesson))
 
 
 def _ease(channel: type[ItemWeights], lesson: Lesson) -> Cooccurrence:
     """EASE with the λ that ranks best for the validation users."""
-    config, matrix = lesson.config, lesson.matrix(liked_only=channel.liked_only)
-    few = most_popular(matrix, CHOOSING_ITEMS)
+    config, counts = lesson.config, lesson.counts
     models: dict[float, Cooccurrence] = {}
 
-    def fitted(matrix: sparse.csr_array, l2: float) -> Cooccurrence:
-        return Cooccurrence.fit(matrix, regularisation=l2, neighbours=config.neighbours, exact_items=lesson.exact_items)
+    def fitted(gram: Gram | Callable[[], Gram], l2: float) -> Cooccurrence:
+        return Cooccurrence.of(gram, regularisation=l2, neighbours=config.neighbours, exact_items=lesson.exact_items)
+
+    everything = partial(_gram, counts, channel.liked_only)
+    few = None if lesson.renewing else everything().most_popular(CHOOSING_ITEMS)
 
     def tries() -> Iterable[tuple[float, DenseScores]]:
         for place, l2 in enumerate(config.regularisation):
             lesson.progress("count what goes together", place, len(config.regularisation))
+            assert few is not None, "settings are chosen once"
             models[l2] = fitted(few, l2)
             yield l2, channel.scorer(models[l2])
 
-    l2 = lesson.best(channel.name, config.regularisation, tries())
-    lesson.chosen[f"{channel.name} λ"] = l2
-    return models[l2] if few is matrix and l2 in models else fitted(matrix, l2)
+    l2 = lesson.best(channel.name, config.regularisation, tries(), noted=f"{channel.name} λ")
+    chosen_on_all = l2 in models and int((everything().diagonal > 0).sum()) <= CHOOSING_ITEMS
+    return models[l2] if chosen_on_all else fitted(everything, l2)
+
+
+def _gram(counts: Counts, liked_only: bool) -> Gram:
+    """Not before it is needed: pairs may still have to be counted."""
+    if liked_only:
+        return Gram(counts.items.liked, counts.pairs.liked)
+    return Gram(counts.items.taken, counts.pairs.taken)

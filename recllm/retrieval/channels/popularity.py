@@ -5,6 +5,7 @@ from typing import final
 import numpy as np
 import torch
 
+from recllm.counts.trend import Trend
 from recllm.retrieval.channel import Channel, Visits
 from recllm.retrieval.profiles import Shared
 
@@ -31,7 +32,7 @@ class PopularWhenLastSeen(Channel):
 
     def profile(self, visits: Visits) -> Shared:
         """One row of scores for each moment."""
-        return visits.popularity.trend.profile(visits.last_seen)
+        return _at(visits.popularity.trend, visits.last_seen)
 
 
 @final
@@ -43,4 +44,13 @@ class PopularNow(Channel):
 
     def profile(self, visits: Visits) -> Shared:
         """One row of scores for each moment."""
-        return visits.popularity.trend.profile(visits.now)
+        return _at(visits.popularity.trend, visits.now)
+
+
+def _at(trend: Trend, timestamps: np.ndarray) -> Shared:
+    """The logarithm of `trend.at`; who asks at the same moment shares it."""
+    bins = np.where(timestamps > trend.ends[-1], timestamps, trend.ends[0] - 1 - len(trend.ends))
+    inside = timestamps <= trend.ends[-1]
+    bins[inside] += np.searchsorted(trend.ends, timestamps[inside], side="right")
+    _, first, row = np.unique(bins, return_index=True, return_inverse=True)
+    return Shared(torch.from_numpy(np.log1p(trend.at(timestamps[first]))), torch.from_numpy(row))

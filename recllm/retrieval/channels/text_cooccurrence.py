@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Self, final
 
 import numpy as np
@@ -10,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recllm.artifact.arrays import SavedArrays
+from recllm.counts.cooccurrence import Cooccurrence
+from recllm.counts.later import Later
 from recllm.retrieval.channel import Channel, Lesson, Visits
 from recllm.retrieval.channels.cooccurrence import TakenTogether
-from recllm.retrieval.cooccurrence import Cooccurrence
 from recllm.retrieval.profiles import InSpace
 
 RIDGE = 10.0
@@ -30,16 +32,29 @@ class TextCooccurrence(Channel):
     enough that items of such words are taken together.
 
     Attributes:
-        sources: A, float32 [items, dim]; of an item without events as its text predicts it.
-        text_to_sources: From an item's text to its row of A, float32 [dim, dim].
+        given: `sources` and `text_to_sources`, or what computes them.
     """
 
-    sources: np.ndarray
-    text_to_sources: np.ndarray
+    given: tuple[np.ndarray, np.ndarray] | Later[tuple[np.ndarray, np.ndarray]]
 
     name = "text_cooccurrence"
     words = "what such texts are usually taken with"
     knows_new_items = True
+    counted = True
+
+    @property
+    def _matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.given.get() if isinstance(self.given, Later) else self.given
+
+    @property
+    def sources(self) -> np.ndarray:
+        """A, float32 [items, dim]; of an item without events as its text predicts it."""
+        return self._matrices[0]
+
+    @property
+    def text_to_sources(self) -> np.ndarray:
+        """From an item's text to its row of A, float32 [dim, dim]."""
+        return self._matrices[1]
 
     @classmethod
     def fit(cls, lesson: Lesson) -> Self | None:
@@ -47,14 +62,12 @@ class TextCooccurrence(Channel):
         together = lesson.fitted(TakenTogether)
         if together is None:
             return None
-        warm = np.bincount(lesson.base.item_rows, minlength=lesson.items) > 0
-        return cls.of(together.model, lesson.text.numpy(), warm)
+        return cls.of(together.model, lesson.text.numpy(), lesson.counts.items.taken > 0)
 
     @classmethod
     def of(cls, model: Cooccurrence, text: np.ndarray, warm: np.ndarray, ridge: float = RIDGE) -> Self:
         """From weights between items, their whitened unit vectors [items, dim], and who has events, bool [items]."""
-        moments = np.asarray(model.weights @ (text * warm[:, None]), dtype=np.float32)
-        return cls(*predicted_sources(moments, text, warm, ridge))
+        return cls(Later(partial(_fitted, model, text, warm, ridge)))
 
     def profile(self, visits: Visits) -> InSpace:
         """Users in the space of texts."""
@@ -64,7 +77,7 @@ class TextCooccurrence(Channel):
     def extended(self, text: Float[Tensor, "items dim"]) -> Self:
         """New items are what their texts predict."""
         fresh = text.numpy()[len(self.sources) :] @ self.text_to_sources
-        return type(self)(np.concatenate([self.sources, fresh]), self.text_to_sources)
+        return type(self)((np.concatenate([self.sources, fresh]), self.text_to_sources))
 
     def tensors(self) -> Mapping[str, np.ndarray]:
         """Both matrices."""
@@ -73,7 +86,12 @@ class TextCooccurrence(Channel):
     @classmethod
     def from_tensors(cls, saved: SavedArrays, items: int, dim: int) -> Self:
         """The inverse of `tensors`."""
-        return cls(saved.floats("sources", items, dim), saved.floats("text_to_sources", dim, dim))
+        return cls((saved.floats("sources", items, dim), saved.floats("text_to_sources", dim, dim)))
+
+
+def _fitted(model: Cooccurrence, text: np.ndarray, warm: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    moments = np.asarray(model.weights @ (text * warm[:, None]), dtype=np.float32)
+    return predicted_sources(moments, text, warm, ridge)
 
 
 def predicted_sources(

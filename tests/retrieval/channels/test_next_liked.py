@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from recllm.counts.next_liked import DECAY, DISCOUNT, next_liked
+from recllm.counts.pairs import soon_after
 from recllm.data.histories import Histories
-from recllm.retrieval.channels.next_liked import DECAY, DISCOUNT, next_liked
 
 
 def log(times: list[list[int]], items: list[list[int]], signals: list[list[int]] | None = None) -> Histories:
@@ -34,14 +35,14 @@ def test_golden() -> None:
                     counts[what[event], what[later]] += 1
     popular = (counts.sum(0) + 7 * 3) ** DISCOUNT
     expected = counts / (counts.sum(1) + 7 * 3)[:, None] / popular
-    model = next_liked(log(times, items, signals), 20, shrinkage=7.0, neighbours=20, horizon=3)
+    model = next_liked(soon_after(log(times, items, signals), 20, 3), shrinkage=7.0, neighbours=20, horizon=3)
     np.testing.assert_allclose(model.weights.toarray(), expected, atol=1e-6)
     assert model.decay == DECAY
 
 
 def test_the_horizon_reaches_to_the_end_of_a_block_and_no_further() -> None:
     histories = log([[1, 2, 3, 3, 4], [1, 1]], [[0, 1, 2, 3, 4], [5, 6]])
-    near = next_liked(histories, 7, shrinkage=1.0, neighbours=7, horizon=2).weights.toarray()
+    near = next_liked(soon_after(histories, 7, 2), shrinkage=1.0, neighbours=7, horizon=2).weights.toarray()
     assert np.flatnonzero(near[0]).tolist() == [1, 2, 3]
     assert np.flatnonzero(near[3]).tolist() == [4], "another user's events do not follow"
     assert np.flatnonzero(near[5]).tolist() == [6]
@@ -51,22 +52,22 @@ def test_time_has_a_direction() -> None:
     """Everybody walks around a ring; co-occurrence cannot tell the next station from the last one."""
     rng = np.random.default_rng(0)
     walks = [((rng.integers(12) + np.arange(4)) % 12).tolist() for _ in range(200)]
-    model = next_liked(log([list(range(4))] * 200, walks), 12, shrinkage=1.0, neighbours=12, horizon=1)
+    model = next_liked(soon_after(log([list(range(4))] * 200, walks), 12, 1), shrinkage=1.0, neighbours=12, horizon=1)
     weights = model.weights.toarray()
     assert (weights.argmax(axis=1) == (np.arange(12) + 1) % 12).all()
     assert not weights[np.arange(12), (np.arange(12) - 1) % 12].any()
 
 
 def test_nothing_follows() -> None:
-    assert next_liked(log([[1], [1]], [[0], [1]]), 3, shrinkage=1.0, neighbours=2).weights.nnz == 0
-    assert next_liked(Histories.empty(2), 3, shrinkage=1.0, neighbours=2).weights.shape == (3, 3)
-    assert next_liked(Histories.empty(0), 0, shrinkage=1.0, neighbours=2).weights.shape == (0, 0)
+    assert next_liked(soon_after(log([[1], [1]], [[0], [1]]), 3), shrinkage=1.0, neighbours=2).weights.nnz == 0
+    assert next_liked(soon_after(Histories.empty(2), 3), shrinkage=1.0, neighbours=2).weights.shape == (3, 3)
+    assert next_liked(soon_after(Histories.empty(0), 0), shrinkage=1.0, neighbours=2).weights.shape == (0, 0)
 
 
 def test_the_strongest_neighbours_are_kept() -> None:
     rng = np.random.default_rng(1)
     histories = log([list(range(9))] * 50, [rng.permutation(15)[:9].tolist() for _ in range(50)])
-    full = next_liked(histories, 15, shrinkage=1.0, neighbours=15).weights.toarray()
-    cut = next_liked(histories, 15, shrinkage=1.0, neighbours=3).weights.toarray()
+    full = next_liked(soon_after(histories, 15), shrinkage=1.0, neighbours=15).weights.toarray()
+    cut = next_liked(soon_after(histories, 15), shrinkage=1.0, neighbours=3).weights.toarray()
     for row in range(15):
         assert sorted(cut[row][cut[row] > 0]) == sorted(full[row])[-3:]

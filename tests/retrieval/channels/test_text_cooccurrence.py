@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from recllm.counts.cooccurrence import Cooccurrence
 from recllm.retrieval.channels.text_cooccurrence import TextCooccurrence
-from recllm.retrieval.cooccurrence import Cooccurrence
 
 
 def world(per_kind: int = 6) -> tuple[Cooccurrence, np.ndarray, np.ndarray, np.ndarray]:

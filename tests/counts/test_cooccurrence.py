@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recllm.retrieval import cooccurrence
-from recllm.retrieval.cooccurrence import Cooccurrence, affordable_items
+from recllm.counts import cooccurrence
+from recllm.counts.cooccurrence import Cooccurrence, Gram, affordable_items, solve
 
 
 def log(users: int = 60, items: int = 15, seed: int = 0) -> sparse.csr_array:
@@ -93,7 +93,6 @@ def test_above_what_is_affordable_only_hubs_are_solved(monkeypatch: pytest.Monke
     monkeypatch.setattr(cooccurrence, "HUBS", 6)
     matrix = log(50, 20)
     exact, around = (
-        Cooccurrence.fit(matrix, regularisation=5.0, neighbours=20, exact_items=limit).weights.toarray()
-        for limit in (20, 19)
+        solve(Gram.of(matrix), regularisation=5.0, neighbours=20, exact_items=limit).toarray() for limit in (20, 19)
     )
     assert np.abs(exact - around).max() > 1e-3

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
-import torch
+from scipy import sparse
 
 from recllm.artifact.arrays import SavedArrays
+from recllm.counts.items import Clock, ItemCounts
 from recllm.data.histories import Histories
 from recllm.data.saved import LATEST
 from recllm.errors import ArtifactError
-from recllm.retrieval.profiles import Shared
 
 TREND_BINS = 64
 """Moments at which popularity is remembered; equally many events lie between two."""
@@ -28,7 +28,7 @@ class Trend:
     fades towards the popularity of all times, by half in each half-life.
 
     Attributes:
-        ends: Last timestamp of each bin, float64 [bins].
+        ends: When each bin is over, float64 [bins].
         counts: float32 [bins + 1, items], decayed counts of liked events up to the end of the bin before.
         total: float32 [items], liked events of all times.
         half_life: Seconds of the newest half-life.
@@ -40,21 +40,27 @@ class Trend:
     half_life: float
 
     @classmethod
-    def fit(cls, histories: Histories, items: int, half_life: float = 0.1) -> "Trend":
-        """Bins hold equally many liked events of `histories`; an event counts half after this share of them."""
-        liked = histories.signals > 0
-        times, rows = histories.timestamps[liked], histories.item_rows[liked]
-        total = np.bincount(rows, minlength=items).astype(np.float32)
-        if not len(times):
+    def of(cls, clock: Clock, half_life: float = 0.1) -> "Trend":
+        """Bins hold equally many liked events, as far as whole moments can; an event counts half after this share."""
+        items, each = clock.liked.shape[1], np.asarray(clock.liked.sum(axis=1, dtype=np.int64)).ravel()
+        total = np.asarray(clock.liked.sum(axis=0, dtype=np.int64), dtype=np.float32).ravel()
+        if not len(each):
             return cls(np.zeros(1), np.zeros((2, items), dtype=np.float32), total, 1.0)
-        ends = np.unique(np.quantile(times, np.linspace(0, 1, TREND_BINS + 1)[1:], method="lower"))
+        so_far = np.cumsum(each)
+        cuts = np.floor(np.linspace(0, 1, TREND_BINS + 1)[1:] * (so_far[-1] - 1))
+        last = np.unique(np.searchsorted(so_far, cuts, side="right"))  # moments that end a bin
+        # Nobody who asks during a moment is told what happens in it.
+        ends = (clock.moments[last] + 1) * clock.resolution
+        bin_of = np.searchsorted(last, np.arange(len(each)))
+        ones = (np.ones(len(each), dtype=np.int32), (bin_of, np.arange(len(each))))
         fresh = np.zeros((len(ends) + 1, items), dtype=np.float32)
-        np.add.at(fresh, (np.searchsorted(ends, times) + 1, rows), 1.0)
+        fresh[1:] = (sparse.csr_array(ones, shape=(len(ends), len(each))) @ clock.liked).toarray()
         memory = 0.5 ** (1 / (half_life * TREND_BINS))
         for bin_ in range(1, len(fresh)):
             fresh[bin_] += memory * fresh[bin_ - 1]
-        begun = np.quantile(times, max(1 - half_life, 0.0), method="lower")
-        return cls(ends, fresh, total, max(float(ends[-1] - begun), 1.0))
+        begun = np.searchsorted(so_far, np.floor(max(1 - half_life, 0.0) * (so_far[-1] - 1)), side="right")
+        half = float(ends[-1] - clock.moments[begun] * clock.resolution)
+        return cls(ends, fresh, total, max(half, 1.0))
 
     def at(self, timestamps: np.ndarray) -> np.ndarray:
         """float32 [moments, items]: events of bins that were over by then; before all data, the latest."""
@@ -67,14 +73,6 @@ class Trend:
             usual = self.total * (self.counts[-1].sum() / self.total.sum())
             counts[late] = usual + fresh[:, None].astype(np.float32) * (self.counts[-1] - usual)
         return counts
-
-    def profile(self, timestamps: np.ndarray) -> Shared:
-        """The logarithm of `at`; who asks at the same moment shares it."""
-        bins = np.where(timestamps > self.ends[-1], timestamps, self.ends[0] - 1 - len(self.ends))
-        inside = timestamps <= self.ends[-1]
-        bins[inside] += np.searchsorted(self.ends, timestamps[inside], side="right")
-        _, first, row = np.unique(bins, return_index=True, return_inverse=True)
-        return Shared(torch.from_numpy(np.log1p(self.at(timestamps[first]))), torch.from_numpy(row))
 
     @property
     def end(self) -> float:
@@ -117,12 +115,17 @@ class Popularity:
     """What several channels read.
 
     Attributes:
-        liked: Distinct training users with a liked event, float32 [items].
+        liked: Distinct users with a liked event, float32 [items].
         trend: The same over time.
     """
 
     liked: np.ndarray
     trend: Trend
+
+    @classmethod
+    def of(cls, counts: ItemCounts, half_life: float = 0.1) -> "Popularity":
+        """From what is counted of items."""
+        return cls(counts.liked.astype(np.float32), Trend.of(counts.clock, half_life))
 
     def now(self, histories: Histories) -> np.ndarray:
         """float64 [users]: the end of the training log or, if that is later, when a user was last seen."""
