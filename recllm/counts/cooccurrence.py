@@ -209,10 +209,10 @@ def _inverse(gram: Gram, regularisation: float) -> np.ndarray:
 
 def _ease_around_hubs(gram: Gram, regularisation: float, neighbours: int) -> sparse.csr_array:
     """Items are sorted by popularity, the hubs first."""
-    items, whole = len(gram), gram.whole
-    inverse = _inverse(gram.among(np.arange(HUBS)), regularisation)
+    items, whole, hubs = len(gram), gram.whole, min(HUBS, len(gram))
+    inverse = _inverse(gram.among(np.arange(hubs)), regularisation)
     scale = np.diag(inverse).copy()
-    across = sparse.csr_array(whole[HUBS:, :HUBS].astype(np.float32))
+    across = sparse.csr_array(whole[hubs:, :hubs].astype(np.float32))
     parts = []
     for start in range(0, len(inverse), ROWS // 4):
         rows = inverse[start : start + ROWS // 4]
@@ -220,9 +220,9 @@ def _ease_around_hubs(gram: Gram, regularisation: float, neighbours: int) -> spa
         among[np.arange(len(rows)), start + np.arange(len(rows))] = 0.0
         parts.append(strongest(np.concatenate([among, (across @ rows.T).T], axis=1), neighbours))
     solved = _stacked(parts, items)
-    for start in range(HUBS, items, ROWS):
+    for start in range(hubs, items, ROWS):
         block = whole[start : start + ROWS].astype(np.float32)
-        left = sparse.csr_array(block - across[start - HUBS : start - HUBS + ROWS] @ solved)
+        left = sparse.csr_array(block - across[start - hubs : start - hubs + ROWS] @ solved)
         counts = gram.diagonal[start : start + ROWS]
         own = sparse.csr_array(
             (np.ones(len(counts), dtype=bool), (np.arange(len(counts)), start + np.arange(len(counts)))),

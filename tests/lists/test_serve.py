@@ -51,12 +51,9 @@ def listening_to(shop: Recommender, channel: str, toy: ToyShop) -> Recommender:
     rows = [(f"u{at}", "i0" if at < 20 else "i1", 1_000_000 + 1000 * at) for at in range(30)]
     events = Interactions.from_frame(pl.DataFrame(rows, ["user_id", "item_id", "timestamp"], orient="row"))
     histories = make_histories(events, shop.catalog, shop.model.feedback)
-    channels = replace(
-        shop.model.channels,
-        popularity=Popularity(
-            shop.model.channels.popularity.liked, Trend.of(Clock.of(histories, len(toy.catalog), 1.0))
-        ),
-    )
+    trend = Trend.of(Clock.of(histories, len(toy.catalog), 1.0))
+    popularity = Popularity(shop.model.channels.popularity.liked, trend)
+    channels = replace(shop.model.channels, popularity=popularity, newcomers=None)
     head = RankingHead(len(channels.names), shop.config.ranking).requires_grad_(False)
     head.weights.bias.copy_(torch.tensor([float(name == channel) for name in channels.names]))
     return shop.with_model(replace(shop.model, channels=channels, head=head), shop.config)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from recllm.counts import cooccurrence
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.encoders.text import TextEncoderConfig
@@ -21,7 +22,6 @@ from recllm.evaluation.baselines.item_knn import ItemKNN
 from recllm.evaluation.baselines.popularity import Popularity, RecentPopularity
 from recllm.evaluation.baselines.registry import BASELINES
 from recllm.evaluation.baselines.text import TextMean, TextRidge, WhitenedTextKNN
-from recllm.retrieval import cooccurrence
 from recllm.testing import ScorerContract, ToyShop
 
 ITEMS = ["a", "b", "c", "d", "e"]
