@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from recllm.adaptation.adapters import Adapters, kept_for
+from recllm.counts.counts import Counts
 from recllm.data.catalog import Catalog
 from recllm.data.doors import (
     known_among,
@@ -481,6 +482,11 @@ class Recommender:
         other = Recommender(config)
         other._state = replace(self._fitted(), model=model, config=config)
         return other
+
+    @property
+    def counts(self) -> Counts:
+        """What is counted of the users, sums that move with `update` and `forget`; `counts.digest()` is their proof."""
+        return self._fitted().counted.counts
 
     @property
     def trained_on(self) -> TrainedOn:

@@ -24,9 +24,10 @@ Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.
 `{config.text.prompt}`), histories by the first {config.history.depth} block(s) of the same transformer,
 {_adaptation(model)}.
 
-Users' adapters are functions of their own events. The shared weights were shaped by all
-{report.counts.get("users", 0):,} training users; forgetting a user deletes their events here and not their part in
-those weights.
+Users' adapters are functions of their own events. What is popular, what goes together and what follows what are sums
+over users: forgetting one deletes their events and takes them out of these sums to the last bit. Transformer, ranking
+and adapters' start were shaped by all {report.counts.get("users", 0):,} training users and keep their part until the
+next fit.
 
 ## Made from
 {counts}
