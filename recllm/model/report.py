@@ -16,6 +16,8 @@ class FitReport:
         seconds: Time of each stage.
         stopped: Why each training stage ended.
         chosen: Settings that were chosen on users held out, and by whom newcomers are served.
+        ageing: How lists of counts that stand still fall behind: (weeks, their NDCG@10 on users held out, that of
+            renewed counts, tasks).
         notes: What whoever relies on the fit should know: what could not be measured or learned and why, where the
             time went, and figures that a simpler ranking beats.
     """
@@ -26,6 +28,7 @@ class FitReport:
     seconds: dict[str, float] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
+    ageing: list[tuple[float, float, float, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:

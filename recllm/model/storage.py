@@ -272,5 +272,8 @@ def _report(saved: Mapping[str, Any]) -> FitReport:
         key: [(int(step), measured(loss), measured(value)) for step, loss, value in points]
         for key, points in saved["curves"].items()
     }
+    found["ageing"] = [
+        (float(weeks), float(stale), float(fresh), int(tasks)) for weeks, stale, fresh, tasks in saved.get("ageing", ())
+    ]
     found["notes"] = [str(note) for note in saved.get("notes", ())]
     return FitReport(**found)

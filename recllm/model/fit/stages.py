@@ -15,6 +15,7 @@ from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
 from recllm.model.fit.adapt import fit_adaptation
+from recllm.model.fit.ageing import Ages
 from recllm.model.fit.base import fit_base, fit_channels
 from recllm.model.fit.head import HEAD_SHARE, weigh_channels
 from recllm.model.fit.judge import account, measure, welcome
@@ -36,6 +37,7 @@ def fit_stages(run: FitRun) -> Model:
         fit_adaptation(run, model)
         run.timed("newcomers", lambda: welcome(run, model))
         measure(run, model)
+        run.report.ageing = run.timed("ageing", lambda: Ages(run, model).curve())
         run.timed("counting everybody", lambda: serve_everybody(run, model))
         account(run)
         return model
