@@ -11,15 +11,11 @@ from streams import Block, Question, Stream
 
 import recllm
 from recllm.data.histories import Histories, make_histories
-from recllm.data.tasks import make_tasks
 from recllm.evaluation.asking import few_shot
 from recllm.evaluation.baselines.baseline import Baseline, Known
 from recllm.evaluation.tuning import tune
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
-from recllm.retrieval.channel import Lesson
-from recllm.retrieval.learning import learn_channels
-from recllm.retrieval.scoring import Channels
 
 TUNED_SHOTS = (1, 3, 5, 10, 20)
 
@@ -70,21 +66,15 @@ class Updated(Frozen):
     """U; with `shuffled`, its control."""
 
     def __init__(self, stream: Stream, rec: recllm.Recommender, *, shuffled: bool = False) -> None:
-        super().__init__(stream, rec)
-        self.shuffled, self.log = shuffled, stream.training
-        self._model: Model | None = None
-
-    def model(self) -> Model:
-        if self._model is None:
-            self._model = replace(self.rec.model, channels=recounted(self.rec, self.log))
-        return self._model
+        # `update` changes the recommender, and another way answers from this one.
+        super().__init__(stream, rec.with_model(rec.model, rec.config))
+        self.shuffled = shuffled
 
     def settle(self) -> None:
-        self.model()
+        self.model().channels.tensors()  # weights between items are solved when they are first asked for
 
     def learn(self, block: Block) -> None:
-        self.log = self.log.join(block.shuffled().events if self.shuffled else block.events)
-        self._model = None
+        self.rec.update(block.shuffled().events if self.shuffled else block.events)
 
 
 class Refitted(Updated):
@@ -92,10 +82,11 @@ class Refitted(Updated):
 
     def __init__(self, stream: Stream, rec: recllm.Recommender, every: int, fits: "Fits") -> None:
         super().__init__(stream, rec)
-        self.every, self.fits = every, fits
+        self.every, self.fits, self.log = every, fits, stream.training
 
     def learn(self, block: Block) -> None:
         super().learn(block)
+        self.log = self.log.join(block.events)
         if block.number % self.every == 0:
             begin = time.perf_counter()
             self.rec = self.fits(block.number, self.log)
@@ -128,25 +119,6 @@ class Refreshed(Way):
 
 def _known(histories: Histories) -> Known:
     return Known(histories, np.zeros(0, dtype=np.float32), timed=True)
-
-
-def recounted(rec: recllm.Recommender, log: recllm.Interactions) -> Channels:
-    """The channels over another log, with the settings that were chosen at the fit."""
-    model, chosen = rec.model, rec.report.chosen
-    histories = make_histories(log, model.catalog, model.feedback)
-
-    def lesson(channel: str) -> Lesson:
-        regularisation = chosen.get(f"{channel} λ", rec.config.retrieval.regularisation[0])
-        half_life = chosen.get("half-life", rec.config.retrieval.half_lives[0])
-        config = replace(rec.config.retrieval, regularisation=(regularisation,), half_lives=(half_life,))
-        return Lesson(histories, make_tasks(Histories.empty(0)), model.channels.text, config)
-
-    counted = learn_channels(lesson("cooccurrence"))
-    channels = dict(zip(counted.names, counted.fitted, strict=True))
-    if "liked" in channels:  # has a λ of its own
-        channels["liked"] = lesson("liked").fitted(type(channels["liked"])) or channels["liked"]
-    fitted = tuple(channels.get(channel.name, channel) for channel in model.channels.fitted)
-    return replace(model.channels, popularity=counted.popularity, fitted=fitted)
 
 
 # --- what they start from ----------------------------------------------------------------------------------------
@@ -199,8 +171,9 @@ WAYS: dict[str, Maker] = {
 }
 """By name; a further one is one line here, and its differences are one line in `through_time.PAIRS`.
 
-D is an `Updated` whose `learn` lets the adapter take a step on `self.model()`, which has not learned the block yet,
-before it calls `super().learn(block)`, and whose `model()` ranks through the adapter's head.
+D is an `Updated` that calls `update` with `adapt="shop"`; or, for trying things out, one whose `learn` lets an adapter
+take a step on `self.model()`, which has not learned the block yet, before it calls `super().learn(block)`, and whose
+`model()` ranks through the adapter's head.
 """
 
 
