@@ -24,7 +24,7 @@ QUICK = {
 
 
 def shop(drift: bool, users: int = USERS, seed: int = 0) -> tuple[Catalog, Interactions]:
-    """Everybody takes an item a fortnight of the dozen in fashion, which changes by the week; or of two dozen that stay."""
+    """Everybody takes an item a fortnight of the dozen in fashion, which changes weekly; or of two dozen that stay."""
     rng, rows = np.random.default_rng(seed), []
     for user in range(users):
         taken: set[int] = set()
