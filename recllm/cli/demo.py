@@ -1,121 +1,83 @@
-"""The demonstration: learn the shipped shop, then meet customers it has never seen.
+"""The demonstration: learn the shipped shop, then let it live through what it has never seen.
 
-Customers are held out by a hash of their id, so nobody chose the pretty ones. Each is known by the first few products
-only; what they bought afterwards is kept back and serves as the check.
+Nobody chose what is shown: customers are held out of training by a hash of their id, the day is the last one of the
+log. A customer is known by the first few products only; what they bought afterwards is kept back and is the check.
 """
 
 import hashlib
 import tempfile
 import time
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 import recllm
 from recllm.cli.app import size_of
+from recllm.cli.facts import DemoResult
+from recllm.cli.scenes import HeldOut, Visitor, arrive, forget, live_through, meet
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 
 if TYPE_CHECKING:
     from recllm.options import Progress
 
-__all__ = ["Customer", "DemoResult", "Suggestion", "hold_out", "run_demo"]
+__all__ = ["hold_out", "run_demo"]
 
-GIVEN = 6
-"""How many products the recommender is told of each customer."""
-BEFORE_LENGTH = 200
-"""How far down the list before adaptation is searched for where an item came from."""
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """One line of a list."""
-
-    rank: int
-    item_id: str
-    title: str
-    score: float
-    bought_later: bool
-    rank_before: int | None = None
-    """Where the item stood before adaptation; None if it was not among the first 200."""
-    explanation: str | None = None
-    reason_code: str | None = None
+STEPS = (1, 3, 6)
+"""How many products of the first customer the recommender is told of, one time after the other."""
+GIVEN = STEPS[-1]
+"""How many products of the others."""
+DAY = 86_400.0
+"""Seconds."""
+NEW_FOR = 28 * DAY
+"""How long before the last day a customer may have come first: they are asked as of the end of the log."""
+PRODUCT = {"item_id": "new-teacup", "title": "Blue regency teacup and saucer"}
+"""A product that the shop does not have, of the kind it has: all it says of any is a title."""
+QUERY = "something blue to drink tea from"
 
 
-@dataclass(frozen=True)
-class Customer:
-    """A customer the model has never seen: what it was told, and what it then recommended."""
+def hold_out(catalog: "recllm.Catalog", events: "recllm.Interactions", n: int = 3) -> list[HeldOut]:
+    """Choose `n` new customers by the hash of their id.
 
-    user_id: str
-    n_events: int
-    n_items: int
-    given: tuple[str, ...]
-    """Titles of the first products, oldest first: all that the recommender knows."""
-    before: tuple[Suggestion, ...]
-    after: tuple[Suggestion, ...]
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    """Everything the demonstration shows."""
-
-    n_items: int
-    n_events: int
-    n_users: int
-    customers: tuple[Customer, ...]
-    fit_seconds: float
-    adapt_milliseconds: float
-    """Per customer: adapting, retrieving and ranking, without the reasons."""
-    model_bytes: int
-    saved_to: str | None
-    adapters: str
-    """Whether adapters are used, or not used because they did not help users held out of training."""
-
-
-@dataclass(frozen=True)
-class _HeldOut:
-    user_id: str
-    n_events: int
-    given: tuple[str, ...]
-    later: frozenset[str]
-    until: float
-
-
-def hold_out(catalog: "recllm.Catalog", events: "recllm.Interactions", n: int = 3) -> list[_HeldOut]:
-    """Choose `n` customers with 8 to 40 events and products left to check against, by the hash of their id."""
-    counts = dict(events.frame.group_by("user_id").len().iter_rows())
+    They came first in the four weeks before the last day, have 8 to 40 events, and products left to check against.
+    """
+    begins = last_day(events)
+    facts = events.frame.group_by("user_id").agg(pl.len(), pl.col("timestamp").min())
+    counts = {
+        user: number
+        for user, number, first in facts.iter_rows()
+        if 8 <= number <= 40 and begins - NEW_FOR <= first < begins
+    }
     histories = make_histories(events, catalog, Feedback.infer(events.frame))
     fitting = [
         user
         for user in range(len(histories))
-        if 8 <= counts.get(histories.user_ids[user], 0) <= 40 and histories.lengths[user] >= GIVEN + 3
+        if histories.user_ids[user] in counts
+        and histories.lengths[user] >= GIVEN + 3
+        and histories.timestamps[histories.offsets[user] + GIVEN - 1] < begins
     ]
     fitting.sort(key=lambda user: hashlib.sha256(histories.user_ids[user].encode()).digest())
     return [_held_out(catalog, histories, user, counts) for user in fitting[:n]]
 
 
-def _held_out(catalog: "recllm.Catalog", histories: Histories, user: int, counts: dict[str, int]) -> _HeldOut:
+def _held_out(catalog: "recllm.Catalog", histories: Histories, user: int, counts: dict[str, int]) -> HeldOut:
     start, end = int(histories.offsets[user]), int(histories.offsets[user + 1])
     items = [catalog.item_ids[row] for row in histories.item_rows[start:end]]
     user_id = histories.user_ids[user]
-    return _HeldOut(
+    return HeldOut(
         user_id=user_id,
         n_events=counts[user_id],
         given=tuple(items[:GIVEN]),
-        later=frozenset(items[GIVEN:]),
-        until=float(histories.timestamps[start + GIVEN - 1]),
+        rest=frozenset(items[GIVEN:]),
+        times=tuple(histories.timestamps[start : start + GIVEN].tolist()),
     )
 
 
-def _support(events: "recllm.Interactions", held_out: list[_HeldOut]) -> "recllm.Interactions":
-    """The events that the recommender may see, all customers together."""
-    user, item, when = map(pl.col, ("user_id", "item_id", "timestamp"))
-    parts = [
-        events.frame.filter(user == one.user_id, item.is_in(list(one.given)), when <= one.until) for one in held_out
-    ]
-    return recllm.Interactions.from_frame(pl.concat(parts))
+def last_day(events: "recllm.Interactions") -> float:
+    """When the last day of a log begins, unix seconds."""
+    return float(events.frame["timestamp"].to_numpy().max() // DAY * DAY)
 
 
 def run_demo(
@@ -126,7 +88,7 @@ def run_demo(
     out: Path | None = None,
     progress: "Progress | None" = None,
 ) -> DemoResult:
-    """Fit on the shipped shop without three customers, then recommend to these three.
+    """Fit on the shipped shop without three customers and its last day, then go on with these.
 
     Args:
         seed: Same seed, same result.
@@ -137,57 +99,35 @@ def run_demo(
     """
     catalog, events = recllm.load_demo()
     held_out = hold_out(catalog, events)
-    training = events.without_users([one.user_id for one in held_out])
+    others = events.without_users([one.user_id for one in held_out])
+    begins = last_day(events)
+    training = others.before(begins)
+    day = recllm.Interactions.from_frame(others.frame.filter(pl.col("timestamp") >= begins))
     started = time.monotonic()
     rec = recllm.Recommender(recllm.RecommenderConfig.demo())
     options = recllm.TrainOptions(seed=seed, device=device, budget=budget, progress=progress)
     rec.fit(catalog, training, options=options)
-    fit_seconds = time.monotonic() - started
+    fitted = time.monotonic()
 
-    support = _support(events, held_out)
-    before = rec.recommend(support, n=BEFORE_LENGTH, adapt=False)
-    rec.recommend(support, n=10)  # once without the clock: the first call sets things up
-    started = time.monotonic()
-    rec.recommend(support, n=10)
-    milliseconds = (time.monotonic() - started) * 1000 / len(held_out)
-    after = rec.recommend(support, n=10, explain=True)
-    titles = dict(zip(catalog.item_ids, catalog.titles, strict=True))
+    visitor = Visitor.of(rec)
+    customers = tuple(meet(rec, one, events, STEPS if one is held_out[0] else (GIVEN,), visitor) for one in held_out)
+    lived = live_through(rec, training, day, visitor)
+    model_bytes = _save(rec, out)
+    arrival, log = arrive(rec, recllm.Catalog.from_frame([PRODUCT]), QUERY, others)
+    forgotten = forget(rec, lived.customer.user_id, log)
     return DemoResult(
         n_items=len(catalog),
         n_events=len(training),
         n_users=len(training.user_ids),
-        customers=tuple(_customer(one, before, after, titles) for one in held_out),
-        fit_seconds=fit_seconds,
-        adapt_milliseconds=milliseconds,
-        model_bytes=_save(rec, out),
+        until=datetime.fromtimestamp(training.frame["timestamp"].to_numpy().max(), UTC).date().isoformat(),
+        customers=customers,
+        day=lived,
+        arrival=arrival,
+        forgotten=forgotten,
+        fit_seconds=fitted - started,
+        seconds=time.monotonic() - fitted,
+        model_bytes=model_bytes,
         saved_to=None if out is None else str(out),
-        adapters=str(rec.report.chosen.get("adapters", "used")),
-    )
-
-
-def _customer(one: _HeldOut, before: Any, after: Any, titles: dict[str, str]) -> Customer:
-    first = list(before.for_user(one.user_id))
-    ranks = {row.item_id: row.rank for row in first}
-
-    def suggestion(row: Any) -> Suggestion:
-        return Suggestion(
-            rank=row.rank,
-            item_id=row.item_id,
-            title=titles[row.item_id],
-            score=row.score,
-            bought_later=row.item_id in one.later,
-            rank_before=ranks.get(row.item_id),
-            explanation=row.explanation,
-            reason_code=row.reason_code,
-        )
-
-    return Customer(
-        user_id=one.user_id,
-        n_events=one.n_events,
-        n_items=len(one.given) + len(one.later),
-        given=tuple(titles[item] for item in one.given),
-        before=tuple(suggestion(row) for row in first[:10]),
-        after=tuple(suggestion(row) for row in after.for_user(one.user_id)),
     )
 
 

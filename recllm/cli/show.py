@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, Group
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from recllm.cli.app import AsJson, Device, Seed, command, duration, write_json
+from recllm.cli.facts import FAR
 from recllm.cli.files import check_folder
-from recllm.terminal import ProgressBar, make_console, make_table, say
+from recllm.terminal import ProgressBar, make_console, say
 from recllm.texts import clean_text
 
 if TYPE_CHECKING:
-    from recllm.cli.demo import Customer, DemoResult, Suggestion
+    from recllm.cli.facts import Arrival, Customer, Day, DemoResult, Forgotten, Line, Reach
+
+SHOWN = 5
+"""Lines of a list that are printed; `--json` has ten."""
 
 
 @command()
@@ -27,7 +32,7 @@ def demo(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Learn the shop that comes with recllm, and recommend to three customers it has never seen."""
+    """Learn the shop that comes with recllm; then meet customers, a day and a product it has never seen."""
     from recllm.cli.demo import run_demo
 
     check_folder(out)
@@ -39,63 +44,164 @@ def demo(
         write_json(dataclasses.asdict(result))
         return
     console = make_console()
-    console.print(
-        f"\nThe shop: {result.n_items:,} products, {result.n_events:,} purchases by {result.n_users:,} customers. "
-        f"None of the {len(result.customers)} below is among them."
+    console.print(_opening(result))
+    first, *others = result.customers
+    _rule(console, f"1. A new customer, {clean_text(first.user_id)}, product by product")
+    console.print("Nothing is known of them at first: “was” begins as the place in an unknown visitor's list.")
+    _show_customer(console, first, followed=True)
+    _rule(console, f"2. More new customers, after {others[0].lists[-1].known} products each")
+    for customer in others:
+        _show_customer(console, customer, followed=False)
+    console.print(_marks(result.customers))
+    _rule(console, f"3. The next day: {result.day.date}")
+    _show_day(console, result.day)
+    _rule(console, "4. A new product, known by its text alone")
+    console.print(_of_arrival(result.arrival))
+    _rule(console, f"5. Customer {clean_text(result.forgotten.user_id)} wants to be forgotten")
+    console.print(_of_forgotten(result.forgotten))
+    _rule(console, "What now?")
+    console.print(_closing(result), soft_wrap=True)  # so that commands can be copied
+
+
+def _opening(result: "DemoResult") -> str:
+    return (
+        f"\nA gift shop: {result.n_items:,} products, {result.n_events:,} purchases by {result.n_users:,} customers "
+        f"until {result.until}.\nLearned in {duration(result.fit_seconds)}. All that follows was kept from it: three "
+        "customers by the hash of their ids, and the last day.\n\n"
+        "   #    place in the list\n"
+        "   was  place before what is told above the list\n"
+        "   ✓    the customer in fact bought it, too; recllm was not told"
     )
-    for customer in result.customers:
-        _show_customer(console, customer)
-    console.print(_closing(result))
 
 
-def _show_customer(console: Console, customer: "Customer") -> None:
-    console.rule(f"customer {clean_text(customer.user_id)}", align="left", characters="-")
-    console.print(f"First {len(customer.given)} of {customer.n_items} products, all that recllm is told:")
-    for title in customer.given:
-        console.print(f"  - {clean_text(title)}")
-    table = make_table("#", "before adapting", "after adapting, and why")
-    table.columns[1].max_width = 32
-    for place in range(max(len(customer.before), len(customer.after))):
-        before = customer.before[place] if place < len(customer.before) else None
-        after = customer.after[place] if place < len(customer.after) else None
-        table.add_row(
-            str(place + 1),
-            Text(clean_text(before.title) + _mark(before)) if before else "",
-            _with_reason(after) if after else "",
-        )
-    console.print(table)
+def _rule(console: Console, title: str) -> None:
+    console.print()
+    console.rule(title, align="left", characters="-")
 
 
-def _with_reason(suggestion: "Suggestion") -> Group:
-    title = f"{clean_text(suggestion.title)}{_mark(suggestion)}  {_movement(suggestion)}"
-    return Group(Text(title), Padding(Text(clean_text(suggestion.explanation or "")), (0, 0, 0, 2)))
+# --- customers ---------------------------------------------------------------------------------------------------
 
 
-def _mark(suggestion: "Suggestion") -> str:
-    return " ✓" if suggestion.bought_later else ""
+def _show_customer(console: Console, customer: "Customer", followed: bool) -> None:
+    for meeting in customer.lists:
+        who = f"After {_number(meeting.known, 'product')}" if followed else f"Customer {clean_text(customer.user_id)}"
+        bought = " · ".join(map(clean_text, meeting.fresh))
+        again = "the last ones: " if followed and len(meeting.fresh) < meeting.known else "bought: "
+        console.print(f"\n{who} ({meeting.milliseconds:.0f} ms), {again}{bought}")
+        _show_list(console, meeting.lines)
 
 
-def _movement(suggestion: "Suggestion") -> str:
-    if suggestion.rank_before is None:
-        return "new"
-    moved = suggestion.rank_before - suggestion.rank
-    return f"↑{moved}" if moved > 0 else f"↓{-moved}" if moved < 0 else "="
+def _show_list(console: Console, lines: tuple["Line", ...], reasons: bool = True) -> None:
+    table = Table(box=None, pad_edge=False)
+    for header in ("#", "was"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("product, and why" if reasons else "product", overflow="fold")
+    for line in lines[:SHOWN]:
+        title = Text(clean_text(line.title) + (" ✓" if line.bought_too else ""))
+        why = Padding(Text(clean_text(line.explanation or "")), (0, 0, 0, 2))
+        table.add_row(str(line.rank), _was(line), Group(title, why) if reasons else title)
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _was(line: "Line") -> str:
+    return f">{FAR}" if line.rank_before is None else str(line.rank_before)
+
+
+def _marks(customers: tuple["Customer", ...]) -> str:
+    lists = [customer.lists[-1].lines for customer in customers]
+    marks = sum(bool(line.bought_too) for lines in lists for line in lines)
+    popular = sum(customer.popular_bought_too for customer in customers)
+    places = sum(map(len, lists))
+    return (
+        f"\n✓ in the last lists of these {len(customers)} customers, ten places each: {marks} of {places}; in the ten "
+        f"most popular products instead: {popular} of {places}."
+    )
+
+
+# --- a day, a product, a farewell --------------------------------------------------------------------------------
+
+
+def _show_day(console: Console, day: "Day") -> None:
+    console.print(
+        f"{_number(day.n_events, 'purchase')} by {_number(day.n_users, 'customer')}, {day.n_new_users} of them new. "
+        f"The others bought {day.fresh} products that they did not have yet. Of these, {day.foreseen} stood in their "
+        f"lists of ten the evening before; of the ten most popular products they bought {day.foreseen_popular}.\n\n"
+        f"rec.update(the day) takes {day.milliseconds:.0f} ms and trains nothing. What it changed at once:\n"
+        f"Of {_number(day.bystanders, 'customer')} who bought nothing that day, {day.moved} have another list of ten."
+    )
+    if all(line.rank == line.rank_before for line in day.visitor.lines[:SHOWN]):
+        console.print(f"A visitor of whom nothing is known sees the same {SHOWN} products first.")
+    else:
+        console.print("\nA visitor of whom nothing is known:")
+        _show_list(console, day.visitor.lines, reasons=False)
+    bought = " · ".join(map(clean_text, day.customer.bought))
+    console.print(f"\nCustomer {clean_text(day.customer.user_id)}, who bought that day: {bought}")
+    _show_list(console, day.customer.lines)
+
+
+def _of_arrival(arrival: "Arrival") -> str:
+    unsold, sold = arrival.reach
+    near = "\n".join(f"   - {clean_text(title)}" for title in arrival.near)
+    return (
+        f"“{clean_text(arrival.title)}” (we made it up). rec.add_items(it) takes {unsold.milliseconds:.0f} ms.\n"
+        f"Nearest to it by their texts:\n{near}\n"
+        f"Search for “{arrival.query}”: {_place(arrival.search_rank)}. "
+        f"Products similar to the first of these: {_place(arrival.similar_rank)}.\n\n"
+        f"{_number(arrival.asked, 'customer')} who have one of these are asked for their lists of ten.\n"
+        f"Nobody has bought it yet: it is in {_of_reach(unsold)}\n"
+        f"{sold.sold} others buy it (made up, too; rec.update takes {sold.milliseconds:.0f} ms): it is in "
+        f"{_of_reach(sold)}"
+    )
+
+
+def _place(rank: int | None) -> str:
+    return f"not among the first {FAR}" if rank is None else f"place {rank}"
+
+
+def _of_reach(reach: "Reach") -> str:
+    if reach.best is None:
+        return f"{_number(reach.listed, 'list')}."
+    return (
+        f"{_number(reach.listed, 'list')}; highest for customer {clean_text(reach.best_user or '')}, at place "
+        f"{reach.best.rank}.\n   {clean_text(reach.best.explanation or '')}"
+    )
+
+
+def _of_forgotten(gone: "Forgotten") -> str:
+    remembered = "They are STILL remembered" if gone.is_remembered else "They are remembered no more"
+    stranger = ", and would be shown what an unknown visitor is" if gone.is_stranger else ""
+    same = "the same" if gone.digest_after == gone.digest_recounted else "NOT the same"
+    stays = (
+        "\nTheir part in the weights that were learned from all customers together stays until the next fit."
+        if gone.in_weights
+        else ""
+    )
+    return (
+        f"rec.forget([them]) takes {gone.milliseconds:.0f} ms and deletes {_number(gone.n_events, 'purchase')}. "
+        f"{remembered}{stranger}.\n"
+        "SHA-256 of everything counted:\n"
+        f"   with them                                        {gone.digest_before[:16]}…\n"
+        f"   now                                              {gone.digest_after[:16]}…\n"
+        f"   counted anew from the log without them           {gone.digest_recounted[:16]}…  {same}{stays}"
+    )
 
 
 def _closing(result: "DemoResult") -> str:
     size = f"{result.model_bytes / 1e6:.1f} MB"
+    folder, user = result.saved_to, clean_text(result.forgotten.user_id)
     kept = (
-        f"The model ({size}) is in {result.saved_to}; next: recllm recommend --model {result.saved_to} --events FILE"
-        if result.saved_to
-        else f"The model ({size}) was not kept; `recllm demo --out model/` keeps it."
+        f"The model as it was after step 3 ({size}) is kept:\n"
+        f"   recllm recommend --model {folder} --user {user} --explain\n"
+        f'   recllm search --model {folder} "something for the garden"'
+        if folder
+        else f"The model ({size}) was not kept; this keeps it:\n   recllm demo --out model/"
     )
-    before = [line.bought_later for customer in result.customers for line in customer.before]
-    after = [line.bought_later for customer in result.customers for line in customer.after]
-    pairs = [(customer.before, customer.after) for customer in result.customers]
-    changed = sum([line.item_id for line in one] != [line.item_id for line in other] for one, other in pairs)
     return (
-        "✓ = in fact bought afterwards (recllm was not told).  ↑3 = three places up by adapting.\n"
-        f"✓ before adapting: {sum(before)} of {len(before)}; after: {sum(after)} of {len(after)}. "
-        f"Adapting changed {changed} of {len(pairs)} lists (adapters are {result.adapters}).\n"
-        f"Learned in {duration(result.fit_seconds)}; a new customer takes {result.adapt_milliseconds:.0f} ms. {kept}"
+        f"Learned in {duration(result.fit_seconds)}; steps 1 to 5 took {duration(result.seconds)}.\n{kept}\n"
+        "Your own shop:\n"
+        "   recllm fit --items items.csv --events events.csv --out model/"
     )
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -3,20 +3,21 @@
 import math
 
 from recllm.model.config import RecommenderConfig
+from recllm.model.freshness import Freshness
 from recllm.model.model import Model
 from recllm.model.report import FitReport
 
 __all__ = ["adapter_card", "card"]
 
 
-def card(config: RecommenderConfig, model: Model, report: FitReport) -> str:
-    """What this model is, from what it was made, and how good it was on users held out of training."""
+def card(config: RecommenderConfig, model: Model, report: FitReport, freshness: Freshness | None = None) -> str:
+    """What this model is, from what it was made, how good it was on users held out of training, and how fresh it is."""
     counts = "\n".join(f"- {name}: {value:,}" for name, value in report.counts.items())
     figures = "\n".join(f"| {name} | {_figure(value)} |" for name, value in report.figures.items())
     seconds = "\n".join(f"- {name}: {value:.0f} s" for name, value in report.seconds.items())
     notes = "\n".join(f"- {note}" for note in report.notes) or "Nothing out of the ordinary."
     stopped = "\n".join(f"- {name}: {reason}" for name, reason in report.stopped.items())
-    notes = "\n".join(f"- note: {note}" for note in report.notes)
+    fresh = "" if freshness is None else "\n".join(["", "## Freshness, when this was saved", _listed(freshness), ""])
     curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
     return f"""# A recllm recommender
 
@@ -39,17 +40,19 @@ next fit.
 
 ## To be known
 {notes}
-
+{fresh}
 ## Time
 {seconds}
 
 {stopped}
 
-{notes}
-
 ## Curves
 {curves}
 """
+
+
+def _listed(freshness: Freshness) -> str:
+    return "\n".join(f"- {line}" for line in str(freshness).splitlines())
 
 
 def _adaptation(model: Model) -> str:

@@ -145,6 +145,6 @@ class RecommenderConfig:
         return cls(
             text=TextEncoderConfig(prompt="item.ecommerce", max_tokens=48),
             training=BaseTrainingConfig(steps=250),
-            adaptation=AdaptationConfig(tasks=500, folds=3, epochs=10),
+            adaptation=None,
             domain="ecommerce",
         )
