@@ -72,7 +72,7 @@ class Gram:
             return self
         popular = np.zeros(len(self), dtype=bool)
         popular[np.argsort(-self.diagonal, kind="stable")[:items]] = True
-        chosen = sparse.diags_array(popular.astype(np.int32), format="csr")
+        chosen = sparse.diags_array(popular.astype(np.int32), format="csr", dtype=np.int32)
         return Gram(self.diagonal * popular, canonical(sparse.csr_array(chosen @ self.above @ chosen)))
 
 

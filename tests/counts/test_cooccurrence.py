@@ -96,3 +96,28 @@ def test_above_what_is_affordable_only_hubs_are_solved(monkeypatch: pytest.Monke
         solve(Gram.of(matrix), regularisation=5.0, neighbours=20, exact_items=limit).toarray() for limit in (20, 19)
     )
     assert np.abs(exact - around).max() > 1e-3
+
+
+def test_a_gram_is_what_everybody_took_together() -> None:
+    matrix = log()
+    dense = matrix.toarray().T @ matrix.toarray()
+    gram = Gram.of(matrix)
+    np.testing.assert_array_equal(gram.whole.toarray() + np.diag(gram.diagonal), dense)
+    for order in ([2, 5, 7], [9, 0, 4, 3]):
+        part = gram.among(np.array(order))
+        np.testing.assert_array_equal(part.whole.toarray() + np.diag(part.diagonal), dense[np.ix_(order, order)])
+
+
+def test_the_most_popular_alone_are_weighed_as_if_there_were_no_others() -> None:
+    matrix = log()
+    counts = matrix.sum(axis=0)
+    popular = np.sort(np.argsort(-counts, kind="stable")[:6])
+    few = Gram.of(matrix).most_popular(6)
+    assert np.flatnonzero(few.diagonal).tolist() == popular.tolist()
+    alone = sparse.csr_array(np.where(np.isin(np.arange(15), popular), matrix.toarray(), 0))
+    np.testing.assert_array_equal(
+        solve(few, regularisation=3.0, neighbours=15).toarray(),
+        Cooccurrence.fit(alone, regularisation=3.0, neighbours=15).weights.toarray(),
+    )
+    whole = Gram.of(matrix)
+    assert whole.most_popular(15) is whole
