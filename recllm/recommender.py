@@ -21,12 +21,14 @@ from recllm.data.doors import (
     read_path,
     read_user_ids,
     read_users,
+    real_number,
     truth,
     whole_number,
 )
 from recllm.data.ids import elements
 from recllm.data.interactions import Interactions
 from recllm.data.process import stay_in_process
+from recllm.data.saved import LATEST
 from recllm.data.trained import TrainedOn
 from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
 from recllm.explain.explainer import Explainer, Level
@@ -43,6 +45,7 @@ from recllm.model.config import RecommenderConfig
 from recllm.model.fit.stages import fit
 from recllm.model.fit.unseen import of_catalog
 from recllm.model.fitted import Fitted, tell
+from recllm.model.freshness import Freshness
 from recllm.model.model import Model
 from recllm.model.report import FitReport
 from recllm.model.storage import load_recommender, save_recommender
@@ -407,6 +410,14 @@ class Recommender:
             else:
                 self._state = state.without_events(_brought(user_ids, state))
         return self
+
+    def freshness(self, now: float | None = None) -> Freshness:
+        """How old what is served is: the newest event, how many came since the fit, how fast lists lose, refit or not.
+
+        Args:
+            now: Unix seconds; None: what the clock of this machine says.
+        """
+        return self._fitted().freshness(None if now is None else real_number(now, "now", 0.0, LATEST))
 
     def save(self, folder: str | Path) -> None:
         """Write the recommender to a folder: safetensors, JSON and a card. An older one there is replaced.

@@ -28,11 +28,13 @@ class Counted:
         counts: Sums over all users.
         since_weights: Events that came or went since the weights between items were fitted.
         since_fit: Events taken in since everything was.
+        weights_from: The newest event that everything was fitted to, unix seconds; None without times or events.
     """
 
     counts: Counts
     since_weights: int = 0
     since_fit: int = 0
+    weights_from: float | None = None
 
     def extended(self, items: int) -> "Counted":
         """Over a catalog that has grown to `items`."""

@@ -23,6 +23,7 @@ from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
+from recllm.model.freshness import Freshness, half_life
 from recllm.model.model import Model
 from recllm.model.report import FitReport
 
@@ -132,6 +133,23 @@ class Fitted:
     def _keeping(self, changed: "Fitted", *names: str) -> "Fitted":
         vars(changed).update({name: value for name, value in vars(self).items() if name in names})
         return changed
+
+    def freshness(self, now: float | None) -> Freshness:
+        """What is counted, what the weights have seen, and whether to fit again."""
+        log, clock = self.memory.log, self.counted.counts.items.clock
+        newest = None
+        if log.timed and len(log):
+            newest = float(log.frame["timestamp"].to_numpy().max())
+        elif log.timed and len(clock.moments):  # no histories are kept: as far as moments tell
+            newest = float(clock.moments[-1] * clock.resolution)
+        return Freshness.of(
+            events=self.counted.counts.events,
+            events_since_fit=self.counted.since_fit,
+            newest_event=newest,
+            weights_from=self.counted.weights_from,
+            half_life_weeks=half_life(self.report.ageing),
+            now=now,
+        )
 
     # -- whom a call is about -----------------------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
             "settings": dict(model.channels.settings),
             "since_weights": state.counted.since_weights,
             "since_fit": state.counted.since_fit,
+            "weights_from": state.counted.weights_from,
         },
     }
     if model.text_adapter is not None:
@@ -125,15 +126,18 @@ def _counted(artifact: Artifact, model: Model, memory: Memory, config: Recommend
     since_weights, since_fit = run.get("since_weights", 0), run.get("since_fit", 0)
     if any(type(number) is not int or number < 0 for number in (since_weights, since_fit)):
         raise ArtifactError("the run does not say how many events are new")
+    weights_from = run.get("weights_from")
+    if weights_from is not None and not (type(weights_from) is float and 0 <= weights_from <= LATEST):
+        raise ArtifactError("the run does not say from when its weights are")
     if "counts" not in artifact.tensors:  # of version 0.1.0
         histories = make_histories(memory.log, model.catalog, model.feedback, seed=run["seed"])
         counts = Counts.of(histories, len(model.catalog), resolution_of(histories.timestamps))
-        return Counted(counts, since_weights, since_fit)
+        return Counted(counts, since_weights, since_fit, weights_from)
     saved = SavedArrays("the counts", artifact.tensors["counts"])
     recount = partial(counted_pairs, memory, model, run["seed"]) if config.keep_histories else None
     counts = Counts.from_tensors(saved, len(model.catalog), recount)
     saved.all_taken()
-    return Counted(counts, since_weights, since_fit)
+    return Counted(counts, since_weights, since_fit, weights_from)
 
 
 def _ask(model: Model) -> None:

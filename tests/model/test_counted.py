@@ -17,14 +17,14 @@ from recllm.data.catalog import Catalog
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
-from recllm.errors import ArtifactError, DataError, LeakageError
+from recllm.errors import ArtifactError, ConfigError, DataError, LeakageError
 from recllm.evaluation.run import evaluate
 from recllm.model import counted as counted_module
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
 from tests.small import config_for, newcomer
 
-END = 1_000_000_000.0
+END = 1_700_000_000.0
 
 
 @pytest.fixture(scope="module")
@@ -297,3 +297,34 @@ def test_counts_that_do_not_fit_are_refused_at_load(discreet: Recommender, tmp_p
 
 def test_the_memory_is_one_value(shop: Recommender) -> None:
     assert isinstance(shop._fitted().memory, Memory)
+
+
+# --- how fresh it is ---------------------------------------------------------------------------------------------
+
+
+def test_freshness_follows_what_comes_and_goes(rec: Recommender, tmp_path: Path) -> None:
+    fitted = rec.freshness(now=END)
+    newest = float(rec._fitted().memory.log.frame["timestamp"].to_numpy().max())
+    assert (fitted.events, fitted.events_since_fit) == (counts_of(rec).events, 0)
+    assert fitted.newest_event == fitted.weights_from == newest
+    rec.update(log(("guest", "i0", END, 5.0), ("guest", "i1", END + 60, 5.0)))
+    later = rec.freshness(now=END + 120)
+    assert (later.events, later.events_since_fit) == (fitted.events + 2, 2)
+    assert (later.newest_event, later.weights_from, later.age) == (END + 60, newest, 60.0)
+    rec.save(tmp_path / "model")
+    assert Recommender.load(tmp_path / "model").freshness(now=END + 120) == later
+    rec.forget("guest")
+    assert rec.freshness(now=END).newest_event == newest
+    many = [(f"m{user}", f"i{item}", END + item, 5.0) for user in range(40) for item in range(20)]
+    rec.update(log(*many))
+    assert rec.freshness().refit_due
+
+
+def test_freshness_without_histories_or_times_or_events(discreet: Recommender, tiny: Path, toy: ToyShop) -> None:
+    fresh = discreet.freshness()
+    clock = counts_of(discreet).items.clock
+    assert fresh.newest_event == clock.moments[-1] * clock.resolution
+    empty = Recommender.from_catalog(toy.catalog, config=config_for(tiny)).freshness()
+    assert (empty.events, empty.newest_event, empty.refit_due) == (0, None, False)
+    with pytest.raises(ConfigError, match="now"):
+        discreet.freshness(now="yesterday")  # type: ignore[arg-type]

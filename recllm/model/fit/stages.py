@@ -77,5 +77,6 @@ def fit(config: RecommenderConfig, catalog: Catalog, log: Interactions, options:
     run = FitRun(config, catalog, known, options)
     model = fit_stages(run)
     kept = known if config.keep_histories else known.select(np.zeros(0, dtype=np.int64), ())
-    counted = Counted(run.everybody)
-    return Fitted(config, model, Memory.of(kept), TrainedOn.of(known), run.report, options.seed, counted)
+    trained = TrainedOn.of(known)
+    counted = Counted(run.everybody, weights_from=trained.until if known.timed else None)
+    return Fitted(config, model, Memory.of(kept), trained, run.report, options.seed, counted)
