@@ -112,7 +112,7 @@ def run_demo(
     visitor = Visitor.of(rec)
     customers = tuple(meet(rec, one, events, STEPS if one is held_out[0] else (GIVEN,), visitor) for one in held_out)
     lived = live_through(rec, training, day, visitor)
-    model_bytes = _save(rec, out)
+    freshness, model_bytes = rec.freshness().at(None), _save(rec, out)
     arrival, log = arrive(rec, recllm.Catalog.from_frame([PRODUCT]), QUERY, others)
     forgotten = forget(rec, lived.customer.user_id, log)
     return DemoResult(
@@ -126,6 +126,7 @@ def run_demo(
         forgotten=forgotten,
         fit_seconds=fitted - started,
         seconds=time.monotonic() - fitted,
+        freshness=freshness,
         model_bytes=model_bytes,
         saved_to=None if out is None else str(out),
     )

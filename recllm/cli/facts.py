@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from recllm.model.freshness import Freshness
+
 FAR = 200
 """How far down a list a place is looked for."""
 
@@ -167,6 +169,8 @@ class DemoResult:
     fit_seconds: float
     seconds: float
     """Of all that came after the fit."""
+    freshness: Freshness
+    """After that day, as of its newest event."""
     model_bytes: int
     saved_to: str | None
     """The model with the day, but without the new product, and with the customer who is forgotten."""

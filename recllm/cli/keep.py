@@ -10,10 +10,17 @@ from recllm.cli.app import AsJson, ModelFolder, command, size_of, write_json
 from recllm.cli.files import Files, Logs, check_file, check_folder
 from recllm.cli.request import Whom
 from recllm.terminal import say
+from recllm.texts import clean_text
 
 OutFolder = Annotated[
     Path | None, typer.Option("--out", help="The folder to save to. Default: the model's own, which is replaced.")
 ]
+
+
+LEARNED_TOGETHER = (
+    "Transformer and ranking were learned from all users together: what they took from whoever was there at the fit "
+    "stays until the next one."
+)
 
 
 @command()
@@ -51,13 +58,13 @@ def adapt(
 def update(
     *,
     model: ModelFolder,
-    events: Annotated[Path | None, typer.Option("--events", help="New events, to be remembered.")] = None,
+    events: Annotated[Path | None, typer.Option("--events", help="New events; they count at once.")] = None,
     items: Annotated[Path | None, typer.Option("--items", help="New items, known by their texts at once.")] = None,
     out: OutFolder = None,
     files: Files,
     as_json: AsJson = False,
 ) -> None:
-    """Take in new events and new items; nothing is trained again."""
+    """Take in new events and new items: they count at once, and nothing is fitted again."""
     if events is None and items is None:
         raise recllm.DataError("there is nothing to take in; give --events FILE, --items FILE, or both")
     check_folder(out or model)
@@ -68,7 +75,8 @@ def update(
     if catalog is not None:
         reports["items"] = rec.add_items(catalog) and catalog.report
     if log is not None:
-        reports["events"] = rec.update(log) and log.known_items(rec.catalog).report
+        known = log.known_items(rec.catalog)  # its report says what is left out, so that no warning has to
+        reports["events"] = rec.update(known) and known.report
     rec.save(out or model)
     if not as_json:
         say("\n".join(map(str, reports.values())))
@@ -83,16 +91,38 @@ def forget(
     out: OutFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete users' events; the weights learned together with others stay until the next fit."""
+    """Delete users' events and take them out of all counts; weights learned with others stay until the next fit."""
+    from recllm.data.doors import read_user_ids
+
     check_folder(out or model)
-    rec = recllm.Recommender.load(model).forget(user)
+    rec = recllm.Recommender.load(model)
+    known, counted = set(rec.user_ids), rec.counts.events
+    gone = [one for one in dict.fromkeys(read_user_ids(user)) if one in known]
+    rec.forget(user)
     rec.save(out or model)
-    _tell_model(rec, out or model, as_json, {"forgotten": user})
+    stays = bool(rec.trained_on.includes(gone).any())
+    events = counted - rec.counts.events
+    if not as_json:
+        say(
+            f"Gone: {_names(gone)}; {events:,} counted {'event' if events == 1 else 'events'} with them, out of "
+            f"histories and all counts. {LEARNED_TOGETHER if stays else 'The weights were learned without them.'}"
+        )
+    facts = {"forgotten": gone, "events_gone": events, "weights_may_keep_a_part": stays}
+    _tell_model(rec, out or model, as_json, facts)
+
+
+def _names(users: list[str]) -> str:
+    return ", ".join(map(clean_text, users))
 
 
 def _tell_model(rec: "recllm.Recommender", folder: Path, as_json: bool, more: dict[str, Any]) -> None:
-    items, users = len(rec.catalog), len(rec.user_ids)
+    items, users, fresh = len(rec.catalog), len(rec.user_ids), rec.freshness()
     if as_json:
-        write_json({"model": str(folder), "known_items": items, "remembered_users": users, **more})
+        facts = {"model": str(folder), "known_items": items, "remembered_users": users, **more}
+        write_json({**facts, "freshness": fresh.to_dict()})
     else:
-        typer.echo(f"Saved to {folder}: a model that knows {items:,} items and remembers {users:,} users.")
+        due = "Refit due" if fresh.refit_due else "Refit not due"
+        typer.echo(
+            f"Saved to {folder}: a model that knows {items:,} items and remembers {users:,} users.\n"
+            f"{due}: {fresh.reason}"
+        )

@@ -95,12 +95,15 @@ def doctor(
         "cache": _cache,
         "backbone": _backbone,
     }
+    loaded: list[recllm.Recommender] = []
     if model is not None:
-        looks["model"] = lambda: _model(model)
+        looks["model"] = lambda: _model(model, loaded)
+        looks["freshness"] = lambda: _freshness(loaded)
     found = [_looked(name, look) for name, look in looks.items()]
     sound = all(one["ok"] for one in found)
     if as_json:
-        write_json({"ok": sound, "checks": found})
+        fresh = {"freshness": loaded[0].freshness().to_dict()} if loaded else {}
+        write_json({"ok": sound, "checks": found, **fresh})
     else:
         table = make_table("", "what", "found")
         for one in found:
@@ -194,10 +197,18 @@ def _backbone() -> str:
     return f"{name}, the default, is at {resolve_backbone(name).path}"
 
 
-def _model(folder: Path) -> str:
+def _model(folder: Path, loaded: list["recllm.Recommender"]) -> str:
     """Loads a model and asks it for a list and by a text, for which it needs its backbone."""
     rec = recllm.Recommender.load(folder)
+    loaded.append(rec)
     users: Any = rec.user_ids[:1] or {"nobody": []}
     rec.recommend(users, n=3)
     rec.search("a", n=3)
     return f"{folder} answers: {len(rec.catalog):,} items, {len(rec.user_ids):,} users remembered"
+
+
+def _freshness(loaded: list["recllm.Recommender"]) -> str:
+    """How old what it knows is. A refit that is due is nothing wrong: it answers as well as it did."""
+    if not loaded:
+        raise recllm.ArtifactError("the model could not be loaded, so nobody knows how fresh it is.")
+    return "; ".join(str(loaded[0].freshness()).splitlines())

@@ -17,7 +17,7 @@ def card(config: RecommenderConfig, model: Model, report: FitReport, freshness: 
     seconds = "\n".join(f"- {name}: {value:.0f} s" for name, value in report.seconds.items())
     notes = "\n".join(f"- {note}" for note in report.notes) or "Nothing out of the ordinary."
     stopped = "\n".join(f"- {name}: {reason}" for name, reason in report.stopped.items())
-    fresh = "" if freshness is None else "\n".join(["", "## Freshness, when this was saved", _listed(freshness), ""])
+    fresh = "" if freshness is None else "\n".join(["", "## Freshness", _listed(freshness.at(None)), ""])
     curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
     return f"""# A recllm recommender
 

@@ -112,6 +112,17 @@ class Freshness:
         due, reason = _verdict(events, since, share, behind, age, half_life_weeks, learned=events > since)
         return cls(newest_event, events, since, share, weights_from, age, half_life_weeks, due, reason)
 
+    def at(self, now: float | None) -> Self:
+        """The same at another moment, unix seconds; None: that of the newest event."""
+        return type(self).of(
+            events=self.events,
+            events_since_fit=self.events_since_fit,
+            newest_event=self.newest_event,
+            weights_from=self.weights_from,
+            half_life_weeks=self.half_life_weeks,
+            now=(self.newest_event or 0.0) if now is None else now,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """All attributes, ready for JSON."""
         return asdict(self)
@@ -124,7 +135,7 @@ class Freshness:
             f"({_percent(self.share_since_fit)}) since the fit"
         ]
         if self.newest_event is not None and self.age is not None:
-            lines.append(f"the newest event is of {_moment(self.newest_event)}, {_ago(self.age)}")
+            lines.append(f"the newest event is of {_moment(self.newest_event)}{_ago(self.age)}")
         elif self.events:
             lines.append("events have no times")
         if self.weights_from is not None:
@@ -259,6 +270,8 @@ def _rising(loss: NDArray[np.float64], tasks: NDArray[np.float64]) -> NDArray[np
 
 
 def _percent(share: float) -> str:
+    if 0 < share < 0.001:
+        return "less than 0.1 %"
     return f"{100 * share:.0f} %" if share >= 0.1 or not share else f"{100 * share:.1f} %"
 
 
@@ -267,11 +280,11 @@ def _moment(seconds: float) -> str:
 
 
 def _ago(seconds: float) -> str:
-    """Of a time span since then."""
+    """How long since then, where that is worth saying."""
     for size, unit in ((WEEK, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}s ago"
-    return "just now"
+            return f", {seconds / size:,.0f} {unit}s ago"
+    return ""
 
 
 def _weeks(weeks: float) -> str:

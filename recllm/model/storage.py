@@ -82,7 +82,7 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
             "events": event_table(events, model.catalog.item_ids),
         },
         documents=documents,
-        card=card(state.config, model, state.report),
+        card=card(state.config, model, state.report, state.freshness(None)),
         kind=KIND,
     )
 

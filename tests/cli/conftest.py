@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from recllm.recommender import Recommender
 from recllm.testing import ToyShop
-from tests.cli.command_line import told
+from tests.cli.command_line import NEW, told
 from tests.small import config_for
 
 
@@ -42,3 +43,9 @@ def here(learned: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shutil.copytree(learned.folder, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
+
+
+@pytest.fixture
+def rec(here: Path) -> Recommender:
+    (here / "new.csv").write_text(NEW, encoding="utf-8")
+    return Recommender.load("model")

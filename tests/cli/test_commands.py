@@ -4,7 +4,6 @@ import json
 import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,18 +12,11 @@ import pytest
 import recllm
 from recllm.cli import app
 from recllm.recommender import Recommender
-from tests.cli.command_line import refuses, run, told
+from tests.cli.command_line import NEW, refuses, run, told
 
 ROOT = Path(__file__).resolve().parents[2]
 USERS = ("--user", "u0", "--user", "u1")
 ASK = ("recommend", "--model", "model")
-NEW = "user_id,item_id,timestamp\nmia,i0,1700000000\nmia,i1,1700000001\nu1,i2,1700000002\n"
-
-
-@pytest.fixture
-def rec(here: Path) -> Recommender:
-    (here / "new.csv").write_text(NEW, encoding="utf-8")
-    return Recommender.load("model")
 
 
 # --- recommend ---------------------------------------------------------------------------------------------------
@@ -153,49 +145,6 @@ def test_explain_and_verify(rec: Recommender, here: Path) -> None:
     assert told("explain", "--model", "model", "--global") == json.loads(json.dumps(rec.explain_ranking().to_dicts()))
 
 
-# --- adapt -------------------------------------------------------------------------------------------------------
-
-
-def test_adapters_are_made_updated_and_used(rec: Recommender, here: Path) -> None:
-    facts = told("adapt", "--model", "model", "--events", "new.csv", "--out", "adapters/", "--steps", "2")
-    kept = recllm.Adapters.load("adapters", rec)
-    assert (facts["users"], kept.user_ids, kept.steps) == (2, ("mia", "u1"), 2)
-    assert (facts["bytes_per_user"], facts["bytes"]) == (kept.bytes_per_user, (here / "adapters").stat().st_size)
-    used = run(*ASK, "--user", "mia", "--adapters", "adapters/", "--json")
-    assert json.loads(used.stdout) == rec.recommend(["mia"], adapters=kept).to_dicts()
-    assert "no events of user" not in used.stderr
-    scores = told("score", "--model", "model", "--user", "mia", "--item", "i7", "--adapters", "adapters")
-    assert np.allclose(scores[0]["score"], rec.score(["mia"], ["i7"], adapters=kept)[0, 0])
-    (here / "more.csv").write_text("user_id,item_id,timestamp\nzoe,i5,1700000009\n")
-    again = ("adapt", "--model", "model", "--events", "more.csv", "--adapters", "adapters", "--out", "more")
-    assert told(*again)["users"] == 3
-    assert "3 in all" in run(*again).stdout
-    refuses(run(*again, "--steps", "3"), "--adapters")
-    refuses(run("adapt", "--model", "model", "--user", "u1", "--adapters", "adapters", "--out", "x"), "--events")
-
-
-# --- update, forget ----------------------------------------------------------------------------------------------
-
-
-def test_update_and_forget_change_what_is_remembered(rec: Recommender, here: Path) -> None:
-    (here / "more.csv").write_text("item_id,title\nnew,garden thing anew\ni1,known\n")
-    facts = told("update", "--model", "model", "--events", "new.csv", "--items", "more.csv", "--out", "later")
-    assert (facts["model"], facts["known_items"], facts["remembered_users"]) == ("later", 49, 81)
-    assert (facts["items"]["kept"], facts["events"]["kept"]) == (2, 3)
-    later = Recommender.load("later")
-    assert "new" in later.catalog.item_ids
-    assert "mia" in later.user_ids
-    assert "mia" not in Recommender.load("model").user_ids, "--out leaves the model as it is"
-    assert "remembers 81 users" in run("update", "--model", "model", "--events", "new.csv").stdout
-    assert "mia" in Recommender.load("model").user_ids
-
-    facts = told("forget", "--model", "model", "mia", "u0", "--out", "fewer")
-    assert (facts["remembered_users"], facts["forgotten"]) == (79, ["mia", "u0"])
-    assert not {"mia", "u0"} & set(Recommender.load("fewer").user_ids)
-    assert "remembers 80 users" in run("forget", "--model", "model", "mia").stdout
-    assert "mia" not in Recommender.load("model").user_ids
-
-
 # --- export ------------------------------------------------------------------------------------------------------
 
 
@@ -227,75 +176,6 @@ def test_export_writes_the_text_adapter(rec: Recommender, here: Path, monkeypatc
     monkeypatch.setattr(Recommender, "export_text_adapter", lambda self, folder: Path(folder).mkdir())
     assert told("export", "--model", "model", "--text-adapter", "adapter") == {"text_adapter": "adapter"}
     assert (here / "adapter").is_dir()
-
-
-# --- models, doctor ----------------------------------------------------------------------------------------------
-
-
-def test_models_lists_what_is_at_hand(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = tmp_path / "hub" / "models--someone--texts" / "snapshots" / "abc"
-    snapshot.mkdir(parents=True)
-    (snapshot / "modules.json").write_text("[]")
-    import huggingface_hub
-
-    scan = huggingface_hub.scan_cache_dir
-    monkeypatch.setattr(huggingface_hub, "scan_cache_dir", lambda: scan(tmp_path / "hub"))
-    rows = {row["name"]: row for row in told("models")}
-    assert Path(rows["minilm"]["path"], "config.json").is_file()
-    assert (rows["minilm"]["kind"], rows["smollm2"]["kind"]) == ("backbone", "generator")
-    assert (rows["someone/texts"]["kind"], rows["someone/texts"]["source"]) == ("backbone", "hub cache")
-    assert "someone/texts" in run("models").stdout
-    monkeypatch.setattr(huggingface_hub, "scan_cache_dir", lambda: scan(tmp_path / "none"))
-    assert {row["name"] for row in told("models")} == {"minilm", "smollm2"}
-
-
-def test_models_shows_the_card_of_a_saved_one(here: Path) -> None:
-    card = Path("model/README.md").read_text(encoding="utf-8")
-    assert told("models", "model") == {"model": "model", "version": recllm.__version__, "card": card}
-    assert run("models", "model").stdout == card.strip() + "\n"
-    refuses(run("models", "absent"), "absent")
-
-
-def checks(*arguments: str, code: int = 0) -> dict[str, dict[str, Any]]:
-    result = run("doctor", *arguments, "--json")
-    assert result.exit_code == code, result.output
-    answer = json.loads(result.stdout)
-    assert answer["ok"] is (code == 0)
-    return {one["name"]: one for one in answer["checks"]}
-
-
-def test_a_doctor_finds_nothing_wrong(here: Path) -> None:
-    found = checks("--model", "model")
-    assert list(found) == ["recllm", "packages", "extras", "device", "memory", "cache", "backbone", "model"]
-    assert all(one["ok"] for one in found.values())
-    assert "48 items, 80 users" in found["model"]["found"]
-    assert "threads" in found["device"]["found"]
-    assert "model" not in checks()
-
-
-def test_a_doctor_finds_what_is_wrong(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not checks("--model", "absent", code=1)["model"]["ok"]
-    assert not checks("--device", "abacus", code=1)["device"]["ok"]
-    (here / "file").touch()
-    monkeypatch.setenv("RECLLM_CACHE", str(here / "file"))
-    assert "RECLLM_CACHE" in checks(code=1)["cache"]["found"]
-    assert re.search(r"WRONG +cache", run("doctor").stdout)
-    monkeypatch.setenv("RECLLM_CACHE", "off")
-    assert checks()["cache"]["ok"]
-    monkeypatch.setattr("importlib.metadata.requires", lambda _: ["torch>=99", "nowhere", "polars; extra == 'some'"])
-    found = checks(code=1)["packages"]["found"]
-    assert re.search(r"torch is 2\S*, wanted >=99; nowhere is missing", found)
-    assert "polars" not in found
-
-
-def test_a_doctor_finds_a_model_without_its_backbone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: Any, **__: Any) -> None:
-        raise recllm.BackboneError("backbone 'x' was not found")
-
-    monkeypatch.setattr(Recommender, "search", gone)
-    assert checks("--model", "model", code=1)["model"] == {
-        "name": "model", "ok": False, "found": "backbone 'x' was not found"
-    }  # fmt: skip
 
 
 # --- the page ----------------------------------------------------------------------------------------------------

@@ -83,6 +83,8 @@ def test_it_reads_from_top_to_bottom(shown: Any) -> None:
     for line in first.lists[0].lines[: show.SHOWN]:
         assert line.title in text
         assert str(line.explanation) in " ".join(text.split())
+    assert f"A refit is {'due' if result.freshness.refit_due else 'not due'}; " in text
+    assert result.freshness == Recommender.load(folder).freshness().at(None)
     assert f"recllm recommend --model {folder} --user {result.forgotten.user_id} --explain" in text
 
 

@@ -100,7 +100,22 @@ def test_logs_without_times_have_a_share_and_no_age() -> None:
 
 def test_events_of_the_future_are_not_younger_than_now() -> None:
     assert fresh(newest_event=NOW + 9).age == 0
-    assert "just now" in str(fresh(newest_event=NOW + 9))
+    assert "ago" not in str(fresh(newest_event=NOW + 9))
+
+
+def test_the_same_at_another_moment() -> None:
+    state = fresh(half_life_weeks=2.0)
+    late = state.at(NOW + 3 * WEEK)
+    assert late == fresh(half_life_weeks=2.0, now=NOW + 3 * WEEK)
+    assert "update()" in late.reason
+    assert state.at(None).age == 0
+    assert late.at(None) == state.at(None), "what a card says does not depend on when it is written"
+    nothing = fresh(newest_event=None, weights_from=None)
+    assert nothing.at(None) == nothing
+
+
+def test_a_share_that_is_hardly_there_is_not_none() -> None:
+    assert "less than 0.1 % of the events" in fresh(events=10**6, events_since_fit=2).reason
 
 
 def test_others_may_have_been_forgotten_since() -> None:
