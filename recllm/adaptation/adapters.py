@@ -1,6 +1,5 @@
 """The users' state: what each user's own adapter is, and the events it was made from."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -8,10 +7,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from recllm.adaptation.peft_folder import write_peft
 from recllm.adaptation.saved import read_adapters, write_adapters
 from recllm.data.cleaning import as_id
 from recllm.data.doors import known_among, read_events, read_path, read_user_ids
@@ -238,45 +237,19 @@ class Adapters:
         head = {name.removeprefix("head."): part for name, part in own.items() if name.startswith("head.")}
         history = {name: part for name, part in own.items() if not name.startswith("head.")}
         if history:
-            _write_peft(folder, history, kept.base, "history encoder")
+            _write_own(folder, history, kept.base, "history encoder")
         if head:
-            _write_peft(folder / "head" if history else folder, head, kept.base, "ranking head")
+            _write_own(folder / "head" if history else folder, head, kept.base, "ranking head")
 
 
-def _write_peft(folder: Path, own: Mapping[str, Tensor], base: str, part: str) -> None:
-    """PEFT's two files and a card, for one part of the model."""
-    from safetensors.numpy import save_file
-
-    # PEFT keeps A as [rank, in] and B as [out, rank].
-    weights = {
-        f"base_model.model.{module}.lora_{side}.weight": np.ascontiguousarray(matrix.T.numpy())
-        for name, matrix in own.items()
-        for module, side in [name.rsplit(".", 1)]
-    }
-    modules = sorted({name.rsplit(".", 1)[0] for name in own})
-    rank = own[f"{modules[0]}.A"].shape[1]
-    config = {
-        "peft_type": "LORA",
-        "r": rank,
-        "lora_alpha": rank,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": modules,
-        "base_model_name_or_path": f"recllm {part} {base[:12]}",
-        "inference_mode": True,
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(weights, folder / "adapter_model.safetensors")
-        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-        (folder / "README.md").write_text(
-            f"# A user's adapter\n\nLoRA on the {part} of the recllm model `{base}`.\n"
-            "Made from this one user's events; it holds nothing of anybody else. The start that it was moved from is\n"
-            "shared: the model's card says from how many users it was learned.\n",
-            encoding="utf-8",
-        )
-    except OSError as error:
-        raise ArtifactError(f"cannot write the adapter to {folder}: {error.strerror or error}.") from error
+def _write_own(folder: Path, own: Mapping[str, Tensor], base: str, part: str) -> None:
+    """A user's adapter of one part of the model."""
+    card = (
+        f"# A user's adapter\n\nLoRA on the {part} of the recllm model `{base}`.\n"
+        "Made from this one user's events; it holds nothing of anybody else. The start that it was moved from is\n"
+        "shared: the model's card says from how many users it was learned.\n"
+    )
+    write_peft(folder, own, f"recllm {part} {base[:12]}", card)
 
 
 def kept_for(adapters: Any, fingerprint: str) -> Kept | None:

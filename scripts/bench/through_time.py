@@ -15,6 +15,7 @@ R   fitted anew every `--refit-every` blocks, updated as U in between
 E   EASE, with settings tuned at the cut, fitted anew after every block
 P   popularity, likewise; `P recent` with recent events counting more
 U shuffled    a control: what is told to `update` has its items permuted among the events of the block
+D shuffled    a control: counts are true, and what the adapter learns is permuted like that
 """
 
 import argparse
@@ -46,6 +47,7 @@ PAIRS = (
     ("U", "P recent"),
     ("U", "U shuffled"),
     ("D", "D shuffled"),
+    ("D shuffled", "U"),
 )
 HALF_A_YEAR = 182 * DAY
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,14 @@ import numpy as np
 from streams import Block, Question, Stream
 
 import recllm
+from recllm.adaptation.drift import Drift
 from recllm.data.histories import Histories, make_histories
 from recllm.evaluation.asking import few_shot
 from recllm.evaluation.baselines.baseline import Baseline, Known
 from recllm.evaluation.tuning import tune
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
+from recllm.model.moments import Moments, tasks_of
 
 TUNED_SHOTS = (1, 3, 5, 10, 20)
 
@@ -75,6 +78,33 @@ class Updated(Frozen):
 
     def learn(self, block: Block) -> None:
         self.rec.update(block.shuffled().events if self.shuffled else block.events)
+
+
+class Drifting(Updated):
+    """D: before a block is learned, the shop's adapter learns what it would have had to predict of it.
+
+    With `labels_shuffled`, its control: counts are true, and what the adapter learns is shuffled in time.
+    """
+
+    def __init__(self, stream: Stream, rec: recllm.Recommender, *, labels_shuffled: bool = False) -> None:
+        super().__init__(stream, rec)
+        self.labels_shuffled, self.log = labels_shuffled, stream.training
+        self.drift = Drift.none(rec.model.head.channels)
+
+    def model(self) -> Model:
+        served = copy(self.rec.model)
+        served.head = self.drift.applied(served.head)
+        return served
+
+    def learn(self, block: Block) -> None:
+        events = (block.shuffled() if self.labels_shuffled else block).events
+        model, users = self.rec.model, events.user_ids
+        logs = (self.log, self.log.join(events))
+        before, after = (make_histories(log.of_users(users), model.catalog, model.feedback) for log in logs)
+        moments = Moments.of(before, after)
+        self.drift = self.drift.step(model.head, tasks_of(model, moments), float(moments.asked_at.max(initial=0)))
+        self.log = self.log.join(block.events)
+        super().learn(block)
 
 
 class Refitted(Updated):
@@ -163,18 +193,15 @@ Maker = Callable[[Stream, Fits, int], Way]
 WAYS: dict[str, Maker] = {
     "F": lambda stream, fits, every: Frozen(stream, fits.first),
     "U": lambda stream, fits, every: Updated(stream, fits.first),
+    "D": lambda stream, fits, every: Drifting(stream, fits.first),
     "R": lambda stream, fits, every: Refitted(stream, fits.first, every, fits),
     "E": lambda stream, fits, every: Refreshed(stream, fits.baseline("EASE")),
     "P": lambda stream, fits, every: Refreshed(stream, fits.baseline("popularity")),
     "P recent": lambda stream, fits, every: Refreshed(stream, fits.baseline("recent popularity")),
     "U shuffled": lambda stream, fits, every: Updated(stream, fits.first, shuffled=True),
+    "D shuffled": lambda stream, fits, every: Drifting(stream, fits.first, labels_shuffled=True),
 }
-"""By name; a further one is one line here, and its differences are one line in `through_time.PAIRS`.
-
-D is an `Updated` that calls `update` with `adapt="shop"`; or, for trying things out, one whose `learn` lets an adapter
-take a step on `self.model()`, which has not learned the block yet, before it calls `super().learn(block)`, and whose
-`model()` ranks through the adapter's head.
-"""
+"""By name; a further one is one line here, and its differences are one line in `through_time.PAIRS`."""
 
 
 def ways(stream: Stream, fits: Fits, wanted: Sequence[str], every: int) -> dict[str, Way]:
