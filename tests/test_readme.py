@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import recllm
@@ -60,6 +61,11 @@ def test_the_ten_lines_and_the_reasons_run(
     assert "PASS" in shown
     assert "FAIL" not in shown
     assert "the ranking weighs" in shown
+    names["new_catalog"] = recllm.Catalog.from_frame(pl.DataFrame({"item_id": ["new"], "title": ["garden thing new"]}))
+    exec(compile(code_of("docs/alive.md"), "alive", "exec"), names)
+    assert "refit not due" in capsys.readouterr().out
+    assert "mia" not in names["rec"].user_ids
+    assert "new" in names["rec"].catalog.item_ids
 
 
 def test_the_scorer_of_ones_own_runs(

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recllm.adaptation.drift import Drift
 from recllm.adaptation.meta import MetaLearner
 from recllm.adaptation.support import Base, through_adapters
 from recllm.artifact import fingerprint
@@ -76,6 +77,7 @@ class Model:
         learner: The meta-learned adapter start; None without adaptation.
         text_adapter: What fine-tuning taught the text encoder; None for the frozen one.
         backbone: Digest of the text encoder's weights, with which new texts have to be read as well.
+        drift: What the shop's own adapter adds to the head; None where nothing was ever learned after the fit.
     """
 
     catalog: Catalog
@@ -90,6 +92,7 @@ class Model:
     learner: MetaLearner | None = None
     text_adapter: TextAdapter | None = None
     backbone: str | None = None
+    drift: Drift | None = None
 
     @classmethod
     def of(
@@ -124,6 +127,7 @@ class Model:
             part.eval()
         with torch.no_grad():
             self.space = Space(self.items())
+        self.served = self.head if self.drift is None else self.drift.applied(self.head)
 
     @property
     def vectors(self) -> Float[Tensor, "items width"]:
@@ -133,7 +137,7 @@ class Model:
     @property
     def base(self) -> Base:
         """What users' adapters are adapters of."""
-        return Base(self.encoder, self.space, self.channels, self.head)
+        return Base(self.encoder, self.space, self.channels, self.served)
 
     def adapt(self, histories: Histories, steps: int | None = None) -> dict[str, Tensor]:
         """Each user's adapter from their events; empty without adaptation in the model."""
@@ -164,7 +168,7 @@ class Model:
         lora = lora or self.adapt(histories, steps=0)
         known = torch.from_numpy(histories.lengths.astype(np.float32))
         with torch.no_grad():
-            served = self.head(channel_scores, known)
+            served = self.served(channel_scores, known)
             scores = through_adapters(served, channel_scores, lora, torch.arange(len(known)), known)
             nobody = known == 0
             if bool(nobody.any()):
@@ -200,6 +204,12 @@ class Model:
         other.channels = channels
         return other
 
+    def with_drift(self, drift: Drift) -> "Model":
+        """The same model with another state of the shop's adapter."""
+        other = copy(self)
+        other.drift, other.served = drift, drift.applied(self.head)
+        return other
+
     def with_items(self, catalog: Catalog, text: np.ndarray) -> "Model":
         """The same model over a catalog with more items at its end; they are known by their text only."""
         fresh = len(catalog) - len(self.catalog)
@@ -224,9 +234,12 @@ class Model:
 
     def digest(self) -> str:
         """SHA-256 over everything that scores depend on, the catalog and what channels remember included."""
+        tensors = self.tensors()
+        if self.drift is not None:  # what is added to the head now; nothing depends on its earlier versions
+            tensors["drift"] = {"weight": self.drift.weight, "bias": self.drift.bias}
         parts = [
             part
-            for group, arrays in sorted(self.tensors().items())
+            for group, arrays in sorted(tensors.items())
             for name, array in sorted(arrays.items())
             for part in (f"{group}.{name}", np.asarray(array))
         ]
@@ -241,6 +254,8 @@ class Model:
             "channels": self.channels.tensors(),
             "head": _arrays(self.head),
         }
+        if self.drift is not None:
+            saved["drift"] = self.drift.tensors()
         if self.text_adapter is not None:
             saved["text_adapter"] = dict(self.text_adapter.weights)
         return saved if self.learner is None else saved | {"adaptation": _arrays(self.learner)}
