@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self, final
+from typing import Any, Literal, Self, final
 
 import numpy as np
 from torch import Tensor
 
 from recllm.adaptation.adapters import Adapters, kept_for
+from recllm.adaptation.drift import Drift
+from recllm.adaptation.shop import ShopAdapters
 from recllm.counts.counts import Counts
 from recllm.data.catalog import Catalog
 from recllm.data.doors import (
@@ -370,8 +372,8 @@ class Recommender:
         tell(notes)
         return self
 
-    def update(self, events: Any) -> Self:
-        """Take in new events of known and further users: they count at once; nothing is trained.
+    def update(self, events: Any, *, adapt: Literal["shop"] | None = None) -> Self:
+        """Take in new events of known and further users: they count at once.
 
         Histories, popularity and its course in time are those of all events when the call returns. Weights between
         items are fitted anew, in the call, when a fiftieth of all events is new since they were (a tenth in catalogs of
@@ -381,10 +383,15 @@ class Recommender:
         Args:
             events: `Interactions`, a data frame, `{user: [item ids]}`, or a file. Events about unknown items are left
                 out, with a warning.
+            adapt: "shop" also lets the shop's own adapter learn how to weigh the channels, from what would have been
+                served before these events: a day or a week of them at a time. It is used once it has shown a gain on
+                events that it had not learned, see `adapters`. None: nothing is trained.
         """
+        if adapt not in (None, "shop"):
+            raise ConfigError(f'adapt is "shop" or None; got {adapt!r}.')
         fresh = read_events(events)
         with self._changing:
-            self._state, notes = self._fitted().updated(fresh)
+            self._state, notes = self._fitted().updated(fresh, drifts=adapt == "shop")
         tell(notes)
         return self
 
@@ -410,6 +417,19 @@ class Recommender:
             else:
                 self._state = state.without_events(_brought(user_ids, state))
         return self
+
+    @property
+    def adapters(self) -> ShopAdapters:
+        """The shop's own adapter, which `update(events, adapt="shop")` moves: its version, `rollback()`, `export()`."""
+        state = self._fitted()
+        return ShopAdapters(state.drift, state.fingerprint, self._change_drift)
+
+    def _change_drift(self, change: Callable[[Drift], Drift]) -> Drift:
+        with self._changing:
+            state = self._fitted()
+            drift = change(state.drift)
+            self._state = state.with_drift(drift)
+        return drift
 
     def freshness(self, now: float | None = None) -> Freshness:
         """How old what is served is: the newest event, how many came since the fit, how fast lists lose, refit or not.

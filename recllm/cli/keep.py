@@ -1,5 +1,6 @@
 """`recllm adapt`, `recllm update` and `recllm forget`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,12 @@ LEARNED_TOGETHER = (
     "Transformer and ranking were learned from all users together: what they took from whoever was there at the fit "
     "stays until the next one."
 )
+
+
+class Adapted(StrEnum):
+    """What may learn at an update."""
+
+    shop = "shop"
 
 
 @command()
@@ -60,11 +67,16 @@ def update(
     model: ModelFolder,
     events: Annotated[Path | None, typer.Option("--events", help="New events; they count at once.")] = None,
     items: Annotated[Path | None, typer.Option("--items", help="New items, known by their texts at once.")] = None,
+    adapt: Annotated[
+        Adapted | None, typer.Option(help="`shop`: the shop's own adapter learns from the new events, too.")
+    ] = None,
     out: OutFolder = None,
     files: Files,
     as_json: AsJson = False,
 ) -> None:
     """Take in new events and new items: they count at once, and nothing is fitted again."""
+    if adapt is not None and events is None:
+        raise recllm.DataError("there is nothing to learn from; --adapt shop takes --events FILE")
     if events is None and items is None:
         raise recllm.DataError("there is nothing to take in; give --events FILE, --items FILE, or both")
     check_folder(out or model)
@@ -76,11 +88,16 @@ def update(
         reports["items"] = rec.add_items(catalog) and catalog.report
     if log is not None:
         known = log.known_items(rec.catalog)  # its report says what is left out, so that no warning has to
-        reports["events"] = rec.update(known) and known.report
+        reports["events"] = rec.update(known, adapt=None if adapt is None else "shop") and known.report
     rec.save(out or model)
     if not as_json:
         say("\n".join(map(str, reports.values())))
-    _tell_model(rec, out or model, as_json, {name: report.to_dict() for name, report in reports.items()})
+    told = {name: report.to_dict() for name, report in reports.items()}
+    if adapt is not None:
+        told["shop_adapter"] = {"version": rec.adapters.version, "in_use": rec.adapters.drift.in_use}
+        if not as_json:
+            say(repr(rec.adapters))
+    _tell_model(rec, out or model, as_json, told)
 
 
 @command()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recllm.adaptation.adapters import Kept
+from recllm.adaptation.drift import Drift
 from recllm.counts.pairs import PairCounts
 from recllm.data.catalog import Catalog
 from recllm.data.doors import Items, items_of, read_users
@@ -25,6 +26,7 @@ from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
 from recllm.model.freshness import Freshness, half_life
 from recllm.model.model import Model
+from recllm.model.moments import Moments, tasks_of
 from recllm.model.report import FitReport
 
 T = TypeVar("T")
@@ -87,8 +89,13 @@ class Fitted:
         changed = replace(self, model=larger, counted=self.counted.extended(len(grown)))
         return self._keeping(changed, "text_encoder"), notes
 
-    def updated(self, events: Interactions) -> tuple["Fitted", tuple[str, ...]]:
-        """The same with these events remembered and counted, and what is to be said of those about unknown items."""
+    def updated(self, events: Interactions, *, drifts: bool = False) -> tuple["Fitted", tuple[str, ...]]:
+        """The same with these events remembered and counted, and what is to be said of those about unknown items.
+
+        Args:
+            events: New ones.
+            drifts: Whether the shop's adapter learns from what was served before these events, too.
+        """
         known = events.known_items(self.model.catalog)
         notes = []
         if lost := len(events) - len(known):
@@ -96,11 +103,32 @@ class Fitted:
             notes.append(f"{lost:,} of {len(events):,} events were left out: {reason}; add the items first.")
         known = self._dated(known)
         trained = replace(self, trained=self.trained.and_of(known))
-        if not self.config.keep_histories:
-            return trained._moved(self.memory, Histories.empty(len(known.user_ids)), self._read(known)), tuple(notes)
-        memory = self.memory.extend(known)
-        before, after = (self._read(one.of_users(known.user_ids)) for one in (self.memory, memory))
-        return trained._moved(memory, before, after), tuple(notes)
+        memory, before, after = self.memory, Histories.empty(known.user_ids), self._read(known)
+        if self.config.keep_histories:
+            memory = self.memory.extend(known)
+            before, after = (self._read(one.of_users(known.user_ids)) for one in (self.memory, memory))
+        moved = trained._moved(memory, before, after)
+        if drifts:
+            # From what was served, before anything of it was learned.
+            moved = moved.with_drift(self._drifted(before, after))
+        return moved, tuple(notes)
+
+    @property
+    def drift(self) -> Drift:
+        """The shop's adapter."""
+        return self.model.drift or Drift.none(self.model.head.channels)
+
+    def with_drift(self, drift: Drift) -> "Fitted":
+        """The same with another state of the shop's adapter."""
+        return self._keeping(replace(self, model=self.model.with_drift(drift)), "fingerprint", "text_encoder")
+
+    def _drifted(self, before: Histories, after: Histories) -> Drift:
+        moments = Moments.of(before, after, seed=self.seed)
+        if not len(moments):
+            return self.drift
+        with self.model.threads_for(len(moments)):
+            tasks = tasks_of(self.model, moments, seed=self.seed)
+        return self.drift.step(self.model.head, tasks, float(moments.asked_at.max()))
 
     def _dated(self, events: Interactions) -> Interactions:
         """Events without times happen now, where the log has times: after all that was before."""

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from recllm.adaptation.drift import Drift
 from recllm.adaptation.meta import MetaLearner, learner_for
 from recllm.adaptation.support import Contrast
 from recllm.artifact import Artifact, load_artifact, save_artifact
@@ -182,6 +183,8 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         part.requires_grad_(False)
     texts = ItemTexts(vectors, whitening, text_adapter, backbone)
     model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
+    if "drift" in saved:
+        model = model.with_drift(Drift.from_tensors(saved["drift"], head.channels))
     if "adaptation" in saved:
         model.learner = _learner(saved["adaptation"], model, config)
     return model

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +10,12 @@ import numpy as np
 from streams import Block, Question, Stream
 
 import recllm
-from recllm.adaptation.drift import Drift
 from recllm.data.histories import Histories, make_histories
 from recllm.evaluation.asking import few_shot
 from recllm.evaluation.baselines.baseline import Baseline, Known
 from recllm.evaluation.tuning import tune
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
-from recllm.model.moments import Moments, tasks_of
 
 TUNED_SHOTS = (1, 3, 5, 10, 20)
 
@@ -81,30 +78,24 @@ class Updated(Frozen):
 
 
 class Drifting(Updated):
-    """D: before a block is learned, the shop's adapter learns what it would have had to predict of it.
+    """D: the shop's adapter learns a block, too, from what was served before it.
 
     With `labels_shuffled`, its control: counts are true, and what the adapter learns is shuffled in time.
     """
 
     def __init__(self, stream: Stream, rec: recllm.Recommender, *, labels_shuffled: bool = False) -> None:
         super().__init__(stream, rec)
-        self.labels_shuffled, self.log = labels_shuffled, stream.training
-        self.drift = Drift.none(rec.model.head.channels)
-
-    def model(self) -> Model:
-        served = copy(self.rec.model)
-        served.head = self.drift.applied(served.head)
-        return served
+        self.labels_shuffled = labels_shuffled
 
     def learn(self, block: Block) -> None:
-        events = (block.shuffled() if self.labels_shuffled else block).events
-        model, users = self.rec.model, events.user_ids
-        logs = (self.log, self.log.join(events))
-        before, after = (make_histories(log.of_users(users), model.catalog, model.feedback) for log in logs)
-        moments = Moments.of(before, after)
-        self.drift = self.drift.step(model.head, tasks_of(model, moments), float(moments.asked_at.max(initial=0)))
-        self.log = self.log.join(block.events)
-        super().learn(block)
+        if not self.labels_shuffled:
+            self.rec.update(block.events, adapt="shop")
+            return
+        misled = self.rec.with_model(self.rec.model, self.rec.config)
+        misled.update(block.shuffled().events, adapt="shop")
+        self.rec.update(block.events)
+        if misled.model.drift is not None:
+            self.rec = self.rec.with_model(self.rec.model.with_drift(misled.model.drift), self.rec.config)
 
 
 class Refitted(Updated):
