@@ -195,7 +195,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     stream = Stream.read(arguments.name)
-    made = ways(stream, Fits(stream, arguments.model), arguments.ways.split(","), arguments.refit_every)
+    fits = Fits(stream, arguments.model, CHOOSING_BLOCKS if arguments.part == "report" else 0)
+    made = ways(stream, fits, arguments.ways.split(","), arguments.refit_every)
     for way in made.values():
         way.knows_time = arguments.clock == "asked"
     values = measured(stream, made, arguments.part)

@@ -108,7 +108,7 @@ class Refitted(Updated):
     def learn(self, block: Block) -> None:
         super().learn(block)
         self.log = self.log.join(block.events)
-        if block.number % self.every == 0:
+        if block.number % self.every == 0 and block.number >= self.fits.since:
             begin = time.perf_counter()
             self.rec = self.fits(block.number, self.log)
             self.borrowed += max(0.0, sum(self.rec.report.seconds.values()) - (time.perf_counter() - begin))
@@ -146,10 +146,14 @@ def _known(histories: Histories) -> Known:
 
 
 class Fits:
-    """Models as they are fitted, kept in a folder where one is given: a fit takes minutes."""
+    """Models as they are fitted, kept in a folder where one is given: a fit takes minutes.
 
-    def __init__(self, stream: Stream, folder: Path | None) -> None:
-        self.stream, self.folder = stream, folder
+    Attributes:
+        since: The first block after which it is worth while to fit anew: none before is asked.
+    """
+
+    def __init__(self, stream: Stream, folder: Path | None, since: int = 0) -> None:
+        self.stream, self.folder, self.since = stream, folder, since
         self.config = recllm.RecommenderConfig(adaptation=None)
 
     def __call__(self, block: int, log: recllm.Interactions) -> recllm.Recommender:
