@@ -128,7 +128,7 @@ class Fitted:
             return self.drift
         with self.model.threads_for(len(moments)):
             tasks = tasks_of(self.model, moments, seed=self.seed)
-        return self.drift.step(self.model.head, tasks, float(moments.asked_at.max()))
+        return self.drift.step(self.model.scores_as_fitted, tasks, float(moments.asked_at.max()))
 
     def _dated(self, events: Interactions) -> Interactions:
         """Events without times happen now, where the log has times: after all that was before."""

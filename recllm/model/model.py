@@ -175,6 +175,15 @@ class Model:
                 scores[nobody] = self.channels.for_newcomers(scores[nobody])
             return scores
 
+    def scores_as_fitted(
+        self, channel_scores: Float[Tensor, "users channels items"], known: Float[Tensor, "users"]
+    ) -> Float[Tensor, "users items"]:
+        """The head's scores from the meta-learned start, without what the shop's adapter adds."""
+        start = self.adapt(Histories.empty(len(known)), steps=0)
+        with torch.no_grad():
+            fitted = self.head(channel_scores, known)
+            return through_adapters(fitted, channel_scores, start, torch.arange(len(known)), known)
+
     def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:
         """From histories to the head's scores over the whole catalog."""
         return self.rank(histories, self.channel_scores(histories, lora), lora)

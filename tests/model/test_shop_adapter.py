@@ -9,6 +9,8 @@ import torch
 from peft import PeftModel
 
 from recllm.adaptation import drift as drift_module
+from recllm.adaptation.support import through_adapters
+from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
 from recllm.errors import ConfigError, DataError
 from recllm.model.model import Model
@@ -114,6 +116,21 @@ def test_it_is_kept_taken_back_and_written_for_peft(rec: Recommender, toy: ToySh
     assert torch.equal(rec.model.served.weights.bias, rec.model.head.weights.bias)
     with pytest.raises(DataError, match="taken back"):
         rec.adapters.rollback()
+
+
+def test_it_is_learned_beside_the_start_of_users_adapters(rec: Recommender, toy: ToyShop) -> None:
+    """Without a shop's adapter, and without steps of a user's own, both ways to the scores are one."""
+    model = copy.deepcopy(rec.model)
+    assert model.learner is not None
+    with torch.no_grad():
+        for matrix in model.learner.start_matrices:
+            matrix += 0.1
+    scores, known = torch.randn(4, model.head.channels, 12), torch.tensor([1.0, 2.0, 5.0, 20.0])
+    histories = Histories.empty(4)
+    lora = model.adapt(histories, steps=0)
+    served = through_adapters(model.served(scores, known), scores, lora, torch.arange(4), known)
+    torch.testing.assert_close(model.scores_as_fitted(scores, known), served)
+    assert rec.model.drift is None
 
 
 def test_an_update_that_fails_leaves_the_adapter_alone(
