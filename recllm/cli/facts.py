@@ -133,6 +133,7 @@ class Forgotten:
     """A customer who was learned from and wants to be gone.
 
     Attributes:
+        next_milliseconds: For the next list, before which weights between items are computed anew.
         digest_before: SHA-256 over everything counted, with them.
         digest_after: The same without them.
         digest_recounted: The same, counted anew from the log of everybody else.
@@ -144,6 +145,7 @@ class Forgotten:
     user_id: str
     n_events: int
     milliseconds: float
+    next_milliseconds: float
     digest_before: str
     digest_after: str
     digest_recounted: str

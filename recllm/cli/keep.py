@@ -103,28 +103,36 @@ def update(
 @command()
 def forget(
     *,
-    user: Annotated[list[str], typer.Argument(help="Ids of users.")],
+    user: Annotated[list[str] | None, typer.Argument(help="Ids of users.")] = None,
     model: ModelFolder,
+    events: Annotated[
+        Path | None,
+        typer.Option("--events", help="Whom to forget, with all their events: for models that keep no histories."),
+    ] = None,
     out: OutFolder = None,
+    logs: Logs,
     as_json: AsJson = False,
 ) -> None:
     """Delete users' events and take them out of all counts; weights learned with others stay until the next fit."""
     from recllm.data.doors import read_user_ids
 
+    if bool(user) == (events is not None):
+        raise recllm.DataError("say who shall be forgotten: ids of users or --events FILE, and not both")
     check_folder(out or model)
+    whom = user if events is None else logs.events(events)
     rec = recllm.Recommender.load(model)
     known, counted = set(rec.user_ids), rec.counts.events
-    gone = [one for one in dict.fromkeys(read_user_ids(user)) if one in known]
-    rec.forget(user)
+    gone = [one for one in dict.fromkeys(read_user_ids(whom)) if one in known or not rec.config.keep_histories]
+    rec.forget(whom)
     rec.save(out or model)
     stays = bool(rec.trained_on.includes(gone).any())
-    events = counted - rec.counts.events
+    lost = counted - rec.counts.events
     if not as_json:
         say(
-            f"Gone: {_names(gone)}; {events:,} counted {'event' if events == 1 else 'events'} with them, out of "
+            f"Gone: {_names(gone)}; {lost:,} counted {'event' if lost == 1 else 'events'} with them, out of "
             f"histories and all counts. {LEARNED_TOGETHER if stays else 'The weights were learned without them.'}"
         )
-    facts = {"forgotten": gone, "events_gone": events, "weights_may_keep_a_part": stays}
+    facts = {"forgotten": gone, "events_gone": lost, "weights_may_keep_a_part": stays}
     _tell_model(rec, out or model, as_json, facts)
 
 

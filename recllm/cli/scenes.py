@@ -218,17 +218,19 @@ def forget(rec: "recllm.Recommender", user_id: str, log: "recllm.Interactions") 
     before = rec.counts.digest()
     in_weights = bool(rec.trained_on.includes([user_id])[0])
     milliseconds, _ = _timed(lambda: rec.forget([user_id]))
+    afterwards, orders = _timed(lambda: _orders(rec, [user_id], FAR))
     others = make_histories(log.without_users([user_id]), rec.catalog, rec.model.feedback)
     recounted = Counts.of(others, len(rec.catalog), rec.counts.resolution)
     return Forgotten(
         user_id=user_id,
         n_events=len(log.of_users([user_id])),
         milliseconds=milliseconds,
+        next_milliseconds=afterwards,
         digest_before=before,
         digest_after=rec.counts.digest(),
         digest_recounted=recounted.digest(),
         is_remembered=user_id in rec.user_ids,
-        is_stranger=_orders(rec, [user_id], FAR)[user_id] == list(Visitor.of(rec).item_ids),
+        is_stranger=orders[user_id] == list(Visitor.of(rec).item_ids),
         in_weights=in_weights,
     )
 

@@ -178,7 +178,8 @@ def _of_forgotten(gone: "Forgotten") -> str:
     )
     return (
         f"rec.forget([them]) takes {gone.milliseconds:.0f} ms and deletes {_number(gone.n_events, 'purchase')}. "
-        f"{remembered}{stranger}.\n"
+        f"{remembered}{stranger}. Before the next list, weights between products are computed anew: "
+        f"{gone.next_milliseconds:,.0f} ms.\n"
         "SHA-256 of everything counted:\n"
         f"   with them                                        {gone.digest_before[:16]}…\n"
         f"   now                                              {gone.digest_after[:16]}…\n"

@@ -12,7 +12,9 @@ import pytest
 import recllm
 from recllm.data.trained import TrainedOn
 from recllm.recommender import Recommender
+from recllm.testing import ToyShop
 from tests.cli.command_line import NEW, refuses, run, told
+from tests.small import config_for
 
 ASK = ("recommend", "--model", "model")
 
@@ -82,6 +84,19 @@ def test_forget_says_when_nothing_stays(rec: Recommender, monkeypatch: pytest.Mo
     assert "The weights were learned without them." in run("forget", "--model", "model", "u3").stderr
 
 
+def test_who_is_not_remembered_is_forgotten_by_their_events(here: Path, tiny: Path, toy: ToyShop) -> None:
+    rec = Recommender(config_for(tiny, adaptation=None, keep_histories=False)).fit(toy.catalog, toy.events)
+    rec.save("discreet")
+    toy.events.of_users(["u3"]).frame.write_csv("u3.csv")
+    facts = told("forget", "--model", "discreet", "--events", "u3.csv")
+    assert facts["forgotten"] == ["u3"]
+    assert facts["events_gone"] == rec.counts.events - Recommender.load("discreet").counts.events > 0
+    assert rec.forget(toy.events.of_users(["u3"])).counts.digest() == Recommender.load("discreet").counts.digest()
+    refuses(run("forget", "--model", "discreet", "u4"), "keep_histories")
+    for whom in ((), ("u4", "--events", "u3.csv")):
+        refuses(run("forget", "--model", "discreet", *whom), "who shall be forgotten")
+
+
 def test_update_tells_of_unknown_items_once(rec: Recommender, here: Path) -> None:
     (here / "new.csv").write_text(NEW + "mia,i99,1700000003\n")
     result = run("update", "--model", "model", "--events", "new.csv")
@@ -90,6 +105,20 @@ def test_update_tells_of_unknown_items_once(rec: Recommender, here: Path) -> Non
     assert "4 rows read, 3 kept" in result.stderr
     facts = told("update", "--model", "model", "--events", "new.csv")
     assert facts["events"]["dropped"] == {"unknown_item": 1}
+
+
+def test_update_lets_the_shop_adapt(rec: Recommender, here: Path) -> None:
+    rows = [f"u{user},i{(7 * user + item) % 48},{1_700_000_000 + item}" for user in range(60) for item in range(3)]
+    (here / "new.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+    facts = told("update", "--model", "model", "--events", "new.csv", "--adapt", "shop", "--out", "later")
+    wanted = rec.update(recllm.Interactions.read("new.csv"), adapt="shop").adapters
+    assert wanted.version == 1
+    assert facts["shop_adapter"] == {"version": 1, "in_use": wanted.drift.in_use}
+    assert Recommender.load("later").adapters.version == 1
+    assert "shop_adapter" not in told("update", "--model", "model", "--events", "new.csv", "--out", "later")
+    result = run("update", "--model", "model", "--events", "new.csv", "--adapt", "shop")
+    assert "ShopAdapters(version 1, " in result.stderr
+    assert run("update", "--model", "model", "--events", "new.csv", "--adapt", "user").exit_code == 2
 
 
 def test_update_says_how_fresh_the_model_is(rec: Recommender, here: Path) -> None:

@@ -215,6 +215,12 @@ def test_what_the_end_alone_says_has_to_be_sure_as_well() -> None:
     assert half_life([*curve, Measured(4, 0.07, 0.1, 3000)]) == pytest.approx(3.2)
 
 
+def test_a_loss_that_does_not_last_is_none() -> None:
+    """Losses of .12, 0 and 0 are one of .04 until then, in equally many tasks."""
+    curve = [Measured(week, 0.1 * (1 - loss), 0.1, 3000) for week, loss in enumerate((0.12, 0.0, 0.0, 0.2), 1)]
+    assert half_life(curve) == pytest.approx(3 + 0.06 / 0.16)
+
+
 def test_one_week_that_is_far_off_moves_nothing() -> None:
     curve = planted(lambda week: 0.02 * week)
     for far in (1, 2, 9, 20):
