@@ -171,9 +171,9 @@ def _verdict(
             f"the newest event came {_weeks(behind / WEEK)} after the last that the weights have seen, and lists lose "
             f"{_percent(LOSS)} in {_weeks(late / WEEK)}; fit again."
         )
-    told = f"{_percent(share)} of the events came after the fit, less than {_percent(REFIT_SHARE)}"
+    told = f"{_percent(share)} of the events came after the fit; {_percent(REFIT_SHARE)} make it due"
     if age is not None and age >= late:
-        return False, f"{told}; but the newest event is {_weeks(age / WEEK)} old: bring what came since with update()."
+        return False, f"{told}. But the newest event is {_weeks(age / WEEK)} old: bring what came since with update()."
     return False, f"{told}."
 
 

@@ -37,13 +37,13 @@ def test_a_fresh_model_says_so() -> None:
     state = fresh(half_life_weeks=8.0)
     assert (state.events, state.events_since_fit, state.share_since_fit, state.age) == (1000, 10, 0.01, 3600)
     assert not state.refit_due
-    assert state.reason == "1.0 % of the events came after the fit, less than 20 %."
+    assert state.reason == "1.0 % of the events came after the fit; 20 % make it due."
     assert str(state).splitlines() == [
         "1,000 events are counted, 10 of them (1.0 %) since the fit",
         "the newest event is of 2023-11-14 21:13 UTC, 60 minutes ago",
         "the weights have seen events until 2023-11-07 22:13 UTC",
         "counts that stand still cost 10 % of NDCG@10 after 8.0 weeks",
-        "refit not due: 1.0 % of the events came after the fit, less than 20 %.",
+        "refit not due: 1.0 % of the events came after the fit; 20 % make it due.",
     ]
 
 
