@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,16 @@ def test_older_events_than_the_log_and_unknown_items_are_no_trouble(rec: Recomme
     with pytest.warns(UserWarning, match="left out"):
         rec.update(log(("guest", "nowhere", END, 5.0)))
     assert rec.model.digest() == before
+
+
+def test_events_of_the_future_are_left_out_and_counted(rec: Recommender) -> None:
+    day = time.time() + 30 * 86_400
+    events = log(("guest", "i0", END, 5.0), ("guest", "i1", day, 5.0))
+    assert events.report.dropped == {"future_timestamp": 1}
+    before = rec.counts.events
+    rec.update(events)
+    assert rec.counts.events == before + 1
+    assert rec.freshness().newest_event < time.time()
 
 
 def test_an_update_that_fails_half_way_changes_nothing(rec: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
