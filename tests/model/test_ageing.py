@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recllm.adaptation.drift import DriftConfig
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.encoders.config import BaseTrainingConfig
@@ -67,9 +68,19 @@ def test_the_curve_begins_even_and_goes_through_the_later_half(shops: dict[bool,
     assert all(tasks > 0 for *_, tasks in points)
 
 
+def test_how_far_the_shops_adapter_may_move_is_chosen_on_the_same_weeks(shops: dict[bool, Recommender]) -> None:
+    """Where fashion changes by the week it may move farther than by default."""
+    moving = shops[True].adapters.drift.config
+    assert moving.pull < DriftConfig().pull
+    assert shops[True].adapters.version == 0, "chosen, and not learned"
+    assert shops[True].report.chosen["shop's adapter"] == f"pull {moving.pull:g}, reach {moving.reach:g}"
+
+
 def test_it_is_kept_with_the_model(shops: dict[bool, Recommender], tmp_path: Path) -> None:
     shops[True].save(tmp_path / "model")
-    assert Recommender.load(tmp_path / "model").report.ageing == shops[True].report.ageing
+    loaded = Recommender.load(tmp_path / "model")
+    assert loaded.report.ageing == shops[True].report.ageing
+    assert loaded.adapters.drift.config == shops[True].adapters.drift.config
 
 
 def test_a_budget_ends_it_early_and_large_catalogs_do_without(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

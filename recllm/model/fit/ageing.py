@@ -14,6 +14,8 @@ from recllm.encoders.validation import few_shot
 from recllm.model.counted import SLOW_ITEMS
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
+from recllm.model.moments import Moments, tasks_of
+from recllm.ranking.objective import RankingTasks
 from recllm.retrieval.scoring import Channels
 
 STOOD_STILL = 0.5
@@ -35,10 +37,14 @@ class Ages:
     Args:
         run: The fit.
         model: With its head; its channels say which settings are used.
+
+    Attributes:
+        batches: What the shop's adapter would have learned from in each period but the first, for `choose`.
     """
 
     def __init__(self, run: FitRun, model: Model) -> None:
         self.run, self.model = run, model
+        self.batches: list[RankingTasks] = []
         users = Histories.concatenate([run.reserved, run.histories.of(run.stopping)])
         # Once each: where users are few, the same ones serve for both.
         self.users = users.of(np.sort(np.unique(users.user_ids, return_index=True)[1]))
@@ -61,8 +67,11 @@ class Ages:
             tasks = self._asked(start, end if number + 1 < PERIODS else np.inf)
             if not len(tasks):
                 continue
-            stale = self._ndcg(old, tasks, start)
-            fresh = stale if not number else self._ndcg(self._counted_until(start), tasks, start)
+            stale = fresh = self._ndcg(old, tasks, start)
+            if number:
+                renewed = self._counted_until(start)
+                fresh = self._ndcg(renewed, tasks, start)
+                self.batches.append(self._learned(renewed, start, end))
             middle = float(tasks.query.timestamps[tasks.query.offsets[:-1]].mean())
             points.append((float(middle - edges[0]) / WEEK, stale, fresh, len(tasks)))
         return points
@@ -71,6 +80,10 @@ class Ages:
         past = self.run.base.drop_events(self.run.base.timestamps < moment)
         counts = Counts.of(past, len(self.run.catalog), self.run.counts.resolution)
         return self.model.channels.renewed(counts, self.model.retrieval)
+
+    def _learned(self, channels: Channels, start: float, end: float) -> RankingTasks:
+        before, after = (self.users.drop_events(self.users.timestamps < moment) for moment in (start, end))
+        return tasks_of(self.model.with_channels(channels), Moments.of(before, after, seed=self.run.options.seed))
 
     def _asked(self, start: float, end: float) -> Tasks:
         """Whoever was there before takes something they like for the first time in this period."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recllm.adaptation.drift import Drift, DriftConfig, choose
 from recllm.artifact import check_table, check_target
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
@@ -37,10 +38,20 @@ def fit_stages(run: FitRun) -> Model:
         fit_adaptation(run, model)
         run.timed("newcomers", lambda: welcome(run, model))
         measure(run, model)
-        run.report.ageing = run.timed("ageing", lambda: Ages(run, model).curve())
+        run.timed("ageing", lambda: grow_old(run, model))
         run.timed("counting everybody", lambda: serve_everybody(run, model))
         account(run)
         return model
+
+
+def grow_old(run: FitRun, model: Model) -> None:
+    """Find out how fast lists grow old, and how far the shop's adapter may move to follow."""
+    ages = Ages(run, model)
+    run.report.ageing = ages.curve()
+    config = choose(model.scores_as_fitted, ages.batches)
+    if config != DriftConfig():
+        model.drift = Drift.none(model.head.channels, config)
+        run.report.chosen["shop's adapter"] = f"pull {config.pull:g}, reach {config.reach:g}"
 
 
 def serve_everybody(run: FitRun, model: Model) -> None:
