@@ -1,6 +1,5 @@
 """Stages of fitting: who may see what, and what is kept. Whatever can be is replaced by what takes no time."""
 
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from recllm.model.fit import adapt, head, stages
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.options import TrainOptions
-from recllm.ranking.head import RankingConfig, RankingHead
+from recllm.ranking.head import RankingConfig
 from recllm.ranking.objective import RankingTasks
 from recllm.recommender import Recommender
 from recllm.retrieval.scoring import Channels
@@ -168,21 +167,6 @@ def test_masked_items_look_new_while_the_head_is_fitted(
 def test_the_head_meets_newcomers(tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks, _, _ = head_tasks(tiny, toy, monkeypatch, 0.0)
     assert float((tasks.known == 0).float().mean()) == pytest.approx(0.1, abs=0.06)
-
-
-def test_what_ages_is_served_with_less_weight_than_it_is_fitted_with(
-    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fitted: list[RankingHead] = []
-    monkeypatch.setattr(
-        head, "fit_head", lambda one, *_, **__: (torch.nn.init.normal_(one.output.weight), fitted.append(deepcopy(one)))
-    )
-    model = Recommender(config_for(tiny, adaptation=None, **QUICK)).fit(toy.catalog, toy.events).model
-    scores, known = torch.randn(5, len(model.channels.names), 7), torch.arange(5.0)
-    lessened = scores.clone()
-    lessened[:, model.channels.names.index("history")] *= head.TRANSFORMER_SERVED
-    torch.testing.assert_close(model.head(scores, known), fitted[0](lessened, known))
-    assert head.TRANSFORMER_SERVED < 1
 
 
 def test_the_head_is_asked_as_of_the_time(tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch) -> None:

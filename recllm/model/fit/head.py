@@ -11,9 +11,7 @@ from recllm.encoders.windows import Predictions
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.ranking.fit import fit_head
-from recllm.ranking.head import RankingHead
 from recllm.ranking.objective import RankingTasks
-from recllm.retrieval.channels.history import History
 from recllm.retrieval.profiles import Space
 
 HEAD_SHARE = 0.5
@@ -30,14 +28,6 @@ MOST_ROUNDS = 60
 
 NOTHING_KNOWN = 0.1
 """Share of the head's tasks in which the user's events are hidden: newcomers are ranked for, too."""
-
-
-TRANSFORMER_SERVED = 0.7
-"""Part that is served of the weight which the transformer's scores are fitted with.
-
-While the head is fitted the transformer is as new as the counts; these are renewed afterwards, and it is not. The tasks
-cannot tell, and asking them with counts of an earlier moment made lists worse.
-"""
 
 
 def weigh_channels(run: FitRun, model: Model, seconds: float | None = None) -> None:
@@ -59,16 +49,7 @@ def weigh_channels(run: FitRun, model: Model, seconds: float | None = None) -> N
     )
     left = None if seconds is None else max(seconds - (run.options.clock() - begin), seconds / 4)
     fit_head(model.head, tasks, run.options.seed, seconds=left, clock=run.options.clock)
-    if History.name in model.channels.names:
-        scale_channel(model.head, model.channels.names.index(History.name), TRANSFORMER_SERVED)
     run.say("weigh the channels", 1, 1)
-
-
-def scale_channel(head: RankingHead, place: int, factor: float) -> None:
-    """From now on `head` ranks as if the scores of a channel were multiplied by `factor`."""
-    with torch.no_grad():
-        for parameter in (head.weights.weight[place], head.weights.bias[place], head.hidden.weight[:, place]):
-            parameter.mul_(factor)
 
 
 def ranking_tasks(
