@@ -143,7 +143,8 @@ def _of_arrival(arrival: "Arrival") -> str:
     unsold, sold = arrival.reach
     near = "\n".join(f"   - {clean_text(title)}" for title in arrival.near)
     return (
-        f"“{clean_text(arrival.title)}” (we made it up). rec.add_items(it) takes {unsold.milliseconds:.0f} ms.\n"
+        f"“{clean_text(arrival.title)}” (we made it up, of a kind that sells well here; others begin lower).\n"
+        f"rec.add_items(it) takes {unsold.milliseconds:.0f} ms.\n"
         f"Nearest to it by their texts:\n{near}\n"
         f"Search for “{arrival.query}”: {_place(arrival.search_rank)}. "
         f"Products similar to the first of these: {_place(arrival.similar_rank)}.\n\n"

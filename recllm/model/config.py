@@ -144,7 +144,7 @@ class RecommenderConfig:
         """A profile that learns the shipped shop in about three minutes on two cores."""
         return cls(
             text=TextEncoderConfig(prompt="item.ecommerce", max_tokens=48),
-            training=BaseTrainingConfig(steps=200),
+            training=BaseTrainingConfig(steps=250),
             adaptation=None,
             domain="ecommerce",
         )
