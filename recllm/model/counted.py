@@ -69,14 +69,18 @@ class Counted:
         came = max(after.n_events - before.n_events, 0)
         gone = after.n_events < before.n_events
         changed = self.since_weights + came
-        slow = int((counts.items.taken > 0).sum()) > SLOW_ITEMS
-        share = SLOW_RENEWED_AFTER if slow else RENEWED_AFTER
-        anew = gone or changed >= share * max(counts.events, 1)
+        anew = gone or worth_fitting(changed, counts)
         channels = model.channels.renewed(counts, model.retrieval, weights=anew)
         if anew and not gone:
             channels.tensors()  # in this call, so that nobody who asks has to wait
         moved = replace(self, counts=counts, since_weights=0 if anew else changed, since_fit=self.since_fit + came)
         return moved, model.with_channels(channels)
+
+
+def worth_fitting(changed: int, counts: Counts) -> bool:
+    """Whether so many events that weights between items do not know are worth fitting them anew."""
+    slow = int((counts.items.taken > 0).sum()) > SLOW_ITEMS
+    return changed >= (SLOW_RENEWED_AFTER if slow else RENEWED_AFTER) * max(counts.events, 1)
 
 
 def _are_the_same(before: Histories, after: Histories) -> bool:

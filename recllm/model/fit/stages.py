@@ -14,7 +14,7 @@ from recllm.data.trained import TrainedOn
 from recllm.encoders.threads import reproducible
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
-from recllm.model.counted import Counted
+from recllm.model.counted import Counted, worth_fitting
 from recllm.model.fit.adapt import fit_adaptation
 from recllm.model.fit.ageing import Ages
 from recllm.model.fit.base import fit_base, fit_channels
@@ -56,10 +56,10 @@ def grow_old(run: FitRun, model: Model) -> None:
 
 def serve_everybody(run: FitRun, model: Model) -> None:
     """Counts of all training users from now on; those of the reserved ones would have told the head too much."""
-    liked = int(run.everybody.items.clock.liked.sum())
+    liked, unknown = int(run.everybody.items.clock.liked.sum()), run.everybody.events - run.counts.events
     settings = dict(model.channels.settings) | ({LIKED_EVENTS: liked} if liked else {})
     channels = replace(model.channels, settings=settings)
-    model.channels = channels.renewed(run.everybody, model.retrieval)
+    model.channels = channels.renewed(run.everybody, model.retrieval, weights=worth_fitting(unknown, run.everybody))
     model.channels.tensors()  # so that nobody who asks has to wait
 
 
@@ -89,5 +89,7 @@ def fit(config: RecommenderConfig, catalog: Catalog, log: Interactions, options:
     model = fit_stages(run)
     kept = known if config.keep_histories else known.select(np.zeros(0, dtype=np.int64), ())
     trained = TrainedOn.of(known)
-    counted = Counted(run.everybody, weights_from=trained.until if known.timed else None)
+    unknown = run.everybody.events - run.counts.events
+    since = 0 if worth_fitting(unknown, run.everybody) else unknown
+    counted = Counted(run.everybody, since_weights=since, weights_from=trained.until if known.timed else None)
     return Fitted(config, model, Memory.of(kept), trained, run.report, options.seed, counted)
