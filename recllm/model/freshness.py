@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-REFIT_SHARE = 0.2
-"""A refit is due when this share of all counted events came after it."""
+REFIT_SHARE = 0.5
+"""A refit is due when this share of all counted events came after it: up to there, with counts that move, fitting again
+gained nothing that could be shown (scripts/bench/NOTES.md, a shop through time)."""
 
 LOSS = 0.1
 """What a half-life is the time to: NDCG@10 lower by this part."""
@@ -92,9 +93,8 @@ class Freshness:
     ) -> Self:
         """From what is counted, and when that was.
 
-        A refit is due when at least `REFIT_SHARE` of all events came after the last one, or when the newest event came
-        a half-life after the newest that the weights have seen. Until a model has been told of new events it needs
-        `update`, and the reason says so where the newest event is older than a half-life.
+        A refit is due when at least `REFIT_SHARE` of all events came after the last one. The half-life is that of
+        counts, not of weights: where the newest event is older than that, the reason asks for `update`.
 
         Args:
             events: How many are counted.
@@ -108,8 +108,7 @@ class Freshness:
         since = min(max(events_since_fit, 0), events)
         share = since / events if events else 0.0
         age = None if newest_event is None else max((time.time() if now is None else now) - newest_event, 0.0)
-        behind = None if newest_event is None or weights_from is None else max(newest_event - weights_from, 0.0)
-        due, reason = _verdict(events, since, share, behind, age, half_life_weeks, learned=events > since)
+        due, reason = _verdict(events, share, age, half_life_weeks, learned=events > since)
         return cls(newest_event, events, since, share, weights_from, age, half_life_weeks, due, reason)
 
     def at(self, now: float | None) -> Self:
@@ -150,9 +149,7 @@ class Freshness:
 
 def _verdict(
     events: int,
-    since: int,
     share: float,
-    behind: float | None,
     age: float | None,
     half_life_weeks: float | None,
     *,
@@ -166,11 +163,6 @@ def _verdict(
     if share >= REFIT_SHARE:
         return True, f"{_percent(share)} of the events came after the fit; fit again at {_percent(REFIT_SHARE)}."
     late = math.inf if half_life_weeks is None else half_life_weeks * WEEK
-    if behind is not None and behind >= late:
-        return True, (
-            f"the newest event came {_weeks(behind / WEEK)} after the last that the weights have seen, and lists lose "
-            f"{_percent(LOSS)} in {_weeks(late / WEEK)}; fit again."
-        )
     told = f"{_percent(share)} of the events came after the fit; {_percent(REFIT_SHARE)} make it due"
     if age is not None and age >= late:
         return False, f"{told}. But the newest event is {_weeks(age / WEEK)} old: bring what came since with update()."

@@ -125,7 +125,7 @@ def test_update_says_how_fresh_the_model_is(rec: Recommender, here: Path) -> Non
     fresh = told("update", "--model", "model", "--events", "new.csv")["freshness"]
     assert (fresh["events_since_fit"], fresh["newest_event"], fresh["refit_due"]) == (3, 1700000002.0, False)
     assert fresh["events"] == rec.counts.events + 3
-    rows = [f"m{user},i{item},{1700000100 + item}" for user in range(40) for item in range(10)]
+    rows = [f"m{user},i{item},{1700000100 + item}" for user in range(99) for item in range(10)]
     (here / "new.csv").write_text(NEW + "\n".join(rows) + "\n")
     assert "Refit due: " in run("update", "--model", "model", "--events", "new.csv").stdout
 
