@@ -10,11 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recllm.counts.counts import Counts
 from recllm.data.catalog import Catalog
+from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
 from recllm.encoders.config import BaseTrainingConfig
 from recllm.errors import AdapterMismatch
+from recllm.model.fitted import Fitted
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop, toy_shop
 from tests.small import config_for, newcomer
@@ -52,10 +55,11 @@ def answer(rec: Recommender, call: int, toy: ToyShop) -> Any:
 
 
 def test_threads_get_what_one_after_the_other_gets(fitted: Recommender, toy: ToyShop) -> None:
+    """Others come and go meanwhile who have taken nothing, so that no answer changes."""
     alone = [answer(fitted, call, toy) for call in range(CALLS)]
 
     def changing(call: int) -> Any:
-        fitted.update({f"late{call}": ["i0"]})
+        fitted.update({f"late{call}": []})
         if call % 3 == 0:
             fitted.forget(f"late{call}")
         return answer(fitted, call, toy)
@@ -66,6 +70,36 @@ def test_threads_get_what_one_after_the_other_gets(fitted: Recommender, toy: Toy
     late = {f"late{call}" for call in range(CALLS) if call % 3}
     assert late <= set(fitted._fitted().memory.user_ids), "no update is lost to another"
     assert len(fitted._fitted().memory) == len(toy.events.user_ids) + len(late)
+
+
+def test_an_answer_is_of_one_state_while_counts_move(fitted: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What threads are told while others take things is what the recommender of some moment says."""
+    items, told, states, updated = list(fitted.catalog.item_ids), [], [fitted._fitted()], Fitted.updated
+
+    def remembered(state: Fitted, events: Interactions, **options: Any) -> tuple[Fitted, tuple[str, ...]]:
+        changed, notes = updated(state, events, **options)
+        states.append(changed)
+        return changed, notes
+
+    monkeypatch.setattr(Fitted, "updated", remembered)
+
+    def asking(call: int) -> None:
+        if call % 2:
+            fitted.update({f"late{call}": ["i0", f"i{call % len(items)}"]})
+        else:
+            told.append(fitted.score({"x": ["i3", "i4"]}, items)[0].tobytes())
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(asking, range(CALLS)))
+    log, counts = fitted._fitted().memory.log, fitted.counts
+    histories = make_histories(log, fitted.catalog, fitted.model.feedback, seed=fitted._fitted().seed)
+    assert counts.digest() == Counts.of(histories, len(items), counts.resolution).digest(), "each is counted once"
+    possible = set()
+    for state in states:
+        fitted._state = state
+        possible.add(fitted.score({"x": ["i3", "i4"]}, items)[0].tobytes())
+    assert set(told) <= possible
+    assert len(possible) > CALLS // 4, "counts have moved"
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
     python scripts/bench/threads.py --model model/ --threads 8 --calls 300 --out results/threads.json
 
 Every thread makes its calls (score, recommend, adapt and recommend with the adapters, explain, update) in an order of
-its own, about users of its own; all are compared with what one thread alone is answered. Updates are about users whom
-nobody else asks for, so that the answers are known. The first part times `recommend` for one user, ten items, without
-reasons: alone, and while another thread keeps the recommender busy. Without `--model` the shipped shop is learned.
+its own, about users of its own; all are compared with what one thread alone is answered. Updates are about users who
+have taken nothing yet: what is taken counts in everybody's next list, and the answers would not be known. The first part
+times `recommend` for one user, ten items, without reasons: alone, and while another thread keeps the recommender busy.
+Without `--model` the shipped shop is learned.
 """
 
 import argparse
@@ -65,8 +66,8 @@ def questions(rec: recllm.Recommender) -> list[Callable[[int, int], Answer]]:
     def update(thread: int, call: int) -> Answer:
         rng, ids = np.random.default_rng([9, thread, call]), rec.catalog.item_ids
         user = f"member {thread} {call}"
-        rec.update({user: [ids[row] for row in rng.choice(len(ids), 3, False)]})
-        return rec.recommend([user], n=5).to_json()
+        rec.update({user: []})
+        return rec.recommend({user: [ids[row] for row in rng.choice(len(ids), 3, False)]}, n=5).to_json()
 
     return [score, recommend, adapted, explain, update]
 
