@@ -5,7 +5,7 @@
 Every thread makes its calls (score, recommend, adapt and recommend with the adapters, explain, update) in an order of
 its own, about users of its own; all are compared with what one thread alone is answered. Updates are about users who
 have taken nothing yet: what is taken counts in everybody's next list, and the answers would not be known. The first
-part times `recommend` for one user, ten items, without reasons: alone, and while another thread keeps the recommender busy.
+part times `recommend` for one user, ten items, without reasons: alone, and while another thread keeps it busy.
 Without `--model` the shipped shop is learned.
 """
 
