@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 REFIT_SHARE = 0.5
-"""A refit is due when this share of all counted events came after it: up to there fitting again lost against counts that
-move, from there on it gained (scripts/bench/NOTES.md, a shop through time)."""
+"""A refit is due when this share of all counted events came after it: up to there fitting again lost against counts
+that move, from there on it gained (scripts/bench/NOTES.md, a shop through time)."""
 
 LOSS = 0.1
 """What a half-life is the time to: NDCG@10 lower by this part."""
