@@ -227,7 +227,7 @@ class Drift:
         return replace(made[-1], earlier=made[:-1])
 
 
-GRID = tuple(DriftConfig(pull, reach) for pull in (1000.0, 300.0, 100.0, 30.0, 10.0) for reach in (0.5, 1.0, 2.0))
+GRID = tuple(DriftConfig(pull, reach) for pull in (300.0, 100.0, 30.0) for reach in (0.5, 1.0))
 """Settings to choose from, the most careful first."""
 
 
