@@ -1,10 +1,10 @@
 """The demonstration: learn the shipped shop, then let it live through what it has never seen.
 
-Nobody chose what is shown: customers are held out of training by a hash of their id, the day is the last one of the
-log. A customer is known by the first few products only; what they bought afterwards is kept back and is the check.
+Nobody chose the customers and the day: they are held out of training by a hash of their id, and it is the last one of
+the log. The product is chosen, among a dozen invented ones, because it ranks well, and the output says so. A
+customer is known by the first few products only; what they bought afterwards is kept back and is the check.
 """
 
-import hashlib
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ import polars as pl
 import recllm
 from recllm.cli.app import size_of
 from recllm.cli.facts import DemoResult
-from recllm.cli.scenes import HeldOut, Visitor, arrive, forget, live_through, meet
+from recllm.cli.scenes import HeldOut, Visitor, arrive, forget, hash_of, live_through, meet
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 
@@ -34,7 +34,7 @@ DAY = 86_400.0
 NEW_FOR = 28 * DAY
 """How long before the last day a customer may have come first: they are asked as of the end of the log."""
 PRODUCT = {"item_id": "new-teacup", "title": "Blue regency teacup and saucer"}
-"""A product that the shop does not have, of the kind it has: all it says of any is a title."""
+"""A product that the shop does not have, of a kind that sells there: all it says of any is a title."""
 QUERY = "something blue to drink tea from"
 
 
@@ -58,7 +58,7 @@ def hold_out(catalog: "recllm.Catalog", events: "recllm.Interactions", n: int = 
         and histories.lengths[user] >= GIVEN + 3
         and histories.timestamps[histories.offsets[user] + GIVEN - 1] < begins
     ]
-    fitting.sort(key=lambda user: hashlib.sha256(histories.user_ids[user].encode()).digest())
+    fitting.sort(key=lambda user: hash_of(histories.user_ids[user]))
     return [_held_out(catalog, histories, user, counts) for user in fitting[:n]]
 
 

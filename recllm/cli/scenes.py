@@ -199,7 +199,7 @@ def arrive(
 def _reach(rec: "recllm.Recommender", item_id: str, users: list[str], sold: int, milliseconds: float) -> Reach:
     ranks = {user: _rank(item_id, items) for user, items in _orders(rec, users, FAR).items()}
     found = {user: rank for user, rank in ranks.items() if rank is not None}
-    best = min(found, key=lambda user: (found[user], _hash(user)), default=None)
+    best = min(found, key=lambda user: (found[user], hash_of(user)), default=None)
     line = None if best is None else _lines(rec, [best], (), n=found[best])[-1]
     return Reach(sold, milliseconds, sum(rank <= LENGTH for rank in found.values()), best, line)
 
@@ -293,8 +293,9 @@ def _timed(call: Callable[[], T]) -> tuple[float, T]:
 
 def _by_hash(user_ids: Iterable[str]) -> list[str]:
     """In an order that nobody chose."""
-    return sorted(user_ids, key=_hash)
+    return sorted(user_ids, key=hash_of)
 
 
-def _hash(user_id: str) -> bytes:
+def hash_of(user_id: str) -> bytes:
+    """What orders customers so that nobody has chosen."""
     return hashlib.sha256(user_id.encode()).digest()

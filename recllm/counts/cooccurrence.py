@@ -10,9 +10,9 @@ import scipy.linalg
 from scipy import sparse
 
 from recllm.artifact.arrays import SavedArrays
-from recllm.counts.items import canonical, widened
+from recllm.counts.items import canonical, csr_arrays, saved_places, widened
 from recllm.counts.later import Later
-from recllm.errors import ArtifactError
+from recllm.counts.pairs import taken_by_both
 
 EXACT_ITEMS = 20_000
 """Up to this many items with events EASE is solved for all of them: an items × items matrix in place, 1.6 GB."""
@@ -48,9 +48,7 @@ class Gram:
     @classmethod
     def of(cls, matrix: sparse.csr_array) -> "Gram":
         """Of a binary matrix [users, items]."""
-        whole = sparse.csr_array(sparse.csr_array(matrix).astype(np.int32))
-        above = canonical(sparse.csr_array(sparse.triu(whole.T @ whole, k=1, format="csr")))
-        return cls(np.asarray(whole.sum(axis=0, dtype=np.int64)).ravel(), above)
+        return cls(np.asarray(matrix.sum(axis=0, dtype=np.int64)).ravel(), taken_by_both(matrix))
 
     def __len__(self) -> int:
         return len(self.diagonal)
@@ -123,13 +121,7 @@ class Cooccurrence:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything to save, by name."""
-        weights = self.weights
-        return {
-            "data": weights.data.astype(np.float32),
-            "indices": weights.indices.astype(np.int32),
-            "indptr": weights.indptr.astype(np.int64),
-            "decay": np.array(self.decay),
-        }
+        return {**csr_arrays(self.weights.astype(np.float32)), "decay": np.array(self.decay)}
 
     @classmethod
     def from_tensors(cls, saved: SavedArrays, items: int) -> "Cooccurrence":
@@ -139,11 +131,7 @@ class Cooccurrence:
             ArtifactError: They are not: compiled code reads there unchecked.
         """
         data = saved.floats("data", None)
-        indices = saved.integers("indices", len(data), least=0, below=items, dtype=np.int32)
-        indptr = saved.integers("indptr", items + 1, least=0, below=len(data) + 1)
-        if indptr[0] != 0 or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
-            raise ArtifactError("the rows of weights between items do not follow each other")
-        weights = sparse.csr_array((data, indices, indptr), shape=(items, items))
+        weights = sparse.csr_array((data, *saved_places(saved, len(data), items, items)), shape=(items, items))
         return cls(weights, saved.number("decay", 0.0, 1.0))
 
 

@@ -1,6 +1,5 @@
 """What is counted of single items: by how many users each was taken and liked, and when."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -82,7 +81,7 @@ class Clock:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything to save, by name."""
-        return {"resolution": np.array(self.resolution), "moments": self.moments, **csr_arrays("at", self.liked)}
+        return {"resolution": np.array(self.resolution), "moments": self.moments, **csr_arrays(self.liked, "at.")}
 
     @classmethod
     def from_tensors(cls, saved: SavedArrays, items: int) -> "Clock":
@@ -165,21 +164,27 @@ def widened(matrix: sparse.csr_array, rows: int, columns: int) -> sparse.csr_arr
     return sparse.csr_array((matrix.data, matrix.indices, indptr), shape=(rows, columns))
 
 
-def csr_arrays(name: str, matrix: sparse.csr_array) -> Mapping[str, np.ndarray]:
-    """Its arrays, to be saved."""
-    parts = {"data": matrix.data, "indices": matrix.indices.astype(np.int32), "indptr": matrix.indptr.astype(np.int64)}
-    return {f"{name}.{part}": array for part, array in parts.items()}
+def csr_arrays(matrix: sparse.csr_array, name: str = "") -> dict[str, np.ndarray]:
+    """Its arrays, to be saved, under a name that ends with a dot or under none."""
+    places = {"indices": matrix.indices.astype(np.int32), "indptr": matrix.indptr.astype(np.int64)}
+    return {f"{name}{part}": array for part, array in ({"data": matrix.data} | places).items()}
 
 
-def saved_csr(saved: SavedArrays, rows: int, columns: int) -> sparse.csr_array:
-    """The inverse of `csr_arrays`: rows that begin where the last one ends, and columns inside the matrix.
+def saved_places(saved: SavedArrays, entries: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the entries of a saved matrix stand: rows that begin where the last one ends, and columns inside it.
 
     Raises:
         ArtifactError: They are not: compiled code reads there unchecked.
     """
+    indices = saved.integers("indices", entries, least=0, below=columns, dtype=np.int32)
+    indptr = saved.integers("indptr", rows + 1, least=0, below=entries + 1)
+    if indptr[0] != 0 or indptr[-1] != entries or (np.diff(indptr) < 0).any():
+        raise ArtifactError(f"{saved.group}: the rows of a matrix do not follow each other")
+    return indices, indptr
+
+
+def saved_csr(saved: SavedArrays, rows: int, columns: int) -> sparse.csr_array:
+    """The inverse of `csr_arrays`, for counts."""
     data = saved.integers("data", None, least=1, below=MOST_USERS, dtype=np.int32)
-    indices = saved.integers("indices", len(data), least=0, below=columns, dtype=np.int32)
-    indptr = saved.integers("indptr", rows + 1, least=0, below=len(data) + 1)
-    if indptr[0] != 0 or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
-        raise ArtifactError("the rows of the counts do not follow each other")
-    return canonical(sparse.csr_array((data, indices, indptr), shape=(rows, columns)))
+    places = saved_places(saved, len(data), rows, columns)
+    return canonical(sparse.csr_array((data, *places), shape=(rows, columns)))

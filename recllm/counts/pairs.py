@@ -37,10 +37,10 @@ class PairCounts:
     def of(cls, histories: Histories, items: int) -> "PairCounts":
         """Of users' events, each user's newest `MOST_PAIRED`."""
         histories = histories.last(MOST_PAIRED) if histories.lengths.max(initial=0) > MOST_PAIRED else histories
-        taken = _both(binary_matrix(histories, items, liked_only=False))
+        taken = taken_by_both(binary_matrix(histories, items, liked_only=False))
         liked = taken
         if not (histories.signals > 0).all():
-            liked = _once(taken, _both(binary_matrix(histories, items, liked_only=True)))
+            liked = _once(taken, taken_by_both(binary_matrix(histories, items, liked_only=True)))
         return cls(taken, liked, soon_after(histories, items))
 
     def __add__(self, other: "PairCounts") -> "PairCounts":
@@ -64,8 +64,8 @@ class PairCounts:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything to save, by name."""
-        liked = {} if self.liked is self.taken else csr_arrays("liked", self.liked)
-        return {**csr_arrays("taken", self.taken), **liked, **csr_arrays("next_liked", self.next_liked)}
+        liked = {} if self.liked is self.taken else csr_arrays(self.liked, "liked.")
+        return {**csr_arrays(self.taken, "taken."), **liked, **csr_arrays(self.next_liked, "next_liked.")}
 
     @classmethod
     def from_tensors(cls, saved: SavedArrays, items: int) -> "PairCounts":
@@ -81,7 +81,8 @@ def _once(taken: sparse.csr_array, liked: sparse.csr_array) -> sparse.csr_array:
     return taken if same else liked
 
 
-def _both(matrix: sparse.csr_array) -> sparse.csr_array:
+def taken_by_both(matrix: sparse.csr_array) -> sparse.csr_array:
+    """CSR int32 [items, items], above the diagonal, of a binary matrix [users, items]: users who have both items."""
     whole = sparse.csr_array(matrix.astype(np.int32))
     return canonical(sparse.csr_array(sparse.triu(whole.T @ whole, k=1, format="csr")))
 

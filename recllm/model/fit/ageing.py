@@ -13,6 +13,7 @@ from recllm.data.tasks import Tasks
 from recllm.encoders.validation import few_shot
 from recllm.model.counted import SLOW_ITEMS
 from recllm.model.fit.run import FitRun
+from recllm.model.freshness import WEEK
 from recllm.model.model import Model
 from recllm.model.moments import Moments, tasks_of
 from recllm.ranking.objective import RankingTasks
@@ -26,8 +27,6 @@ PERIODS = 6
 
 AGEING_SHARE = 0.05
 """Part of a time budget that is spent on finding out; what is not reached then is not measured."""
-
-WEEK = 7 * 86_400.0
 
 
 @final
