@@ -10,7 +10,6 @@ Whether it is used at all is decided by the batches as well: each is predicted b
 and without, and unless it has gained, beyond chance, the head is as it was fitted.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, final
@@ -153,11 +152,7 @@ class Drift:
             AdapterMismatch: The head has other channels.
         """
         _check(self.channels, head.channels)
-        moved = copy.deepcopy(head)
-        with torch.no_grad():
-            moved.weights.weight.add_(torch.from_numpy(self.weight))
-            moved.weights.bias.add_(torch.from_numpy(self.bias))
-        return moved
+        return head.moved(self.weight, self.bias)
 
     def rolled_back(self) -> "Drift":
         """The version before.

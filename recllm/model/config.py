@@ -105,6 +105,8 @@ class RecommenderConfig:
         liked_from: Lowest rating that counts as liking; None: 4 on a scale of 5, and alike on others.
         domain: Whose words reasons use: `neutral`, `ecommerce`, `social`, `education` or `finance`.
         explanation: What reasons may not name.
+        prior: A ranking head that has seen many shops, from which the shop's own starts: `shop-prior` came with
+            recllm, else the folder of another one. None: the head knows this shop only.
         keep_histories: Whether users' events are remembered. Without, only sums over all users and the weights are:
             users bring their own history, and whoever shall be forgotten has to bring it, too.
     """
@@ -120,6 +122,7 @@ class RecommenderConfig:
     liked_from: Number | None = None
     domain: str = "neutral"
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
+    prior: str | None = "shop-prior"
     keep_histories: bool = True
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recllm.adaptation.drift import Drift
 from recllm.adaptation.meta import MetaLearner
+from recllm.adaptation.own import OwnStep
 from recllm.adaptation.support import Base, through_adapters
 from recllm.artifact import fingerprint
 from recllm.artifact.arrays import SavedArrays
@@ -78,6 +79,7 @@ class Model:
         text_adapter: What fine-tuning taught the text encoder; None for the frozen one.
         backbone: Digest of the text encoder's weights, with which new texts have to be read as well.
         drift: What the shop's own adapter adds to the head; None where nothing was ever learned after the fit.
+        own: The step from the shop prior that is in the head; None where the head was fitted without a prior.
     """
 
     catalog: Catalog
@@ -93,6 +95,7 @@ class Model:
     text_adapter: TextAdapter | None = None
     backbone: str | None = None
     drift: Drift | None = None
+    own: OwnStep | None = None
 
     @classmethod
     def of(
@@ -127,7 +130,16 @@ class Model:
             part.eval()
         with torch.no_grad():
             self.space = Space(self.items())
+        self._serve()
+
+    def _serve(self) -> None:
         self.served = self.head if self.drift is None else self.drift.applied(self.head)
+
+    def take(self, own: OwnStep, start: RankingHead) -> None:
+        """Rank by a shop prior and the shop's own step from it, from now on; where a model is made."""
+        self.own, self.head = own, own.applied(start)
+        self.head.requires_grad_(False).eval()
+        self._serve()
 
     @property
     def vectors(self) -> Float[Tensor, "items width"]:
@@ -265,6 +277,8 @@ class Model:
         }
         if self.drift is not None:
             saved["drift"] = self.drift.tensors()
+        if self.own is not None:
+            saved["own"] = self.own.tensors()
         if self.text_adapter is not None:
             saved["text_adapter"] = dict(self.text_adapter.weights)
         return saved if self.learner is None else saved | {"adaptation": _arrays(self.learner)}

@@ -93,7 +93,7 @@ def tasks_of(
             scores = model.channel_scores(support, None, asked)
             lengths = torch.from_numpy(support.lengths.astype(np.float32))
             tasks.append(RankingTasks.listing(scores, lengths, eligible, target, owners, listed, generator))
-    return RankingTasks.concatenate(tasks) if tasks else _no_tasks(len(model.channels.names))
+    return RankingTasks.concatenate(tasks) if tasks else RankingTasks.none(len(model.channels.names), 1)
 
 
 def _wanted(known: Histories, liked: Histories, items: int) -> tuple[Tensor, Tensor]:
@@ -102,8 +102,3 @@ def _wanted(known: Histories, liked: Histories, items: int) -> tuple[Tensor, Ten
     each = np.repeat(1.0 / np.maximum(liked.lengths, 1), liked.lengths).astype(np.float32)
     target[liked.user_rows, liked.item_rows] = torch.from_numpy(each)
     return target, torch.from_numpy(binary_matrix(known, items, liked_only=False).toarray() == 0)
-
-
-def _no_tasks(channels: int) -> RankingTasks:
-    lists, whole = torch.zeros(0, 1), torch.zeros(0, dtype=torch.long)
-    return RankingTasks(torch.zeros(0, channels, 1), lists[:, 0], lists, lists[:, 0], whole[:, None], whole)

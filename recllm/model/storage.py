@@ -5,7 +5,7 @@ What is loaded is checked once, part by part, before it is used: a model that wa
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 
 from recllm.adaptation.drift import Drift
 from recllm.adaptation.meta import MetaLearner, learner_for
+from recllm.adaptation.own import OwnStep
 from recllm.adaptation.support import Contrast
 from recllm.artifact import Artifact, load_artifact, save_artifact
 from recllm.artifact.arrays import SavedArrays
@@ -173,8 +174,11 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
     run = artifact.documents["run"]
     channels = Channels.from_tensors(artifact.tensors["channels"], white, _channel_names(run), run.get("settings"))
-    saved["head"].floats("hidden.weight", config.ranking.hidden, len(channels.names) + 2)  # before it is built
-    head = RankingHead(len(channels.names), config.ranking)
+    own = None if "own" not in saved else OwnStep.from_tensors(saved["own"], len(channels.names))
+    # A head that a prior made is as wide as the prior's; memory stands behind a saved array, and not behind a setting.
+    width = len(saved["head"].floats("hidden.bias", None)) if own is not None else config.ranking.hidden
+    saved["head"].floats("hidden.weight", width, len(channels.names) + 2)
+    head = RankingHead(len(channels.names), replace(config.ranking, hidden=width))
     load_state(head, saved["head"])
     backbone = run["backbone"]
     if backbone is not None and not isinstance(backbone, str):
@@ -183,6 +187,7 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         part.requires_grad_(False)
     texts = ItemTexts(vectors, whitening, text_adapter, backbone)
     model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
+    model.own = own
     if "drift" in saved:
         model = model.with_drift(Drift.from_tensors(saved["drift"], head.channels))
     if "adaptation" in saved:

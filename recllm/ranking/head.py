@@ -1,8 +1,10 @@
 """The ranking head: a small network over the channels' scores that learns whom to believe, and when."""
 
+import copy
 from dataclasses import dataclass
 from typing import Annotated, final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -87,6 +89,14 @@ class RankingHead(nn.Module):
             hidden = torch.baddbmm(offsets[:, units], inward[:, units], scores).relu()
             summed = summed + torch.bmm(outward[:, :, units], hidden).squeeze(1)
         return summed
+
+    def moved(self, weight: Float[np.ndarray, "channels 2"], bias: Float[np.ndarray, "channels"]) -> "RankingHead":
+        """Another head, with something added to the linear weights."""
+        other = copy.deepcopy(self)
+        with torch.no_grad():
+            other.weights.weight.add_(torch.from_numpy(weight.astype(np.float32)))
+            other.weights.bias.add_(torch.from_numpy(bias.astype(np.float32)))
+        return other
 
 
 def history_features(known: Float[Tensor, "users"]) -> Float[Tensor, "users 2"]:

@@ -4,7 +4,7 @@ The base has a loss of its own (`recllm.encoders.softmax`): it predicts many mom
 and item vectors, and stands above this room.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self, final
 
 import torch
@@ -84,9 +84,25 @@ class RankingTasks:
         return cls(part, known, chosen, others / sampled.clamp(min=1), rows, users)
 
     @classmethod
+    def none(cls, channels: int, listed: int) -> "RankingTasks":
+        """No tasks."""
+        lists, whole = torch.zeros(0, listed), torch.zeros(0, dtype=torch.long)
+        nothing = torch.zeros(0)
+        return cls(torch.zeros(0, channels, listed), nothing, lists, nothing, whole.expand(listed, 0).T, whole)
+
+    @classmethod
     def concatenate(cls, parts: "list[RankingTasks]") -> "RankingTasks":
         """The tasks of all parts; as many items have to be listed in each."""
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+    @classmethod
+    def of_other_users(cls, parts: "list[RankingTasks]") -> "RankingTasks":
+        """As `concatenate`, where each part has numbered its users from 0."""
+        first, moved = 0, []
+        for part in parts:
+            moved.append(replace(part, users=part.users + first))
+            first += int(part.users.max()) + 1 if len(part) else 0
+        return cls.concatenate(moved)
 
     def of(self, tasks: Int[Tensor, "chosen"]) -> "RankingTasks":
         """Some of the tasks."""

@@ -125,6 +125,7 @@ class Lesson:
         progress: Called with (stage, done, total).
         chosen: The settings chosen so far, by name.
         figures: And their validation NDCG@10.
+        tried: By name, what each setting was worth, and to how many tasks.
         renewing: Whether channels that were fitted are fitted to other counts, with the settings that were chosen;
             `base` and `validation` are empty then.
         counts: What is counted of the base users.
@@ -138,6 +139,7 @@ class Lesson:
     progress: Callable[[str, float, float], None] = lambda *_: None
     chosen: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    tried: dict[str, tuple[dict[Any, float], int]] = field(default_factory=dict)
     renewing: bool = False
     counts: Counts = None  # type: ignore[assignment]
     _fitted: dict[type["Channel"], "Channel | None"] = field(default_factory=dict)
@@ -197,6 +199,6 @@ class Lesson:
         if len(tasks) and len(settings) > 1:
             values = {setting: mean_ndcg(score, tasks, shots) for setting, score in tries}
             best = max(values, key=values.__getitem__)
-            self.figures[figure] = values[best]
+            self.figures[figure], self.tried[name] = values[best], (values, len(tasks))
         self.chosen[name] = best
         return best

@@ -34,7 +34,9 @@ def _meta_train(run: FitRun, model: Model, learner: MetaLearner, config: Adaptat
     drawing = None if seconds is None else DRAWING_SHARE / 2 * seconds
     before = validated(run, replace(model, learner=None))
     begin = run.options.clock()
-    histories, tasks = ranking_tasks(run, model, config.tasks, nothing_known=0.0, masked_items=0.0, seconds=drawing)
+    histories, tasks = ranking_tasks(
+        run, model, run.windows(), config.tasks, nothing_known=0.0, masked_items=0.0, seconds=drawing
+    )
     left = None if seconds is None else max(seconds - (run.options.clock() - begin), seconds / 4)
     untouched = copy.deepcopy(model.head.state_dict()), copy.deepcopy(learner.state_dict())
     log = MetaTrainer(learner, model.base, histories, tasks, run.options).run(left)

@@ -44,7 +44,8 @@ class Ages:
     def __init__(self, run: FitRun, model: Model) -> None:
         self.run, self.model = run, model
         self.batches: list[RankingTasks] = []
-        users = Histories.concatenate([run.reserved, run.histories.of(run.stopping)])
+        # Where nobody is reserved, all are asked: what is counted until a moment holds nothing of what comes after it.
+        users = Histories.concatenate([run.reserved, run.histories.of(run.stopping)]) if run.reserves else run.base
         # Once each: where users are few, the same ones serve for both.
         self.users = users.of(np.sort(np.unique(users.user_ids, return_index=True)[1]))
 

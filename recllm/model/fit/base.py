@@ -1,5 +1,7 @@
 """The stages that learn from the base users: the channels, and the transformer over histories."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -7,6 +9,7 @@ from recllm.counts.cooccurrence import affordable_items
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import TextEncoder
 from recllm.encoders.train import BaseTrainer
+from recllm.model.fit.folds import Folds
 from recllm.model.fit.run import ADAPTATION_SHARE, FitRun
 from recllm.retrieval.channel import Lesson
 from recllm.retrieval.learning import learn_channels
@@ -20,11 +23,24 @@ CHANNELS_SHARE = 0.2
 then of all."""
 
 
-def fit_channels(run: FitRun, white: torch.Tensor) -> Channels:
-    """What the channels remember of the base users, with settings that the validation users have chosen."""
-    budget = run.options.budget_seconds()  # as it was given: what is learned must not depend on the clock
-    exact = None if budget is None else affordable_items(CHANNELS_SHARE / 4 * budget)
-    lesson = Lesson(run.base, run.validation, white, run.config.retrieval, exact, run.say, counts=run.counts)
+UNWATCHED_STEPS, EVENTS_PER_STEP, MOST_UNWATCHED = 60, 150, 250
+"""Steps of base training where nobody says when it is good: so many, one more for so many events, and so many at most.
+The shop prior has learned from transformers that were trained like that."""
+
+
+def exact_items(run: FitRun) -> int | None:
+    """Up to how many items EASE is solved for all: what is learned depends on the budget, and not on the clock."""
+    budget = run.options.budget_seconds()
+    return None if budget is None else affordable_items(CHANNELS_SHARE / 4 * budget)
+
+
+def fit_channels(run: FitRun, white: torch.Tensor, folds: Folds | None) -> Channels:
+    """What the channels remember of the base users, with the settings that users have chosen who were not counted."""
+    config, exact = run.config.retrieval, exact_items(run)
+    lesson = Lesson(run.base, run.validation, white, config, exact, run.say, counts=run.counts)
+    if folds is not None:
+        lesson.chosen |= folds.chosen
+        lesson.figures |= folds.figures
     channels = learn_channels(lesson)
     run.report.chosen |= lesson.chosen
     run.report.figures |= lesson.figures
@@ -39,7 +55,11 @@ def fit_base(
     config = run.config.history
     encoder = HistoryEncoder.build(text_encoder.backbone, run.feedback.n_tokens, config)
     items = ItemEncoder(white, torch.from_numpy(warm), encoder.width, config.delta_bound)
-    trainer = BaseTrainer(encoder, items, run.base, run.validation, run.config.training, run.options)
+    training = run.config.training
+    if not run.reserves:
+        steps = min(UNWATCHED_STEPS + run.base.n_events // EVENTS_PER_STEP, MOST_UNWATCHED)
+        training = replace(training, steps=min(training.steps, steps))
+    trainer = BaseTrainer(encoder, items, run.base, run.validation, training, run.options)
     # Without adaptation its time goes to the base, so that both ways of spending a budget can be compared.
     rest = 0.0 if run.config.adaptation is not None else (1 - BASE_SHARE) * ADAPTATION_SHARE
     log = trainer.run(run.share(BASE_SHARE + rest))

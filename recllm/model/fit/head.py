@@ -1,18 +1,26 @@
-"""The stage that learns from the reserved users, whom base and channels have not seen: how to weigh the channels."""
+"""The stage that learns how to weigh the channels: from the shop prior, and from users whom they have not seen."""
+
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from recllm.adaptation.own import OwnStep
+from recllm.adaptation.statistics import without_histories
 from recllm.counts.matrices import binary_matrix
 from recllm.data.histories import Histories
 from recllm.encoders.history import encode_users
-from recllm.encoders.validation import evaluating
-from recllm.encoders.windows import Predictions
+from recllm.encoders.validation import evaluating, few_shot
+from recllm.encoders.windows import Predictions, WindowSampler
+from recllm.model.fit.folds import PARTS, Folds, Scored
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.ranking.fit import fit_head
+from recllm.ranking.head import RankingHead
 from recllm.ranking.objective import RankingTasks
 from recllm.retrieval.profiles import Space
+from recllm.retrieval.scoring import Channels
 
 HEAD_SHARE = 0.5
 """Part of the time that is left when the head begins."""
@@ -30,7 +38,91 @@ NOTHING_KNOWN = 0.1
 """Share of the head's tasks in which the user's events are hidden: newcomers are ranked for, too."""
 
 
-def weigh_channels(run: FitRun, model: Model, seconds: float | None = None) -> None:
+def weigh_channels(run: FitRun, model: Model, folds: Folds | None, seconds: float | None = None) -> None:
+    """Give `model` its head: the prior's and the shop's own step from it, or one that is fitted to this shop alone."""
+    if run.prior is None:
+        _fit_alone(run, model, seconds)
+        return
+    names, config = model.channels.names, run.config.ranking
+    shop = run.statistics(names)
+    start, own = run.prior.head(shop, names, config), OwnStep.none(len(names))
+    if folds is not None:
+        own = _asked_in_parts(run, model, folds, run.prior.head(without_histories(shop), names, config))
+    elif len(run.windows()) >= FEWEST_TO_LEARN_FROM:
+        own = _asked_reserved(run, model, start, seconds)
+    model.take(own, start)
+
+
+def _asked_in_parts(run: FitRun, model: Model, folds: Folds, start: RankingHead) -> OwnStep:
+    """The own step, from all users; and what it is worth to each part of them if it is learned from the others."""
+    tasks = [_of_part(run, model, asked, channels, PARTS) for asked, channels in folds.parts]
+    if sum(len(part.users.unique()) for part in tasks) < FEWEST_TO_LEARN_FROM:
+        run.report.notes.append("the ranking is the shop prior's: too few users came back to learn more from them.")
+        return OwnStep.none(start.channels)
+    together = RankingTasks.of_other_users
+    learned = [OwnStep.learn(start, together(tasks[:part] + tasks[part + 1 :])) for part in range(len(tasks))]
+    alone = folds.ndcg([_by(model, start)] * len(tasks), model.batch_users)
+    stepped = folds.ndcg([_by(model, step.applied(start)) for step in learned], model.batch_users)
+    return _told(run, OwnStep.learn(start, together(tasks)), alone, stepped)
+
+
+def _of_part(run: FitRun, model: Model, asked: Histories, channels: Channels, parts: int) -> RankingTasks:
+    """Tasks of one of so many parts of the users, who were not counted in these channels."""
+    config, sampler, model = run.config.ranking, run.windows(asked), model.with_channels(channels)
+    if not len(sampler):
+        return RankingTasks.none(len(channels.names), min(config.listed, len(run.catalog)))
+    wanted, masked = config.tasks // parts, config.masked_items
+    return ranking_tasks(
+        run, model, sampler, wanted, nothing_known=NOTHING_KNOWN, masked_items=masked, seconds=None, reads=False
+    )[1]
+
+
+def _by(model: Model, head: RankingHead) -> Scored:
+    """Scores of a head over channels that the transformer has no part in."""
+
+    def scores(channels: Channels, histories: Histories) -> torch.Tensor:
+        unread = torch.zeros(len(histories), model.vectors.shape[1])
+        known = torch.from_numpy(histories.lengths.astype(np.float32))
+        with torch.no_grad():
+            return head(channels.scores(histories, unread, model.space), known)
+
+    return scores
+
+
+def _told(run: FitRun, own: OwnStep, alone: np.ndarray, stepped: np.ndarray) -> OwnStep:
+    """The step, with what it is worth to users whom it was not learned from: NDCG@10 of the prior and with it."""
+    if not len(alone) or not alone.mean():
+        return own
+    gain = (stepped - alone) / alone.mean()
+    own = replace(own, gain=float(gain.mean()), error=float(gain.std() / max(len(gain) - 1, 1) ** 0.5))
+    run.report.figures |= {"shop prior": float(alone.mean()), "shop prior and own step": float(stepped.mean())}
+    run.report.chosen["ranking"] = str(own)
+    return own
+
+
+def _asked_reserved(run: FitRun, model: Model, start: RankingHead, seconds: float | None) -> OwnStep:
+    """The own step, from the reserved users."""
+    config = run.config.ranking
+    _, tasks = ranking_tasks(
+        run,
+        model,
+        run.windows(),
+        config.tasks,
+        nothing_known=NOTHING_KNOWN,
+        masked_items=config.masked_items,
+        seconds=None if seconds is None else DRAWING_SHARE * seconds,
+    )
+    own = OwnStep.learn(start, tasks)
+    asked, alone = run.validation, copy(model)
+    values = []
+    for head in (start, own.applied(start)):
+        alone.served = head
+        found = few_shot(lambda histories: alone.scores(histories, None), asked, batch=model.batch_users)
+        values.append(np.mean(list(found.values()), axis=0))
+    return _told(run, own, *values)
+
+
+def _fit_alone(run: FitRun, model: Model, seconds: float | None) -> None:
     """Fit the head of `model` in place; with too few to learn from it stays a plain sum."""
     if len(run.windows()) < FEWEST_TO_LEARN_FROM:
         run.report.notes.append(
@@ -42,6 +134,7 @@ def weigh_channels(run: FitRun, model: Model, seconds: float | None = None) -> N
     _, tasks = ranking_tasks(
         run,
         model,
+        run.windows(),
         config.tasks,
         nothing_known=NOTHING_KNOWN,
         masked_items=config.masked_items,
@@ -53,19 +146,29 @@ def weigh_channels(run: FitRun, model: Model, seconds: float | None = None) -> N
 
 
 def ranking_tasks(
-    run: FitRun, model: Model, wanted: int, *, nothing_known: float, masked_items: float, seconds: float | None = None
+    run: FitRun,
+    model: Model,
+    sampler: WindowSampler,
+    wanted: int,
+    *,
+    nothing_known: float,
+    masked_items: float,
+    seconds: float | None,
+    reads: bool = True,
 ) -> tuple[Histories, RankingTasks]:
-    """Windows of the reserved users and what came next, the same number of each user.
+    """Windows of users and what came next, the same number of each user.
 
     Args:
         run: The fit.
         model: Its base and channels.
+        sampler: The users' windows.
         wanted: Tasks in all, roughly.
         nothing_known: Share of windows whose events are hidden.
         masked_items: Share of items that look new.
         seconds: After which no further round begins.
+        reads: Whether the transformer reads them; it says nothing else, as where it was trained on these users.
     """
-    sampler, config = run.windows(), run.config.ranking
+    config = run.config.ranking
     rounds = min(max(config.rounds, -(-wanted // len(sampler))), MOST_ROUNDS)
     rng = np.random.default_rng(run.options.seed + 2)
     histories, tasks, begin = [], [], run.options.clock()
@@ -83,7 +186,7 @@ def ranking_tasks(
             hidden = rng.random(len(windows)) < nothing_known
             windows = windows.drop_events(~hidden[windows.user_rows])
             histories.append(windows)
-            tasks.append(_asked(run, model, windows, predictions, space, masked, users, generator))
+            tasks.append(_asked(run, model, windows, predictions, space, masked, users, generator, reads))
     # In one piece: small arrays that are kept among large ones that are not would hold on to the memory of both.
     return Histories.concatenate(histories), RankingTasks.concatenate(tasks)
 
@@ -97,10 +200,13 @@ def _asked(
     masked: torch.Tensor,
     users: np.ndarray,
     generator: torch.Generator,
+    reads: bool,
 ) -> RankingTasks:
     """A batch of windows as tasks; masked items have no events, as far as the channels can tell."""
-    with evaluating(model.encoder):
-        vectors = encode_users(model.encoder, windows, space.vectors)
+    vectors = torch.zeros(len(windows), space.vectors.shape[1])
+    if reads:
+        with evaluating(model.encoder):
+            vectors = encode_users(model.encoder, windows, space.vectors)
     # What is popular now counts as it did at the time; at serving, now is when the log ends.
     scores = model.channels.scores(windows, vectors, space, predictions.asked_at)
     for place, channel in enumerate(model.channels.fitted):

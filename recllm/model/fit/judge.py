@@ -6,11 +6,13 @@ import numpy as np
 import torch
 
 from recllm.counts.items import ItemCounts, resolution_of
+from recllm.data.histories import Histories
 from recllm.encoders.validation import few_shot, mean_ndcg
+from recllm.model.fit.folds import Folds
 from recllm.model.fit.run import FEWEST_HELD_OUT, FitRun
 from recllm.model.model import Model
 from recllm.retrieval.newcomers import Newcomers, ndcg_of_order, order_of, sure_gain
-from recllm.retrieval.scoring import NEWCOMERS
+from recllm.retrieval.scoring import NEWCOMERS, Channels
 
 
 def welcome(run: FitRun, model: Model) -> None:
@@ -35,8 +37,11 @@ def welcome(run: FitRun, model: Model) -> None:
     run.report.chosen["newcomers"] = served
 
 
-def measure(run: FitRun, model: Model) -> None:
+def measure(run: FitRun, model: Model, folds: Folds | None) -> None:
     """Validation figures of the whole ranking, without and with adaptation, and of what it has to beat."""
+    if folds is not None:
+        _measure_in_parts(run, folds)
+        return
     if not len(run.validation.query):
         run.report.notes.append(
             "how good the ranking is could not be measured: none of the users held out has 3 events at 2 moments, "
@@ -52,6 +57,31 @@ def measure(run: FitRun, model: Model) -> None:
     figures["recent"] = _of_order(run, channels.trend.at(np.array([channels.trend.end]))[0])
 
 
+def _measure_in_parts(run: FitRun, folds: Folds) -> None:
+    """Of what everybody was asked, the ranking is measured already; and of what it has to beat."""
+    figures = run.report.figures
+    run.report.counts["validation tasks"] = folds.tasks
+    if "shop prior and own step" in figures:
+        figures["ranking"] = figures["shop prior and own step"]
+        run.report.notes.append(
+            "every user was learned from; figures are of channels without the user who is asked, and without the "
+            "transformer, which has read them."
+        )
+    for name, scores in {"popularity": _popular, "recent": _popular_now}.items():
+        values = folds.ndcg([scores] * len(folds.parts))
+        if len(values):
+            figures[name] = float(values.mean())
+
+
+def _popular(channels: Channels, histories: Histories) -> torch.Tensor:
+    return torch.from_numpy(channels.popularity.liked).expand(len(histories), -1)
+
+
+def _popular_now(channels: Channels, histories: Histories) -> torch.Tensor:
+    trend = channels.trend
+    return torch.from_numpy(trend.at(np.array([trend.end]))).expand(len(histories), -1)
+
+
 def _of_order(run: FitRun, counts: np.ndarray) -> float:
     """The validation figure of one list for everybody."""
     order = torch.from_numpy(counts)
@@ -61,7 +91,7 @@ def _of_order(run: FitRun, counts: np.ndarray) -> float:
 def account(run: FitRun) -> None:
     """Say what a figure or a time means for whoever relies on the fit."""
     report, budget = run.report, run.options.budget_seconds()
-    tasks, figures = len(run.validation.query), report.figures
+    tasks, figures = report.counts["validation tasks"], report.figures
     simple = max(("popularity", "recent"), key=lambda name: figures.get(name, 0.0))
     if "ranking" in figures and figures["ranking"] < figures[simple]:
         said = {"popularity": "what is popular", "recent": "what is popular now"}[simple]

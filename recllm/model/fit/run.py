@@ -6,11 +6,13 @@ from typing import Any, TypeVar, final
 
 import numpy as np
 
+from recllm.adaptation.prior import open_prior
+from recllm.adaptation.statistics import shop_statistics
 from recllm.counts.counts import Counts
 from recllm.counts.items import resolution_of
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
-from recllm.data.histories import make_histories
+from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.windows import WindowSampler
@@ -33,6 +35,9 @@ FEWEST_HELD_OUT = 30
 WANTED_TASKS = 400
 """Validation tasks; where users for early stopping are few, they are asked at earlier moments as well."""
 
+FEWEST_TO_RESERVE = 400
+"""Users below which, with a shop prior, all of them are learned from and nobody is reserved."""
+
 MOST_HELD_OUT = {"head": 1000, "stop": 400}
 """More users than this sharpen neither the head nor the validation figure, and are better trained on."""
 
@@ -46,6 +51,7 @@ class FitRun:
         catalog: Items.
         events: Events of training users; unknown items are left out and counted.
         options: Run options.
+        reserves: See below; None: where there is no prior, or where there are enough users.
 
     Attributes:
         report: What was seen and measured so far.
@@ -54,17 +60,26 @@ class FitRun:
         reserved: Of those kept for the head and the adapters.
         stopping: Rows of `histories`: users kept for early stopping and for every choice.
         validation: Their tasks.
+        prior: The shop prior, where there is one.
+        reserves: Whether anybody is reserved; else everybody is a base user, and asked by channels without them.
 
     Raises:
         DataError: No event is about an item of the catalog.
     """
 
     def __init__(
-        self, config: RecommenderConfig, catalog: Catalog, events: Interactions, options: TrainOptions
+        self,
+        config: RecommenderConfig,
+        catalog: Catalog,
+        events: Interactions,
+        options: TrainOptions,
+        *,
+        reserves: bool | None = None,
     ) -> None:
         self.config, self.catalog, self.options = config, catalog, options
         self.report = FitReport()
         self.device = options.torch_device()  # what cannot be used is refused before anything is done
+        self.prior = None if config.prior is None else open_prior(config.prior)
         self.feedback = Feedback.infer(events.frame, config.liked_from)
         self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
         if not len(self.histories.item_rows):
@@ -72,16 +87,23 @@ class FitRun:
                 f"none of the {events.report.read:,} events is about one of the {len(catalog):,} items of the catalog"
                 f"{_example(events)}; check that both use the same item ids, or build from the catalog alone."
             )
-        self._divide()
+        self._divide(reserves)
         self.begin = options.clock()
 
-    def _divide(self) -> None:
+    def _divide(self, reserves: bool | None) -> None:
         users = np.flatnonzero(self.histories.lengths > 0)
         ids = [self.histories.user_ids[user] for user in users]
+        if reserves is None:
+            # Fine-tuning of texts needs somebody who says whether it pays.
+            reserves = self.prior is None or len(ids) >= FEWEST_TO_RESERVE or self.config.finetune != "none"
+        self.reserves = reserves
         wanted = min(0.2, FEWEST_HELD_OUT / len(ids))
         head = min(max(self.config.ranking.reserved, wanted), MOST_HELD_OUT["head"] / len(ids))
         stop = min(max(0.05, 0.75 * wanted), MOST_HELD_OUT["stop"] / len(ids))
-        parts = split_users(ids, {"base": 1 - head - stop, "head": head, "stop": stop}, seed=self.options.seed)
+        if not self.reserves:
+            head, stop = 0.0, 0.0
+        shares = {"base": 1 - head - stop, "head": head, "stop": stop}
+        parts = split_users(ids, shares, seed=self.options.seed)
         self.base, self.reserved, stopping = (self.histories.of(users[parts[p]]) for p in ("base", "head", "stop"))
         self.stopping = users[parts["stop"]]  # rows of the histories
         if not len(self.base.item_rows):
@@ -100,6 +122,10 @@ class FitRun:
     def counts(self) -> Counts:
         """What is counted of the base users."""
         return Counts.of(self.base, len(self.catalog), resolution_of(self.histories.timestamps))
+
+    def statistics(self, channels: Sequence[str]) -> np.ndarray:
+        """What the shop looks like to its prior, float32 [statistics]; see `shop_statistics`."""
+        return shop_statistics(self.base, len(self.catalog), self.catalog.titles, channels)
 
     @cached_property
     def everybody(self) -> Counts:
@@ -142,10 +168,10 @@ class FitRun:
             done = log.points[-1][0] if log.points else 0
             self.report.notes.append(f"{stage}: cut by the time budget after {done:,} steps; more time may do better.")
 
-    def windows(self) -> WindowSampler:
-        """Windows of the reserved users."""
+    def windows(self, users: Histories | None = None) -> WindowSampler:
+        """Windows of the reserved users, or of others."""
         return WindowSampler(
-            self.reserved,
+            self.reserved if users is None else users,
             max_events=self.config.history.max_events,
             horizon=self.config.training.horizon,
             positions=1,

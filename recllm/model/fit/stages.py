@@ -17,7 +17,8 @@ from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted, worth_fitting
 from recllm.model.fit.adapt import fit_adaptation
 from recllm.model.fit.ageing import Ages
-from recllm.model.fit.base import fit_base, fit_channels
+from recllm.model.fit.base import exact_items, fit_base, fit_channels
+from recllm.model.fit.folds import Folds
 from recllm.model.fit.head import HEAD_SHARE, weigh_channels
 from recllm.model.fit.judge import account, measure, welcome
 from recllm.model.fit.run import FitRun
@@ -32,12 +33,12 @@ from recllm.retrieval.scoring import LIKED_EVENTS
 def fit_stages(run: FitRun) -> Model:
     """Fit every stage; `run.report` says what came of each."""
     with reproducible():
-        model = _base(run)
-        run.timed("head", lambda: weigh_channels(run, model, run.share(HEAD_SHARE)))
+        model, folds = _base(run)
+        run.timed("head", lambda: weigh_channels(run, model, folds, run.share(HEAD_SHARE)))
         model.head.requires_grad_(False)
         fit_adaptation(run, model)
         run.timed("newcomers", lambda: welcome(run, model))
-        measure(run, model)
+        measure(run, model, folds)
         run.timed("ageing", lambda: grow_old(run, model))
         run.timed("counting everybody", lambda: serve_everybody(run, model))
         account(run)
@@ -63,15 +64,16 @@ def serve_everybody(run: FitRun, model: Model) -> None:
     model.channels.tensors()  # so that nobody who asks has to wait
 
 
-def _base(run: FitRun) -> Model:
-    """What is learned from the base users, with a head that knows nothing yet."""
+def _base(run: FitRun) -> tuple[Model, Folds | None]:
+    """What is learned from the base users, with a head that knows nothing yet; and the folds if nobody is reserved."""
     warm = np.zeros(len(run.catalog), dtype=bool)
     warm[run.base.item_rows] = True
     text_encoder, texts = fit_text(run, warm)
-    channels = run.timed("channels", lambda: fit_channels(run, texts.white))
+    folds = None if run.reserves else run.timed("folds", lambda: Folds.of(run, texts.white, exact_items(run)))
+    channels = run.timed("channels", lambda: fit_channels(run, texts.white, folds))
     encoder, items = fit_base(run, text_encoder, texts.white, warm)
     head = RankingHead(len(channels.names), run.config.ranking)
-    return Model.of(run.config, run.catalog, run.feedback, texts, channels, encoder, items, head)
+    return Model.of(run.config, run.catalog, run.feedback, texts, channels, encoder, items, head), folds
 
 
 def fit(config: RecommenderConfig, catalog: Catalog, log: Interactions, options: TrainOptions) -> Fitted:

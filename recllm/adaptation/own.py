@@ -1,0 +1,116 @@
+"""A shop's own step from the prior: near it, unless the shop's users say otherwise.
+
+The step moves the head's linear weights, as the shop's adapter in time does; as a LoRA it has as many ranks as that
+layer has inputs, so nothing is lost. How strongly it is pulled back to the prior was chosen on training shops.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+
+from recllm.adaptation.proximal import PLACES, HeadLoss, nearest_best
+from recllm.artifact.arrays import SavedArrays
+from recllm.ranking.head import RankingHead
+from recllm.ranking.objective import RankingTasks
+
+PULL = 30.0
+"""Moving by d costs PULL / 2 · |d|², in units of the loss of one user's tasks: as much as 30 users say."""
+
+REACH = 5.0
+"""Longest step."""
+
+SURE = 1.96
+"""Standard errors either way in which the truth lies 19 times of 20."""
+
+MOST_TASKS = 3_000
+"""More of them say nothing new about so few numbers."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class OwnStep:
+    """What a shop adds to its prior.
+
+    Attributes:
+        added: float64 [channels, 3]: to the weights of the two features of a user, and to the bias.
+        tasks: Learned from.
+        users: Whose they were.
+        gain: What it adds to the prior's NDCG@10 for users whom it was not learned from, as a share; None: not known.
+        error: Its standard error.
+    """
+
+    added: np.ndarray
+    tasks: int = 0
+    users: int = 0
+    gain: float | None = None
+    error: float | None = None
+
+    @classmethod
+    def none(cls, channels: int) -> "OwnStep":
+        """The prior alone."""
+        return cls(np.zeros((channels, PLACES)))
+
+    @classmethod
+    def learn(cls, prior: RankingHead, tasks: RankingTasks, pull: float = PULL) -> "OwnStep":
+        """The step after which the shop's tasks are answered best, without going far.
+
+        Args:
+            prior: The head that the prior makes.
+            tasks: Of users whom the channels have not counted.
+            pull: See `PULL`.
+        """
+        channels = prior.channels
+        if len(tasks) > MOST_TASKS:
+            chosen = torch.randperm(len(tasks), generator=torch.Generator().manual_seed(0))[:MOST_TASKS]
+            tasks = tasks.of(chosen.sort().values)
+        loss = HeadLoss(prior, tasks)
+        if not len(loss):
+            return cls.none(channels)
+        users = len(loss.tasks.users.unique())
+        # Tasks of one user say much the same: all of them count as one.
+        firmness = pull * max(len(loss) / users, 1.0) * torch.eye(channels * PLACES).double()
+        point = nearest_best(loss, torch.zeros(channels * PLACES).double(), firmness, REACH)
+        return cls(point[:-1].reshape(channels, PLACES).numpy(), len(loss), users)
+
+    def __str__(self) -> str:
+        if not self.users:
+            return "the shop prior alone"
+        said = f"the shop prior and a step of length {self.size:.2f} of the shop's own, from {self.users:,} users"
+        if self.gain is None or self.error is None:
+            return said
+        low, high = self.gain - SURE * self.error, self.gain + SURE * self.error
+        return f"{said}; worth {self.gain:+.1%} [{low:+.1%}, {high:+.1%}] to users it was not learned from"
+
+    @property
+    def size(self) -> float:
+        """Length of the step."""
+        return float(np.linalg.norm(self.added))
+
+    def applied(self, prior: RankingHead) -> RankingHead:
+        """Another head, with what is added."""
+        return prior.moved(self.added[:, :-1], self.added[:, -1])
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything to save, by name."""
+        worth = [np.nan if value is None else value for value in (self.gain, self.error)]
+        known = np.array([self.tasks, self.users], dtype=np.int64)
+        return {"added": self.added, "learned_from": known} | (
+            {} if np.isnan(worth).any() else {"worth": np.array(worth)}
+        )
+
+    @classmethod
+    def from_tensors(cls, saved: SavedArrays, channels: int) -> "OwnStep":
+        """The inverse of `tensors`, for a head of so many channels.
+
+        Raises:
+            ArtifactError: An array is missing, too much, of another shape or out of range.
+        """
+        added = saved.floats("added", channels, PLACES, dtype=np.float64)
+        tasks, users = saved.integers("learned_from", 2, least=0, below=1 << 62).tolist()
+        gain = error = None
+        if "worth" in saved:
+            gain, error = saved.floats("worth", 2, dtype=np.float64).tolist()
+        saved.all_taken()
+        return cls(added, tasks, users, gain, error)
