@@ -35,15 +35,18 @@ class PriorConfig:
     """How a shop prior is trained.
 
     Attributes:
-        directions: In which shops differ.
-        hidden: Width of the heads' hidden layer.
-        steps: Gradient steps.
+        members: Priors that are averaged into one: one alone follows the luck of its start where a shop is unlike those
+            that it has seen.
+        directions: Of each, in which shops differ.
+        hidden: Of each, width of the heads' hidden layer.
+        steps: Gradient steps of each.
         batch_tasks: Tasks per step.
         tasks_per_shop: At most.
         learning_rate: At its peak; it rises over the first part of the steps and falls to nothing.
         weight_decay: On everything.
     """
 
+    members: Count = 4
     directions: Count = 3
     hidden: Count = 8
     steps: Count = 1500
@@ -88,26 +91,68 @@ def train_prior(
         progress: Called with (steps done, steps).
     """
     config = config or PriorConfig()
+    pool = _Pool(shops, channels, config.tasks_per_shop, np.random.default_rng(seed))
+    done = 0
+
+    def advanced() -> None:
+        nonlocal done
+        done += 1
+        progress(done, config.members * config.steps)
+
+    return averaged([_member(pool, channels, config, seed + number, advanced) for number in range(config.members)])
+
+
+def _member(
+    pool: "_Pool", channels: Sequence[str], config: PriorConfig, seed: int, advanced: Callable[[], None]
+) -> ShopPrior:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    pool = _Pool(shops, channels, config.tasks_per_shop, rng)
     network = _Network(pool.statistics, len(channels), config)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.15
     )
-    for step in range(config.steps):
+    for _ in range(config.steps):
         rows = torch.from_numpy(rng.integers(len(pool), size=config.batch_tasks))
-        losses = pool.losses(
-            rows, network(pool.statistics[pool.shop[rows]], pool.scores[rows].float(), pool.known[rows])
-        )
+        scores = network(pool.statistics[pool.shop[rows]], pool.scores[rows].float(), pool.known[rows])
         optimiser.zero_grad()
         (pool.weight[rows] * pool.losses(rows, scores)).mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         rate.step()
-        progress(step + 1, config.steps)
+        advanced()
     return network.prior(channels)
+
+
+def averaged(members: Sequence[ShopPrior]) -> ShopPrior:
+    """One prior whose heads score as the mean of the members' heads; its hidden layer is those of all side by side."""
+    count = len(members)
+
+    def mean(name: str) -> np.ndarray:
+        return np.asarray(sum(getattr(member, name) for member in members) / count, dtype=np.float32)
+
+    def stacked(name: str, share: float = 1.0) -> np.ndarray:
+        return np.concatenate([getattr(member, name) * np.float32(share) for member in members])
+
+    def apart(name: str, share: float = 1.0) -> np.ndarray:
+        """What a member's directions move is its own hidden units."""
+        blocks = [torch.from_numpy(getattr(member, name) * np.float32(share)) for member in members]
+        return torch.block_diag(*blocks).numpy()
+
+    return ShopPrior(
+        channels=members[0].channels,
+        mean=members[0].mean,
+        spread=members[0].spread,
+        down=stacked("down"),
+        down_bias=stacked("down_bias"),
+        weights=mean("weights"),
+        weights_by=stacked("weights_by", 1 / count),
+        hidden=stacked("hidden"),
+        hidden_bias=stacked("hidden_bias"),
+        hidden_by=apart("hidden_by"),
+        output=stacked("output", 1 / count),
+        output_by=apart("output_by", 1 / count),
+    )
 
 
 class _Pool:

@@ -186,8 +186,15 @@ def open_prior(name: str) -> ShopPrior:
     Raises:
         ArtifactError: There is none, or it cannot be used.
     """
-    shipped = data_folder("adapters") / name
-    return ShopPrior.load(shipped if name.isidentifier() or ("-" in name and shipped.is_dir()) else name)
+    shipped = {folder.name: folder for folder in data_folder("adapters").iterdir() if folder.is_dir()}
+    if name in shipped:
+        return ShopPrior.load(shipped[name])
+    if not name or not Path(name).is_dir():
+        raise ArtifactError(
+            f"there is no shop prior {name!r}: no folder has that name, and with recllm came {', '.join(shipped)}; "
+            "name one of these, the folder of another, or None for none."
+        )
+    return ShopPrior.load(name)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

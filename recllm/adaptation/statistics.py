@@ -62,7 +62,7 @@ def shop_statistics(
         "evenness": entropy / np.log(max(warm, 2)),
         "liked": float((filled.signals > 0).sum()) / events,
         "share of items with events": warm / max(items, 1),
-        "items taken once": float((taken[:warm] == 1).mean()),
+        "items taken once": int((taken == 1).sum()) / warm,
         "days": np.log1p(float(times.max() - times.min()) / DAY) if len(times) else 0.0,
         "visits per user": np.log(max(visits, 1) / users),
         "letters per title": np.log1p(float(np.mean([len(text) for text in texts]))) if len(texts) else 0.0,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recllm.counts.counts import Counts
 from recllm.data.histories import Histories
-from recllm.data.tasks import Tasks
+from recllm.data.tasks import Tasks, split_users
 from recllm.encoders.validation import few_shot
 from recllm.model.counted import SLOW_ITEMS
 from recllm.model.fit.run import FitRun
@@ -24,6 +24,9 @@ STOOD_STILL = 0.5
 
 PERIODS = 6
 """Equally many events lie in each period of the rest of the log."""
+
+MOST_ASKED = 50
+"""Users, where nobody is held out."""
 
 AGEING_SHARE = 0.05
 """Part of a time budget that is spent on finding out; what is not reached then is not measured."""
@@ -44,8 +47,12 @@ class Ages:
     def __init__(self, run: FitRun, model: Model) -> None:
         self.run, self.model = run, model
         self.batches: list[RankingTasks] = []
-        # Where nobody is reserved, all are asked: what is counted until a moment holds nothing of what comes after it.
-        users = Histories.concatenate([run.reserved, run.histories.of(run.stopping)]) if run.reserves else run.base
+        if run.reserves:
+            users = Histories.concatenate([run.reserved, run.histories.of(run.stopping)])
+        else:
+            # Others are asked: what is counted until a moment holds nothing of what comes after it, from anybody.
+            share = min(1.0, MOST_ASKED / len(run.base))
+            users = run.base.of(split_users(run.base.user_ids, {"asked": share}, run.options.seed)["asked"])
         # Once each: where users are few, the same ones serve for both.
         self.users = users.of(np.sort(np.unique(users.user_ids, return_index=True)[1]))
 
