@@ -126,13 +126,14 @@ class Recommender:
 
         Args:
             catalog: The items: a `Catalog`, a data frame, or a file.
-            adapter: A shipped adapter to start from; this version ships none.
-            config: Hyper-parameters; adaptation needs events to be meta-trained and is off.
+            adapter: The shop prior that makes the ranking head, by name or folder; None: that of `config`.
+            config: Hyper-parameters; users' adaptation needs events to be meta-trained and is off.
             options: Device and progress; texts are read to the end, and the report says where that passes the budget.
         """
-        if adapter is not None:
-            raise ConfigError(f"adapter {adapter!r} is unknown: this version ships no adapters; leave it out.")
         recommender = cls(config)
+        if adapter is not None:
+            prior = of_kind(adapter, str, "adapter")
+            recommender.config = replace(recommender.config, prior=prior)
         recommender._state = of_catalog(recommender.config, read_catalog(catalog), options)
         return recommender
 
@@ -422,7 +423,7 @@ class Recommender:
     def adapters(self) -> ShopAdapters:
         """The shop's own adapter, which `update(events, adapt="shop")` moves: its version, `rollback()`, `export()`."""
         state = self._fitted()
-        return ShopAdapters(state.drift, state.fingerprint, self._change_drift)
+        return ShopAdapters(state.drift, state.fingerprint, self._change_drift, state.model.own)
 
     def _change_drift(self, change: Callable[[Drift], Drift]) -> Drift:
         with self._changing:

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from recllm.adaptation.drift import Drift, DriftConfig
 from recllm.adaptation.evidence import FEWEST_USERS, SURE, Evidence
+from recllm.adaptation.own import OwnStep
 from recllm.adaptation.peft_folder import lora_names, read_folder, write_folder
 from recllm.data.doors import read_path
-from recllm.errors import ArtifactError
+from recllm.errors import ArtifactError, ConfigError, DataError
 
 MODULE = "weights"
 """The layer of the ranking head that moves."""
@@ -31,10 +32,17 @@ class ShopAdapters:
         drift: What is served.
         base: Fingerprint of the model it belongs to, as it was fitted.
         change: Puts what a function makes of the served adapter in its place, and returns that.
+        own: The shop's own step from its prior; None where the head was fitted without one.
     """
 
-    def __init__(self, drift: Drift, base: str, change: Callable[[Callable[[Drift], Drift]], Drift]) -> None:
-        self._drift, self.base, self._change = drift, base, change
+    def __init__(
+        self,
+        drift: Drift,
+        base: str,
+        change: Callable[[Callable[[Drift], Drift]], Drift],
+        own: OwnStep | None = None,
+    ) -> None:
+        self._drift, self.base, self._change, self.own = drift, base, change, own
 
     def __repr__(self) -> str:
         drift = self._drift
@@ -68,15 +76,29 @@ class ShopAdapters:
         self._drift = self._change(Drift.rolled_back)
         return self
 
-    def export(self, folder: str | Path) -> None:
-        """Write what is served as PEFT's two files and a card.
+    def export(self, folder: str | Path, since: Literal["fit", "prior"] = "fit") -> None:
+        """Write the adapter as PEFT's two files and a card.
 
-        `peft.PeftModel.from_pretrained(head, folder)` loads it onto the ranking head as it was fitted.
+        Args:
+            folder: Where to.
+            since: `fit`: what was learned since the fit; `peft.PeftModel.from_pretrained(rec.model.head, folder)` loads
+                it. `prior`: the shop's own step from its prior, as the fit has made it; for `rec.model.prior_head`.
 
         Raises:
             ArtifactError: The disk refuses.
+            ConfigError: `since` is something else.
+            DataError: There is no prior.
         """
-        write_drift(read_path(folder, "the folder to write to"), self._drift, self.base)
+        place = read_path(folder, "the folder to write to")
+        if since not in ("fit", "prior"):
+            raise ConfigError(f"an adapter is exported since the fit or since the prior, got since={since!r}.")
+        if since == "fit":
+            write_drift(place, self._drift, self.base)
+        elif self.own is None:
+            raise DataError("the ranking head was fitted without a shop prior; there is no step from it to export.")
+        else:
+            card = f"# A shop's own step\n\nThe ranking of the recllm model `{self.base}` is {self.own}.\n"
+            write_step(place, self.own.added, f"recllm shop prior of {self.base[:12]}", card)
 
 
 def write_drift(folder: Path, drift: Drift, base: str) -> None:
@@ -85,14 +107,23 @@ def write_drift(folder: Path, drift: Drift, base: str) -> None:
     Raises:
         ArtifactError: The disk refuses.
     """
+    served = np.column_stack([drift.weight, drift.bias])
+    write_step(folder, served, f"recllm ranking head {base[:12]}", _card(drift, base))
+
+
+def write_step(folder: Path, added: np.ndarray, base: str, card: str) -> None:
+    """Write what is added to a head's linear weights and biases, [channels, 3], as a LoRA of full rank.
+
+    Raises:
+        ArtifactError: The disk refuses.
+    """
     down, up, bias = lora_names(MODULE)
     weights = {
         down: np.eye(RANK, dtype=np.float32),
-        up: np.ascontiguousarray(drift.weight),
-        bias: np.ascontiguousarray(drift.bias),
+        up: np.ascontiguousarray(added[:, :-1], dtype=np.float32),
+        bias: np.ascontiguousarray(added[:, -1], dtype=np.float32),
     }
-    name = f"recllm ranking head {base[:12]}"
-    write_folder(folder, weights, [MODULE], name, _card(drift, base), rank=RANK, moves_bias=True)
+    write_folder(folder, weights, [MODULE], base, card, rank=RANK, moves_bias=True)
 
 
 def read_drift(folder: str | Path, channels: int) -> Drift:

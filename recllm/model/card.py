@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from recllm.model.config import RecommenderConfig
 from recllm.model.freshness import Freshness
 from recllm.model.model import Model
@@ -38,7 +40,7 @@ next fit.
 |---|---|
 {figures}
 
-## To be known
+{_ranking(model)}## To be known
 {notes}
 {fresh}
 ## Time
@@ -48,6 +50,32 @@ next fit.
 
 ## Curves
 {curves}
+"""
+
+
+BELIEVED_AT = 5
+"""Known events, for which the card says how far each channel is believed."""
+
+
+def _ranking(model: Model) -> str:
+    """How far each channel is believed: by shops that look like this one, and by this one."""
+    if model.own is None:
+        return ""
+    about = np.array([math.log1p(BELIEVED_AT) / 3, 0.0, 1.0])
+    head = model.head.weights
+    now = np.column_stack([head.weight.detach().numpy(), head.bias.detach().numpy()]) @ about
+    before = now - model.own.added @ about
+    rows = "\n".join(
+        f"| {channel.words} | {start:+.2f} | {end:+.2f} |"
+        for channel, start, end in zip(model.channels.fitted, before, now, strict=True)
+    )
+    return f"""## How it ranks
+By {model.own}. The head's linear weights for somebody with {BELIEVED_AT} known events:
+
+| what is weighed | shops like this one | this one |
+|---|---|---|
+{rows}
+
 """
 
 

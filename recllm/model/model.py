@@ -142,6 +142,12 @@ class Model:
         self._serve()
 
     @property
+    def prior_head(self) -> RankingHead:
+        """The ranking head without the shop's own step: as the prior makes it, or as it was fitted without one."""
+        own = OwnStep.none(self.head.channels) if self.own is None else self.own
+        return self.head.moved(-own.added[:, :-1], -own.added[:, -1])
+
+    @property
     def vectors(self) -> Float[Tensor, "items width"]:
         """Item vectors."""
         return self.space.vectors

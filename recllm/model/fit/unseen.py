@@ -2,6 +2,9 @@
 
 import torch
 
+from recllm.adaptation.own import OwnStep
+from recllm.adaptation.prior import open_prior
+from recllm.adaptation.statistics import shop_statistics
 from recllm.counts.cooccurrence import Cooccurrence
 from recllm.counts.counts import Counts
 from recllm.counts.items import USUAL, ItemCounts
@@ -65,7 +68,13 @@ def untrained_model(config: RecommenderConfig, catalog: Catalog, options: TrainO
         head.weights.bias.copy_(torch.tensor([float(name == "text") for name in channels.names]))
     for part in (encoder, items, head):
         part.requires_grad_(False)
-    return Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
+    model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
+    if config.prior is not None:
+        # Nothing has taught the transformer, so that nothing is believed of it.
+        names = tuple("" if name == "history" else name for name in channels.names)
+        shop = shop_statistics(Histories.empty(0), len(catalog), catalog.titles, names)
+        model.take(OwnStep.none(head.channels), open_prior(config.prior).head(shop, names, config.ranking))
+    return model
 
 
 def of_catalog(config: RecommenderConfig, catalog: Catalog, options: TrainOptions | None) -> Fitted:
