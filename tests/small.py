@@ -22,6 +22,8 @@ def config_for(tiny: Path, **changes: object) -> RecommenderConfig:
         ),
         # Not meta-trained, so that the adapters surely do something, and are used.
         adaptation=AdaptationConfig(epochs=0, inner_learning_rate=0.5),
+        # What is known of these worlds is learned in them.
+        prior=None,
     )
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 

@@ -22,7 +22,7 @@ from recllm.ranking.head import RankingConfig, RankingHead
 from recllm.ranking.objective import RankingTasks
 from recllm.retrieval.channels import CHANNELS
 
-NUMBERS = range(300)
+NUMBERS = range(240)
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 LICENCES = {

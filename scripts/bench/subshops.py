@@ -178,7 +178,7 @@ def kept_shop(how: Cut, options: recllm.TrainOptions, folder: Path) -> TrainingS
     if not place.exists():
         shop = training_shop(how, options)
         arrays = {} if shop is None else _arrays(shop)
-        np.savez(place, how=json.dumps(asdict(how)), **arrays)
+        np.savez(place, how=json.dumps(asdict(how)), **arrays)  # type: ignore[arg-type]
     with np.load(place) as saved:
         if json.loads(str(saved["how"])) != asdict(how):
             raise SystemExit(f"{place} holds another shop; empty the folder, or name another one.")

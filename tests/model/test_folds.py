@@ -1,0 +1,159 @@
+"""A fit that reserves nobody: everybody is learned from, and asked by channels that have not counted them."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recllm.adaptation.own import OwnStep
+from recllm.counts.counts import Counts
+from recllm.data.interactions import Interactions
+from recllm.encoders.config import BaseTrainingConfig
+from recllm.errors import ArtifactError
+from recllm.model.config import RecommenderConfig
+from recllm.model.fit import head as head_stage
+from recllm.model.fit import run as run_module
+from recllm.model.fit.folds import PARTS, Folds
+from recllm.model.fit.run import FitRun
+from recllm.model.fit.text import fit_text
+from recllm.options import TrainOptions
+from recllm.recommender import Recommender
+from recllm.testing import ToyShop
+from tests.small import config_for, newcomer
+
+
+def config(tiny: Path, **changes: object) -> RecommenderConfig:
+    training = BaseTrainingConfig(steps=3, batch_users=16, validate_every=2)
+    return config_for(tiny, adaptation=None, training=training, **({"prior": "shop-prior"} | changes))
+
+
+@pytest.fixture(scope="module")
+def rec(tiny: Path, toy: ToyShop) -> Recommender:
+    return Recommender(config(tiny)).fit(toy.catalog, toy.events)
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path, toy: ToyShop) -> FitRun:
+    return FitRun(config(tiny), toy.catalog, toy.events, TrainOptions())
+
+
+@pytest.fixture(scope="module")
+def folds(run: FitRun) -> Folds:
+    _, texts = fit_text(run, np.ones(len(run.catalog), dtype=bool))
+    return Folds.of(run, texts.white)
+
+
+def test_every_user_is_learned_from_and_asked_once(run: FitRun, folds: Folds) -> None:
+    asked = [user for part, _ in folds.parts for user in part.user_ids]
+    assert len(folds.parts) == PARTS
+    assert sorted(asked) == sorted(run.base.user_ids)
+    assert len(run.base) == run.report.counts["users"] == 80
+
+
+def test_no_part_is_asked_by_channels_that_have_counted_it(run: FitRun, folds: Folds) -> None:
+    for asked, channels in folds.parts:
+        others = run.base.of(
+            np.array([row for row, user in enumerate(run.base.user_ids) if user not in asked.user_ids])
+        )
+        counts = Counts.of(others, len(run.catalog), run.counts.resolution)
+        again = channels.renewed(counts, run.config.retrieval)
+        for name, array in again.tensors().items():
+            np.testing.assert_array_equal(channels.tensors()[name], array, err_msg=name)
+        assert channels.popularity.liked.sum() == others.n_events < run.base.n_events
+
+
+def test_settings_are_those_that_were_best_over_all_parts(run: FitRun, folds: Folds) -> None:
+    assert {channels.settings["cooccurrence λ"] for _, channels in folds.parts} == {folds.chosen["cooccurrence λ"]}
+    assert folds.chosen["cooccurrence λ"] in run.config.retrieval.regularisation
+    assert 0 <= folds.figures["cooccurrence λ"] <= 1
+
+
+def test_the_fit_says_what_the_ranking_is_and_what_it_is_worth(rec: Recommender) -> None:
+    counts, figures = rec.report.counts, rec.report.figures
+    assert (counts["base users"], counts["head users"]) == (80, 0)
+    assert rec.report.chosen["ranking"] == str(rec.model.own)
+    assert rec.report.chosen["ranking"].startswith("the shop prior and a step of length")
+    assert figures["ranking"] == figures["shop prior and own step"] > figures["popularity"]
+    assert any("every user was learned from" in note for note in rec.report.notes)
+
+
+def test_the_head_is_the_priors_and_the_step(rec: Recommender) -> None:
+    own, model = rec.model.own, rec.model
+    assert own is not None
+    assert own.size > 0.01
+    scores, known = torch.randn(3, len(model.channels.names), 5), torch.tensor([0.0, 3.0, 9.0])
+    with torch.no_grad():
+        torch.testing.assert_close(own.applied(model.prior_head)(scores, known), model.head(scores, known))
+    assert "history" in model.channels.names
+
+
+def test_what_the_transformer_has_read_does_not_ask_it(
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been trained on those who are asked, so that its answers would be too good."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the transformer was asked about users whom it was trained on")
+
+    monkeypatch.setattr(head_stage, "encode_users", refuse)
+    steps = []
+    monkeypatch.setattr(OwnStep, "learn", classmethod(lambda cls, start, tasks: steps.append(tasks) or cls.none(9 - 1)))
+    rec = Recommender(config(tiny)).fit(toy.catalog, toy.events)
+    place = rec.model.channels.names.index("history")
+    assert steps
+    assert not any(tasks.scores[:, place].nan_to_num(0.0).any() for tasks in steps)
+
+
+def test_saved_and_loaded_it_ranks_as_before(rec: Recommender, toy: ToyShop, tmp_path: Path) -> None:
+    users, items = {"x": newcomer(toy, 1), "nobody": []}, list(toy.catalog.item_ids)
+    rec.save(tmp_path / "model")
+    loaded = Recommender.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.score(users, items), rec.score(users, items))
+    assert str(loaded.model.own) == str(rec.model.own)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "## How it ranks\nBy the shop prior and a step of length" in card
+    assert "| what is popular |" in card
+
+
+def test_where_there_are_enough_users_some_are_reserved_again(
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "FEWEST_TO_RESERVE", 80)
+    rec = Recommender(config(tiny)).fit(toy.catalog, toy.events)
+    assert rec.report.counts["head users"] > 0
+    assert rec.model.own is not None
+    assert rec.model.own.users == rec.report.counts["head users"]
+
+
+@pytest.mark.parametrize("users", [1, 2, 6])
+def test_the_smallest_shops_are_ranked_by_the_prior(tiny: Path, toy: ToyShop, users: int) -> None:
+    few = toy.events.of_users(list(toy.events.user_ids[:users]))
+    rec = Recommender(config(tiny)).fit(toy.catalog, few)
+    lists = rec.recommend({"x": newcomer(toy, 1), "nobody": []}, n=5)
+    assert len(lists.to_pandas()) == 10
+    if users == 1:
+        assert str(rec.model.own) == "the shop prior alone"
+
+
+def test_a_log_without_anything_liked_is_ranked_too(tiny: Path, toy: ToyShop) -> None:
+    frame = toy.events.frame.select("user_id", "item_id", "timestamp").with_columns(rating=2.0)
+    rec = Recommender(dataclasses.replace(config(tiny), liked_from=4)).fit(toy.catalog, Interactions.from_frame(frame))
+    assert len(rec.recommend({"x": newcomer(toy, 1)}, n=5).to_pandas()) == 5
+
+
+def test_a_prior_that_is_not_there_is_told_before_anything_is_done(tiny: Path, toy: ToyShop) -> None:
+    with pytest.raises(ArtifactError, match="there is no shop prior 'mine'"):
+        Recommender(config(tiny, prior="mine")).fit(toy.catalog, toy.events)
+
+
+def test_a_catalog_without_events_gets_the_priors_head_and_learns_by_update(tiny: Path, toy: ToyShop) -> None:
+    rec = Recommender.from_catalog(toy.catalog, config=config(tiny))
+    assert str(rec.model.own) == "the shop prior alone"
+    items, before = list(toy.catalog.item_ids), rec.score({"x": newcomer(toy, 1)}, list(toy.catalog.item_ids))
+    rec.update(toy.events)
+    after = rec.score({"x": newcomer(toy, 1)}, items)
+    own = toy.department == 1
+    gap = [float(scores[0, own].mean() - scores[0, ~own].mean()) for scores in (before, after)]
+    assert gap[1] > gap[0], "what the same people take is believed as soon as there is something to believe"
