@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recllm.adaptation.prior import FARTHEST, PLACES, ShopPrior
 from recllm.adaptation.statistics import STATISTICS
-from recllm.config import Count, NotNegative, Positive, checked
+from recllm.config import Count, NotNegative, Positive, Within, checked
 from recllm.ranking.head import history_features
 from recllm.ranking.objective import RankingTasks
 
@@ -44,16 +44,20 @@ class PriorConfig:
         tasks_per_shop: At most.
         learning_rate: At its peak; it rises over the first part of the steps and falls to nothing.
         weight_decay: On everything.
+        hidden_statistics: Share of a shop's statistics that a task does not see.
+        noise: Added to those that it sees, in spreads.
     """
 
     members: Count = 4
     directions: Count = 3
-    hidden: Count = 8
-    steps: Count = 1500
+    hidden: Count = 16
+    steps: Count = 1000
     batch_tasks: Count = 256
     tasks_per_shop: Count = 600
     learning_rate: Positive = 1e-2
     weight_decay: NotNegative = 0.01
+    hidden_statistics: Annotated[float, Within("[0, 1)")] = 0.3
+    noise: NotNegative = 0.3
 
 
 @final
@@ -114,7 +118,10 @@ def _member(
     )
     for _ in range(config.steps):
         rows = torch.from_numpy(rng.integers(len(pool), size=config.batch_tasks))
-        scores = network(pool.statistics[pool.shop[rows]], pool.scores[rows].float(), pool.known[rows])
+        away = network.away(pool.statistics[pool.shop[rows]])
+        # Few catalogs are told apart by any one statistic: none of them is to be relied on.
+        away = away * (torch.rand(away.shape) >= config.hidden_statistics) + config.noise * torch.randn(away.shape)
+        scores = network(away, pool.scores[rows].float(), pool.known[rows])
         optimiser.zero_grad()
         (pool.weight[rows] * pool.losses(rows, scores)).mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -218,14 +225,18 @@ class _Network(nn.Module):
         self.output = nn.Parameter(torch.zeros(hidden))
         self.output_by = nn.Parameter(torch.zeros(directions, hidden))
 
+    def away(self, statistics: Float[Tensor, "tasks statistics"]) -> Float[Tensor, "tasks statistics"]:
+        """How far shops are from the mean of the training shops, in their spreads."""
+        return ((statistics - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST)
+
     def forward(
         self,
-        statistics: Float[Tensor, "tasks statistics"],
+        away: Float[Tensor, "tasks statistics"],
         scores: Float[Tensor, "tasks channels listed"],
         known: Float[Tensor, "tasks"],
     ) -> Float[Tensor, "tasks listed"]:
-        """Each task answered by the head of its shop."""
-        where = torch.tanh(self.down(((statistics - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST)))
+        """Each task answered by the head of its shop, whose statistics are so many spreads away from the mean."""
+        where = torch.tanh(self.down(away))
         user = history_features(known)
         about = torch.cat([user, torch.ones(len(user), 1)], dim=1)
         linear = self.weights + torch.einsum("td,dcf->tcf", where, self.weights_by)

@@ -43,7 +43,7 @@ def main() -> None:
     torch.set_num_threads(1)
     shops = list(training_shops(NUMBERS, recllm.TrainOptions(seed=0), options.shops))
     prior = trained([shop for _, shop in shops])
-    prior.save(options.out, card(prior, shops))
+    prior.save(options.out, card(prior, shops, options.shops))
     print(f"{options.out}: {prior!r}, from {len(shops)} shops")
 
 
@@ -53,9 +53,12 @@ def trained(shops: Sequence[TrainingShop]) -> ShopPrior:
         return train_prior(shops, tuple(CHANNELS), seed=0)
 
 
-def without(shops: Sequence[TrainingShop], catalog: str) -> ShopPrior:
-    """A prior that has not seen one of the catalogs."""
-    return trained([shop for shop in shops if shop.catalog != catalog])
+def without(shops: Sequence[TrainingShop], catalog: str, folder: Path) -> Path:
+    """The folder of a prior that has not seen one of the catalogs, kept among those of others."""
+    place = folder / "priors" / catalog
+    if not place.exists():
+        trained([shop for shop in shops if shop.catalog != catalog]).save(place, f"Trained without {catalog}.\n")
+    return place
 
 
 def gain_of(head: RankingHead, tasks: RankingTasks) -> np.ndarray:
@@ -79,12 +82,12 @@ def discounted(head: RankingHead, tasks: RankingTasks) -> np.ndarray:
     return torch.cat(found).double().numpy()
 
 
-def card(prior: ShopPrior, shops: Sequence[tuple[Cut, TrainingShop]]) -> str:
+def card(prior: ShopPrior, shops: Sequence[tuple[Cut, TrainingShop]], folder: Path) -> str:
     """What it is, what it was made from and how, what it is worth, and what may be done with it."""
     named = [shop for _, shop in shops]
     rows = []
     for catalog in dict.fromkeys(shop.catalog for shop in named):
-        left_out = without(named, catalog)
+        left_out = ShopPrior.load(without(named, catalog, folder))
         each = [shop for shop in named if shop.catalog == catalog]
         gains, plain = [], []
         for shop in each:

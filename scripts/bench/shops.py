@@ -19,14 +19,14 @@ asked at K = 1, 3, 5, 10, 20 known events, NDCG@10. The prior is one that has no
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from build_adapters import NUMBERS, trained
+from build_adapters import NUMBERS, without
 from numpy.typing import NDArray
 from subshops import Cut, SubShop, cut, training_shops
 
@@ -46,9 +46,6 @@ from recllm.evaluation.tuning import tune
 from recllm.model.model import Model
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
-
-FILMS = ("ml-100k", "ml-1m")
-"""A prior that is measured on one of them has seen neither."""
 
 RIVALS = ("popularity", "recent popularity", "item-kNN", "EASE")
 SHOTS = (0, 1, 3, 5, 10, 20)
@@ -111,18 +108,6 @@ def arms_of(shop: SubShop, log: Interactions, feedback: Feedback) -> list[Arm]:
     return [Arm("shop", shots, tasks.support.last(shots), tasks.query, log=log) for shots in SHOTS]
 
 
-def priors(shops: Iterable[TrainingShop], names: Iterable[str], folder: Path) -> dict[str, Path]:
-    """For each catalog a prior that has not seen it, in a folder."""
-    known, found = list(shops), {}
-    for name in names:
-        hidden = "films" if name in FILMS else name
-        place = folder / hidden
-        if not place.exists():
-            trained([shop for shop in known if shop.catalog != name]).save(place, f"Trained without {hidden}.\n")
-        found[name] = place
-    return found
-
-
 def measured(how: Cut, prior: Path, strange: TrainingShop) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
     """A cell: facts, and NDCG@10 of every arm, [shots, users]."""
     shop = cut(how)
@@ -174,14 +159,13 @@ def main() -> None:
     torch.set_num_threads(1)
     options.values.mkdir(parents=True, exist_ok=True)
     shops = [shop for _, shop in training_shops(NUMBERS, recllm.TrainOptions(seed=0), options.shops)]
-    without = priors(shops, options.names, options.shops / "priors")
     sizes = [None if size == "all" else int(size) for size in options.sizes]
     for number, how in enumerate(cells(options.names, sizes, options.shares, options.draws)):
         place = options.values / f"{how.name}-{how.users or 'all'}-{how.share:g}-{how.seed}.npz"
         if place.exists():
             continue
         others = [shop for shop in shops if shop.catalog != how.name]
-        facts, arms = measured(how, without[how.name], others[number % len(others)])
+        facts, arms = measured(how, without(shops, how.name, options.shops), others[number % len(others)])
         np.savez(place, facts=json.dumps(facts), **arms)  # type: ignore[arg-type]
         print(place.stem, facts, {arm: round(float(np.nanmean(v[1:])), 4) for arm, v in arms.items()}, flush=True)
 

@@ -125,7 +125,7 @@ class FitRun:
 
     def statistics(self, channels: Sequence[str]) -> np.ndarray:
         """What the shop looks like to its prior, float32 [statistics]; see `shop_statistics`."""
-        return shop_statistics(self.base, len(self.catalog), self.catalog.titles, channels)
+        return shop_statistics(self.base, len(self.catalog), channels)
 
     @cached_property
     def everybody(self) -> Counts:

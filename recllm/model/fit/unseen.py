@@ -72,7 +72,7 @@ def untrained_model(config: RecommenderConfig, catalog: Catalog, options: TrainO
     if config.prior is not None:
         # Nothing has taught the transformer, so that nothing is believed of it.
         names = tuple("" if name == "history" else name for name in channels.names)
-        shop = shop_statistics(Histories.empty(0), len(catalog), catalog.titles, names)
+        shop = shop_statistics(Histories.empty(0), len(catalog), names)
         model.take(OwnStep.none(head.channels), open_prior(config.prior).head(shop, names, config.ranking))
     return model
 
