@@ -1,8 +1,8 @@
 """What a shop looks like from outside: a few numbers that mean the same in every catalog, whatever it sells.
 
-What tells catalogs apart, rather than how much is known of them, is left out on purpose: by the length of titles, the span
-of time, the share of likes or which channels there are, a prior knows its training catalogs, and in one that it has not
-seen it does worse than one head for all shops (scripts/bench/NOTES.md).
+What tells catalogs apart, rather than how much is known of them, is left out on purpose: by the length of titles, the
+span of time, the share of likes or which channels there are, a prior knows its training catalogs, and in one that it
+has not seen it does worse than one head for all shops (scripts/bench/NOTES.md).
 """
 
 from collections.abc import Sequence
