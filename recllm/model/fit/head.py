@@ -50,6 +50,7 @@ def weigh_channels(run: FitRun, model: Model, folds: Folds | None, seconds: floa
         own = _asked_in_parts(run, model, folds, run.prior.head(without_histories(shop), names, config))
     elif len(run.windows()) >= FEWEST_TO_LEARN_FROM:
         own = _asked_reserved(run, model, start, seconds)
+    run.report.chosen["ranking"] = str(own)
     model.take(own, start)
 
 
@@ -91,12 +92,11 @@ def _by(model: Model, head: RankingHead) -> Scored:
 
 def _told(run: FitRun, own: OwnStep, alone: np.ndarray, stepped: np.ndarray) -> OwnStep:
     """The step, with what it is worth to users whom it was not learned from: NDCG@10 of the prior and with it."""
-    if not len(alone) or not alone.mean():
-        return own
-    gain = (stepped - alone) / alone.mean()
-    own = replace(own, gain=float(gain.mean()), error=float(gain.std() / max(len(gain) - 1, 1) ** 0.5))
-    run.report.figures |= {"shop prior": float(alone.mean()), "shop prior and own step": float(stepped.mean())}
-    run.report.chosen["ranking"] = str(own)
+    if len(alone):
+        run.report.figures |= {"shop prior": float(alone.mean()), "shop prior and own step": float(stepped.mean())}
+    if len(alone) > 1 and alone.mean() > 0:
+        gain = (stepped - alone) / alone.mean()
+        own = replace(own, gain=float(gain.mean()), error=float(gain.std(ddof=1) / len(gain) ** 0.5))
     return own
 
 
