@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from recllm.adaptation.many_shops import PriorConfig, TrainingShop, train_prior
-from recllm.adaptation.prior import ShopPrior, open_prior
+from recllm.adaptation.many_shops import PriorConfig, TrainingShop, averaged, train_prior
+from recllm.adaptation.prior import FARTHEST, ShopPrior, open_prior
 from recllm.adaptation.statistics import STATISTICS, without_histories
 from recllm.errors import ArtifactError
 from recllm.ranking.head import RankingConfig
@@ -80,9 +80,9 @@ def test_the_head_is_what_the_training_has_seen(prior: ShopPrior) -> None:
 
 
 def test_a_strange_shop_is_taken_for_the_farthest_that_was_seen(prior: ShopPrior) -> None:
-    far = np.full(len(STATISTICS), 1e6, dtype=np.float32)
-    assert np.abs(prior.directions(far)).max() <= 1
-    assert np.array_equal(prior.directions(far), prior.directions(far * 2))
+    farthest = prior.mean + FARTHEST * prior.spread
+    np.testing.assert_allclose(prior.directions(prior.mean + 1e4), prior.directions(farthest), rtol=1e-4)
+    assert np.abs(prior.directions(farthest)).max() < 0.9999, "not where all strange shops are the same"
 
 
 def test_the_same_shops_and_seed_give_the_same_prior(prior: ShopPrior) -> None:
@@ -90,6 +90,19 @@ def test_the_same_shops_and_seed_give_the_same_prior(prior: ShopPrior) -> None:
     again = train_prior(shops, TWO, PriorConfig(steps=150, hidden=4, directions=2))
     other = train_prior(shops, TWO, PriorConfig(steps=150, hidden=4, directions=2), seed=1)
     assert again.digest == prior.digest != other.digest
+
+
+def test_averaged_priors_score_as_the_mean_of_their_heads() -> None:
+    shops = [shop(dense, seed) for seed, dense in enumerate([True, False])]
+    members = [train_prior(shops, TWO, PriorConfig(members=1, steps=20, hidden=3), seed=seed) for seed in (0, 1, 2)]
+    one = shops[0]
+
+    def scores(of: ShopPrior) -> torch.Tensor:
+        with torch.no_grad():
+            return of.head(one.statistics, TWO, RankingConfig())(one.tasks.scores, one.tasks.known)
+
+    mean = torch.stack([scores(member) for member in members]).mean(dim=0)
+    torch.testing.assert_close(scores(averaged(members)), mean, rtol=1e-4, atol=1e-5)
 
 
 def test_saved_and_loaded_it_is_the_same(prior: ShopPrior, tmp_path: Path) -> None:

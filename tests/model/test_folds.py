@@ -13,12 +13,15 @@ from recllm.data.interactions import Interactions
 from recllm.encoders.config import BaseTrainingConfig
 from recllm.errors import ArtifactError
 from recllm.model.config import RecommenderConfig
+from recllm.model.fit import base as base_stage
 from recllm.model.fit import head as head_stage
 from recllm.model.fit import run as run_module
 from recllm.model.fit.folds import PARTS, Folds
 from recllm.model.fit.run import FitRun
 from recllm.model.fit.text import fit_text
 from recllm.options import TrainOptions
+from recllm.ranking.head import RankingHead
+from recllm.ranking.objective import RankingTasks
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
 from tests.small import config_for, newcomer
@@ -79,6 +82,23 @@ def test_the_fit_says_what_the_ranking_is_and_what_it_is_worth(rec: Recommender)
     assert any("every user was learned from" in note for note in rec.report.notes)
 
 
+def test_what_the_step_is_worth_is_asked_of_users_it_was_not_learned_from(
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned_from = []
+    learn = OwnStep.learn
+
+    def watched(start: RankingHead, tasks: RankingTasks) -> OwnStep:
+        learned_from.append(len(tasks.users.unique()))
+        return learn(start, tasks)
+
+    monkeypatch.setattr(OwnStep, "learn", watched)
+    rec = Recommender(config(tiny)).fit(toy.catalog, toy.events)
+    assert learned_from == [60, 60, 60, 60, 80]
+    assert rec.model.own is not None
+    assert rec.model.own.users == 80
+
+
 def test_the_head_is_the_priors_and_the_step(rec: Recommender) -> None:
     own, model = rec.model.own, rec.model
     assert own is not None
@@ -87,6 +107,16 @@ def test_the_head_is_the_priors_and_the_step(rec: Recommender) -> None:
     with torch.no_grad():
         torch.testing.assert_close(own.applied(model.prior_head)(scores, known), model.head(scores, known))
     assert "history" in model.channels.names
+
+
+def test_the_transformer_gets_as_many_steps_as_helped_shops_of_that_size(
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_stage, "UNWATCHED_STEPS", 2)
+    monkeypatch.setattr(base_stage, "EVENTS_PER_STEP", 200)
+    training = BaseTrainingConfig(steps=50, batch_users=16, validate_every=50)
+    rec = Recommender(config(tiny, training=training)).fit(toy.catalog, toy.events)
+    assert rec.report.curves["base"][-1][0] == 2 + 800 // 200
 
 
 def test_what_the_transformer_has_read_does_not_ask_it(
@@ -151,6 +181,9 @@ def test_a_prior_that_is_not_there_is_told_before_anything_is_done(tiny: Path, t
 def test_a_catalog_without_events_gets_the_priors_head_and_learns_by_update(tiny: Path, toy: ToyShop) -> None:
     rec = Recommender.from_catalog(toy.catalog, config=config(tiny))
     assert str(rec.model.own) == "the shop prior alone"
+    untaught = rec.model.channels.names.index("history")
+    assert not rec.model.head.weights.weight[untaught].any()
+    assert not rec.model.head.hidden.weight[:, untaught].any()
     items, before = list(toy.catalog.item_ids), rec.score({"x": newcomer(toy, 1)}, list(toy.catalog.item_ids))
     rec.update(toy.events)
     after = rec.score({"x": newcomer(toy, 1)}, items)
