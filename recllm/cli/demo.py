@@ -23,7 +23,7 @@ from recllm.data.histories import Histories, make_histories
 if TYPE_CHECKING:
     from recllm.options import Progress
 
-__all__ = ["hold_out", "run_demo"]
+__all__ = ["DAY", "GIVEN", "hold_out", "last_day", "run_demo", "save_model"]
 
 STEPS = (1, 3, 6)
 """How many products of the first customer the recommender is told of, one time after the other."""
@@ -38,17 +38,20 @@ PRODUCT = {"item_id": "new-teacup", "title": "Blue regency teacup and saucer"}
 QUERY = "something blue to drink tea from"
 
 
-def hold_out(catalog: "recllm.Catalog", events: "recllm.Interactions", n: int = 3) -> list[HeldOut]:
-    """Choose `n` new customers by the hash of their id.
+def hold_out(
+    catalog: "recllm.Catalog", events: "recllm.Interactions", n: int = 3, new_for: float = NEW_FOR
+) -> list[HeldOut]:
+    """Choose `n` new customers by the hash of their id, or as many as there are.
 
-    They came first in the four weeks before the last day, have 8 to 40 events, and products left to check against.
+    They came first in the `new_for` seconds before the last day, have 8 to 40 events, and products left to check
+    against.
     """
     begins = last_day(events)
     facts = events.frame.group_by("user_id").agg(pl.len(), pl.col("timestamp").min())
     counts = {
         user: number
         for user, number, first in facts.iter_rows()
-        if 8 <= number <= 40 and begins - NEW_FOR <= first < begins
+        if 8 <= number <= 40 and begins - new_for <= first < begins
     }
     histories = make_histories(events, catalog, Feedback.infer(events.frame))
     fitting = [
@@ -112,7 +115,7 @@ def run_demo(
     visitor = Visitor.of(rec)
     customers = tuple(meet(rec, one, events, STEPS if one is held_out[0] else (GIVEN,), visitor) for one in held_out)
     lived = live_through(rec, training, day, visitor)
-    freshness, model_bytes = rec.freshness().at(None), _save(rec, out)
+    freshness, model_bytes = rec.freshness().at(None), save_model(rec, out)
     arrival, log = arrive(rec, recllm.Catalog.from_frame([PRODUCT]), QUERY, others)
     forgotten = forget(rec, lived.customer.user_id, log)
     return DemoResult(
@@ -132,7 +135,7 @@ def run_demo(
     )
 
 
-def _save(rec: "recllm.Recommender", out: Path | None) -> int:
+def save_model(rec: "recllm.Recommender", out: Path | None) -> int:
     """Save the model for good or only to weigh it; its size in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         place = out or Path(folder) / "model"

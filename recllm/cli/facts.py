@@ -176,3 +176,67 @@ class DemoResult:
     model_bytes: int
     saved_to: str | None
     """The model with the day, but without the new product, and with the customer who is forgotten."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a new customer is shown in a small shop, and what they would be shown otherwise."""
+
+    customer: Customer
+    """With the shop prior; `rank_before` is the place among the most popular products, as in the other lists."""
+    shop_only: tuple[Line, ...]
+    """By the ranking that knows this shop only."""
+    popular: tuple[Line, ...]
+    """What most customers of the shop have; `score` is how many."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What many new customers bought later, in the ten products that each is shown.
+
+    Attributes:
+        customers: Who were asked; nothing was learned from them.
+        days: They came first so many days before the last one, or later.
+        known: How many of their products the recommender was told of.
+        bought: How many they bought afterwards, all together.
+        with_prior: How many of these stand in their lists of ten.
+        shop_only: The same by the ranking that knows this shop only.
+        popular: The same of the ten most popular products that they were not told to have.
+        gain: `with_prior` less `shop_only`.
+        gain_interval: Where that would lie for other customers, 95 %, by drawing customers anew.
+    """
+
+    customers: int
+    days: int
+    known: int
+    bought: int
+    with_prior: int
+    shop_only: int
+    popular: int
+    gain: int
+    gain_interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SmallResult:
+    """Everything the demonstration of a small shop shows."""
+
+    n_items: int
+    n_sold: int
+    """Of these products, how many the customers have bought."""
+    n_events: int
+    n_users: int
+    until: str
+    """The last day of what was learned from."""
+    customers: tuple[Compared, ...]
+    tally: Tally
+    ranking: str
+    """Where the ranking comes from, as the fit reports it."""
+    fit_seconds: float
+    shop_only_seconds: float
+    """Of the fit without the prior."""
+    seconds: float
+    """Of all that came after the fits."""
+    model_bytes: int
+    saved_to: str | None
+    """The model with the prior."""

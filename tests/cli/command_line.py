@@ -10,6 +10,9 @@ from recllm.cli import app
 NEW = "user_id,item_id,timestamp\nmia,i0,1700000000\nmia,i1,1700000001\nu1,i2,1700000002\n"
 """Events of somebody new and of somebody known, as the fixture `rec` writes them to new.csv."""
 
+END = 1_323_388_800.0
+"""The last day of the shipped log begins."""
+
 
 def run(*arguments: str) -> Any:
     # A runner of tests may say how wide its own lines are; recllm shall not believe it.

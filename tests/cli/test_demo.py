@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +12,25 @@ import pytest
 import recllm
 from recllm.cli import demo, scenes, show
 from recllm.cli.facts import FAR, DemoResult, Line, Reach
+from recllm.cli.printing import SHOWN
 from recllm.data.interactions import load_demo
-from recllm.recommender import Recommender, RecommenderConfig
+from recllm.recommender import Recommender
 from recllm.testing import ToyShop
-from tests.cli.command_line import run
+from tests.cli.command_line import END, run
 from tests.small import config_for, newcomer
 
 DAY = 86_400.0
-END = 1_323_388_800.0
-"""The last day of the shipped log begins."""
 
 
 @pytest.fixture(scope="module")
-def part() -> tuple[recllm.Catalog, recllm.Interactions]:
-    """Four hundred products, and a few hundred customers with all who came on the last day."""
-    catalog, events = load_demo()
-    held_out = [one.user_id for one in demo.hold_out(catalog, events)]
-    item, user = pl.col("item_id"), pl.col("user_id")
-    theirs = events.frame.filter(user.is_in(held_out))["item_id"].unique().to_list()
-    popular = events.frame.group_by(item).len().sort("len", "item_id")["item_id"].to_list()[-400:]
-    keep = {*theirs, *popular}
-    came = events.frame.filter(pl.col("timestamp") >= END)["user_id"].unique().to_list()
-    users = {*held_out, *came, *events.user_ids[::20]}
-    few = recllm.Catalog.from_frame(catalog.frame.filter(item.is_in(keep)).select("item_id", "title"))
-    return few, recllm.Interactions.from_frame(events.frame.filter(user.is_in(users), item.is_in(keep)))
-
-
-@pytest.fixture(scope="module")
-def small(part: Any, tiny: Path) -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(recllm), "load_demo", lambda: part)
-        config = config_for(tiny, adaptation=None, domain="ecommerce")
-        patch.setattr(RecommenderConfig, "demo", classmethod(lambda cls: config))
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def shown(small: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str, Path]:
+def shown(in_part: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str, Path]:
     """What the demonstration found, what it printed of that, and where it kept the model."""
     found: list[DemoResult] = []
     folder = tmp_path_factory.mktemp("demo") / "model"
     lived = demo.run_demo
-    small.setattr(demo, "run_demo", lambda **given: found.append(lived(**given)) or found[0])
+    in_part.setattr(demo, "run_demo", lambda **given: found.append(lived(**given)) or found[0])
     result = run("demo", "--out", str(folder), "--budget", "5m")
-    small.setattr(demo, "run_demo", lived)
+    in_part.setattr(demo, "run_demo", lived)
     assert result.exit_code == 0, result.output
     return found[0], result.stdout, folder
 
@@ -80,7 +54,7 @@ def test_it_reads_from_top_to_bottom(shown: Any) -> None:
     first, second, third = result.customers
     assert text.count("After 1 product (") == text.count("After 3 products (") == text.count("After 6 products (") == 1
     assert text.count(f"Customer {second.user_id} (") == text.count(f"Customer {third.user_id} (") == 1
-    for line in first.lists[0].lines[: show.SHOWN]:
+    for line in first.lists[0].lines[:SHOWN]:
         assert line.title in text
         assert str(line.explanation) in " ".join(text.split())
     assert f"A refit is {'due' if result.freshness.refit_due else 'not due'}; " in text
