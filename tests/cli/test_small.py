@@ -119,7 +119,7 @@ def test_a_hundred_customers_are_learned_from_whom_nobody_chose(part: Any, shown
     learned = sorted(earlier.user_ids, key=hash_of)[: small.USERS]
     assert set(rec.user_ids) == set(alone.user_ids) == set(learned) == set(Recommender.load(folder).user_ids)
     assert (result.n_users, result.n_events) == (100, len(earlier.of_users(learned)))
-    assert len(asked) == result.tally.customers > 20
+    assert len(asked) == result.tally.customers > 5
     assert not set(learned) & {one.user_id for one in (*asked, *met)}
     assert not {one.user_id for one in asked} & {one.user_id for one in met}
 
