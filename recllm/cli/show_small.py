@@ -55,7 +55,7 @@ def _three(compared: "Compared") -> tuple[tuple["Line", ...], ...]:
 
 def _beside(compared: "Compared") -> Table:
     """The three lists in columns; reasons are of the first."""
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)
     table.add_column("#", justify="right", no_wrap=True)
     for header, ratio in (("with the shop prior, and why", 5), ("knows this shop only", 3), ("most popular here", 3)):
         table.add_column(header, overflow="fold", ratio=ratio)
