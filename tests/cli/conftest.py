@@ -75,6 +75,6 @@ def in_part(part: Any, tiny: Path) -> Iterator[pytest.MonkeyPatch]:
     """The demonstrations have that part, and a model that learns it in seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(vars(recllm), "load_demo", lambda: part)
-        config = config_for(tiny, adaptation=None, domain="ecommerce")
+        config = config_for(tiny, adaptation=None, domain="ecommerce", prior="shop-prior")
         patch.setattr(RecommenderConfig, "demo", classmethod(lambda cls: config))
         yield patch

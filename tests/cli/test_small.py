@@ -62,12 +62,12 @@ def listed(rec: Recommender, events: recllm.Interactions, one: HeldOut) -> list[
 
 
 def test_it_reads_from_top_to_bottom(shown: Any) -> None:
-    result, text, folder, _ = shown
+    result, text, folder, (rec, _) = shown
     parts = [line for line in text.splitlines() if line.endswith("---")]
     assert [line[:2] for line in parts] == ["1.", "2.", "3.", "4.", "Wh"]
     assert max(len(line) for line in text.splitlines() if str(folder) not in line) <= 100
     words = " ".join(text.split())
-    assert result.ranking.startswith("the shop prior")
+    assert result.ranking == rec.report.chosen["ranking"]
     assert result.ranking in words
     for one in result.customers:
         assert f"A new customer, {one.customer.user_id}" in text
