@@ -195,7 +195,7 @@ class Tally:
     """What many new customers bought later, in the ten products that each is shown.
 
     Attributes:
-        customers: Who were asked; nothing was learned from them.
+        customers: Who were asked; neither fit has learned from them.
         days: They came first so many days before the last one, or later.
         known: How many of their products the recommender was told of.
         bought: How many they bought afterwards, all together.

@@ -44,7 +44,9 @@ def _opening(result: "SmallResult") -> str:
         f"{duration(result.fit_seconds)} with the shop prior, a ranking that has seen many shops, and in "
         f"{duration(result.shop_only_seconds)} with a ranking that knows this shop only. Customers, those learned from "
         "and those met, are chosen by the hash of their ids.\n"
-        f"The ranking is {clean_text(result.ranking)}.\n\n"
+        f"The ranking is {clean_text(result.ranking)}.\n"
+        "Some of the shops that the shipped prior has seen were cut from this one, maybe with customers met here: its "
+        "card, adapters/shop-prior, says what it is worth where they were not.\n\n"
         "   ✓    the customer in fact bought it afterwards; recllm was not told"
     )
 
@@ -79,7 +81,7 @@ def _of_tally(tally: "Tally") -> str:
     chance = "" if low > 0 or high < 0 else " It may be chance."
     return (
         f"{number(tally.customers, 'other customer')} who came first in the {tally.days} days before the last one, and "
-        f"whom neither has learned from, are known by {tally.known} products each. They went on to buy "
+        f"whom neither fit has learned from, are known by {tally.known} products each. They went on to buy "
         f"{tally.bought:,} others. Of these, in the ten recommended to each: "
         f"{_three_ways((tally.with_prior, tally.shop_only, tally.popular))}.\n"
         f"The shop prior finds {gain} the ranking that knows this shop only (95 % interval over customers: {low:+,.0f} "
