@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar, final
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from recllm.adaptation.adapters import Kept
 from recllm.adaptation.drift import Drift
+from recllm.adaptation.own import OwnStep
+from recllm.adaptation.prior import open_prior
+from recllm.adaptation.statistics import shop_statistics
 from recllm.counts.pairs import PairCounts
 from recllm.data.catalog import Catalog
 from recllm.data.doors import Items, items_of, read_users
@@ -28,6 +32,7 @@ from recllm.model.freshness import Freshness, half_life
 from recllm.model.model import Model
 from recllm.model.moments import Moments, tasks_of
 from recllm.model.report import FitReport
+from recllm.retrieval.channels.history import History
 
 T = TypeVar("T")
 
@@ -156,7 +161,25 @@ class Fitted:
     def _moved(self, memory: Memory, before: Histories, after: Histories) -> "Fitted":
         recount = partial(counted_pairs, memory, self.model, self.seed)
         counted, model = self.counted.moved(before, after, self.model, recount)
-        return self._keeping(replace(self, memory=memory, counted=counted, model=model), "fingerprint", "text_encoder")
+        moved = replace(self, memory=memory, counted=counted, model=model)
+        if self._never_fitted and not counted.since_weights:
+            return self._keeping(replace(moved, model=moved._by_prior()), "text_encoder")
+        return self._keeping(moved, "fingerprint", "text_encoder")
+
+    @property
+    def _never_fitted(self) -> bool:
+        """Whether the ranking is the prior's for a catalog that had no events; it then follows the shop as it grows."""
+        return self.model.own is not None and "users" not in self.report.counts
+
+    def _by_prior(self) -> Model:
+        """The model with the prior's head for the shop as it is remembered."""
+        assert self.config.prior is not None, "a step is from a prior"
+        names = tuple("" if name == History.name else name for name in self.model.channels.names)
+        shop = shop_statistics(self._read(self.memory.log), len(self.model.catalog), names)
+        model = copy(self.model)
+        head = open_prior(self.config.prior).head(shop, names, self.config.ranking)
+        model.take(OwnStep.none(head.channels), head)
+        return model
 
     def _keeping(self, changed: "Fitted", *names: str) -> "Fitted":
         vars(changed).update({name: value for name, value in vars(self).items() if name in names})
