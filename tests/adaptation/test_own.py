@@ -79,7 +79,7 @@ def test_without_tasks_the_head_is_the_priors() -> None:
 def test_what_is_known_of_its_worth_is_said() -> None:
     assert str(OwnStep(np.full((CHANNELS, 3), 0.1), 90, 30, 0.05, 0.01)) == (
         "the shop prior and a step of length 0.35 of the shop's own, from 30 users; "
-        "worth +5.0% [+3.0%, +7.0%] to users it was not learned from"
+        "worth +5.0% [+3.0%, +7.0%] over the prior alone, for users it was not learned from"
     )
 
 
