@@ -81,7 +81,8 @@ class OwnStep:
         if self.gain is None or self.error is None:
             return said
         low, high = self.gain - SURE * self.error, self.gain + SURE * self.error
-        return f"{said}; worth {self.gain:+.1%} [{low:+.1%}, {high:+.1%}] over the prior alone, for users it was not learned from"
+        worth = f"{self.gain:+.1%} [{low:+.1%}, {high:+.1%}]"
+        return f"{said}; worth {worth} over the prior alone, for users it was not learned from"
 
     @property
     def size(self) -> float:
