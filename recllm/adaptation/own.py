@@ -39,6 +39,7 @@ class OwnStep:
         users: Whose they were.
         gain: What it adds to the prior's NDCG@10 for users whom it was not learned from, as a share; None: not known.
         error: Its standard error.
+        alone: Share of the ranking that is a head fitted to this shop alone, beside the prior with its step.
     """
 
     added: np.ndarray
@@ -46,6 +47,7 @@ class OwnStep:
     users: int = 0
     gain: float | None = None
     error: float | None = None
+    alone: float = 0.0
 
     @classmethod
     def none(cls, channels: int) -> "OwnStep":
@@ -78,6 +80,8 @@ class OwnStep:
         if not self.users:
             return "the shop prior alone"
         said = f"the shop prior and a step of length {self.size:.2f} of the shop's own, from {self.users:,} users"
+        if self.alone:
+            said = f"{said}, and for {self.alone:.0%} a head that knows this shop only"
         if self.gain is None or self.error is None:
             return said
         low, high = self.gain - SURE * self.error, self.gain + SURE * self.error
@@ -97,7 +101,7 @@ class OwnStep:
         """Everything to save, by name."""
         worth = [np.nan if value is None else value for value in (self.gain, self.error)]
         known = np.array([self.tasks, self.users], dtype=np.int64)
-        return {"added": self.added, "learned_from": known} | (
+        return {"added": self.added, "learned_from": known, "alone": np.array(self.alone)} | (
             {} if np.isnan(worth).any() else {"worth": np.array(worth)}
         )
 
@@ -113,5 +117,6 @@ class OwnStep:
         gain = error = None
         if "worth" in saved:
             gain, error = saved.floats("worth", 2, dtype=np.float64).tolist()
+        alone = saved.number("alone", 0.0, 1.0)
         saved.all_taken()
-        return cls(added, tasks, users, gain, error)
+        return cls(added, tasks, users, gain, error, alone)

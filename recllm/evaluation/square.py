@@ -124,9 +124,10 @@ def _untrained_cell(base: Recommender, meta: Recommender, split: Split, options:
         learner = learner_for(base.model.base, _with_rate(adaptation, rate), options.seed)
         models[rate] = model = replace(base.model, learner=learner.requires_grad_(False))
         value_of[rate] = _validation(model, validation)
-    best = max(value_of, key=value_of.__getitem__)  # of equals the first
+    # Of equals the first; where nobody is held out, all of which are no numbers, too.
+    best = max(value_of, key=lambda rate: np.nan_to_num(value_of[rate], nan=-1.0))
     chosen = base.with_model(models[best], replace(base.config, adaptation=_with_rate(adaptation, best)))
-    tried = {f"{rate:g}": round(value, 5) for rate, value in value_of.items()}
+    tried = {f"{rate:g}": None if np.isnan(value) else round(value, 5) for rate, value in value_of.items()}
     cell = served(B, Serving(chosen, adapt=True), split)
     return replace(cell, about={**cell.about, "chosen": {"inner_learning_rate": best, "tried": tried}})
 

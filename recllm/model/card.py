@@ -65,6 +65,8 @@ def _ranking(model: Model) -> str:
     head = model.head.weights
     now = np.column_stack([head.weight.detach().numpy(), head.bias.detach().numpy()]) @ about
     before = now - model.own.added @ about
+    if model.own.alone:
+        return f"## How it ranks\nBy {model.own}.\n\n"
     rows = "\n".join(
         f"| {channel.words} | {start:+.2f} | {end:+.2f} |"
         for channel, start, end in zip(model.channels.fitted, before, now, strict=True)

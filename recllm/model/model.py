@@ -26,6 +26,7 @@ from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.lora import UserLora
 from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
+from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
@@ -135,17 +136,22 @@ class Model:
     def _serve(self) -> None:
         self.served = self.head if self.drift is None else self.drift.applied(self.head)
 
-    def take(self, own: OwnStep, start: RankingHead) -> None:
-        """Rank by a shop prior and the shop's own step from it, from now on; where a model is made."""
-        self.own, self.head = own, own.applied(start)
+    def take(self, own: OwnStep, start: RankingHead, mixed: RankingHead | None = None) -> None:
+        """Rank by a shop prior and the shop's own step from it, or what was mixed of that; where a model is made."""
+        self.own, self.head = own, own.applied(start) if mixed is None else mixed
         self.head.requires_grad_(False).eval()
         self._serve()
 
     @property
     def prior_head(self) -> RankingHead:
-        """The ranking head without the shop's own step: as the prior makes it, or as it was fitted without one."""
-        own = OwnStep.none(self.head.channels) if self.own is None else self.own
-        return self.head.moved(-own.added[:, :-1], -own.added[:, -1])
+        """The ranking head as the shop prior makes it, where the shop's own step is all that was added.
+
+        Raises:
+            DataError: There is no prior, or a head that knows this shop only is part of the ranking.
+        """
+        if self.own is None or self.own.alone:
+            raise DataError("the ranking is not a shop prior's with a step of the shop's own; it cannot be parted.")
+        return self.head.moved(-self.own.added[:, :-1], -self.own.added[:, -1])
 
     @property
     def vectors(self) -> Float[Tensor, "items width"]:

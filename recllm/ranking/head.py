@@ -1,7 +1,7 @@
 """The ranking head: a small network over the channels' scores that learns whom to believe, and when."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, final
 
 import numpy as np
@@ -97,6 +97,28 @@ class RankingHead(nn.Module):
             other.weights.weight.add_(torch.from_numpy(weight.astype(np.float32)))
             other.weights.bias.add_(torch.from_numpy(bias.astype(np.float32)))
         return other
+
+    @classmethod
+    def mixed(cls, first: "RankingHead", second: "RankingHead", share: float) -> "RankingHead":
+        """A head that scores as `first` and, to a `share`, as `second`; as wide as both together."""
+        config = replace(first.config, hidden=first.config.hidden + second.config.hidden)
+        both = cls(first.channels, config)
+        parts = [{name: part.detach() for name, part in head.state_dict().items()} for head in (first, second)]
+        one, other = parts
+
+        def mean(name: str) -> Tensor:
+            return (1 - share) * one[name] + share * other[name]
+
+        both.load_state_dict(
+            {
+                "weights.weight": mean("weights.weight"),
+                "weights.bias": mean("weights.bias"),
+                "hidden.weight": torch.cat([one["hidden.weight"], other["hidden.weight"]]),
+                "hidden.bias": torch.cat([one["hidden.bias"], other["hidden.bias"]]),
+                "output.weight": torch.cat([(1 - share) * one["output.weight"], share * other["output.weight"]], dim=1),
+            }
+        )
+        return both
 
 
 def history_features(known: Float[Tensor, "users"]) -> Float[Tensor, "users 2"]:

@@ -33,6 +33,7 @@ from subshops import Cut, SubShop, cut, training_shops
 import recllm
 from recllm.adaptation.many_shops import TrainingShop
 from recllm.adaptation.prior import ShopPrior
+from recllm.adaptation.statistics import shop_statistics
 from recllm.data.feedback import Feedback
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
@@ -124,8 +125,10 @@ def measured(how: Cut, prior: Path, strange: TrainingShop) -> tuple[dict[str, An
         arms[arm] = asked.of_model(rec.model)
     facts["own step"] = rec.report.chosen.get("ranking")
     model, made = models["D"], ShopPrior.load(prior)
+    known = make_histories(shop.events, shop.catalog, model.feedback, seed=0)
+    statistics = shop_statistics(known, len(shop.catalog), model.channels.names)
     heads = {
-        "P": model.prior_head,
+        "P": made.head(statistics, model.channels.names, rec.config.ranking),
         "shuffled": made.head(strange.statistics, model.channels.names, rec.config.ranking),
         "global": made.head(made.mean, model.channels.names, rec.config.ranking),
         "sum": RankingHead(len(model.channels.names), rec.config.ranking),

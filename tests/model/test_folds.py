@@ -14,7 +14,7 @@ from recllm.counts.counts import Counts
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.encoders.config import BaseTrainingConfig
-from recllm.errors import ArtifactError
+from recllm.errors import ArtifactError, DataError
 from recllm.model.config import RecommenderConfig
 from recllm.model.fit import base as base_stage
 from recllm.model.fit import head as head_stage
@@ -151,13 +151,22 @@ def test_saved_and_loaded_it_ranks_as_before(rec: Recommender, toy: ToyShop, tmp
 
 
 def test_where_there_are_enough_users_some_are_reserved_again(
-    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(run_module, "FEWEST_TO_RESERVE", 80)
     rec = Recommender(config(tiny)).fit(toy.catalog, toy.events)
     assert rec.report.counts["head users"] > 0
     assert rec.model.own is not None
-    assert rec.model.own.users == rec.report.counts["head users"]
+    users = rec.report.counts["head users"]
+    assert rec.model.own.users == users
+    assert rec.model.own.alone == pytest.approx(users / (users + 30))
+    assert f"and for {rec.model.own.alone:.0%} a head that knows this shop only" in rec.report.chosen["ranking"]
+    rec.save(tmp_path / "model")
+    loaded, whom = Recommender.load(tmp_path / "model"), {"x": newcomer(toy, 1)}
+    items = list(toy.catalog.item_ids)
+    np.testing.assert_array_equal(loaded.score(whom, items), rec.score(whom, items))
+    with pytest.raises(DataError, match="to this shop alone, in part"):
+        loaded.adapters.export(tmp_path / "step", since="prior")
 
 
 @pytest.mark.parametrize("users", [1, 2, 6])

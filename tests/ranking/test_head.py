@@ -141,3 +141,18 @@ def test_each_head_is_kept_as_it_was_best_for_those_held_out() -> None:
     asked = full.of(held)
     with torch.no_grad():
         assert float(asked.losses(head(asked.scores, asked.known)).mean()) == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_mixed_head_scores_as_both_in_their_shares(share: float) -> None:
+    heads = []
+    for seed, hidden in ((0, 5), (1, 9)):
+        torch.manual_seed(seed)
+        made = RankingHead(3, RankingConfig(hidden=hidden)).requires_grad_(False)
+        for part in made.parameters():
+            part.normal_()
+        heads.append(made)
+    scores, known = torch.randn(4, 3, 7), torch.tensor([0.0, 1.0, 5.0, 30.0])
+    expected = (1 - share) * heads[0](scores, known) + share * heads[1](scores, known)
+    mixed = RankingHead.mixed(*heads, share).requires_grad_(False)
+    torch.testing.assert_close(mixed(scores, known), expected, rtol=1e-4, atol=1e-4)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from recllm.adaptation.own import OwnStep
+from recllm.adaptation.own import PULL, OwnStep
 from recllm.adaptation.statistics import without_histories
 from recllm.counts.matrices import binary_matrix
 from recllm.data.histories import Histories
@@ -39,19 +39,19 @@ NOTHING_KNOWN = 0.1
 
 
 def weigh_channels(run: FitRun, model: Model, folds: Folds | None, seconds: float | None = None) -> None:
-    """Give `model` its head: the prior's and the shop's own step from it, or one that is fitted to this shop alone."""
+    """Give `model` its head: by the shop prior and the shop's own users, or without a prior by these alone."""
     if run.prior is None:
         _fit_alone(run, model, seconds)
         return
     names, config = model.channels.names, run.config.ranking
     shop = run.statistics(names)
-    start, own = run.prior.head(shop, names, config), OwnStep.none(len(names))
+    start = run.prior.head(shop, names, config)
     if folds is not None:
         own = _asked_in_parts(run, model, folds, run.prior.head(without_histories(shop), names, config))
-    elif len(run.windows()) >= FEWEST_TO_LEARN_FROM:
-        own = _asked_reserved(run, model, start, seconds)
+        model.take(own, start)
+    else:
+        own = _beside(run, model, start, seconds)
     run.report.chosen["ranking"] = str(own)
-    model.take(own, start)
 
 
 def _asked_in_parts(run: FitRun, model: Model, folds: Folds, start: RankingHead) -> OwnStep:
@@ -100,36 +100,36 @@ def _told(run: FitRun, own: OwnStep, alone: np.ndarray, stepped: np.ndarray) -> 
     return own
 
 
-def _asked_reserved(run: FitRun, model: Model, start: RankingHead, seconds: float | None) -> OwnStep:
-    """The own step, from the reserved users."""
-    config = run.config.ranking
-    _, tasks = ranking_tasks(
-        run,
-        model,
-        run.windows(),
-        config.tasks,
-        nothing_known=NOTHING_KNOWN,
-        masked_items=config.masked_items,
-        seconds=None if seconds is None else DRAWING_SHARE * seconds,
-    )
+def _beside(run: FitRun, model: Model, start: RankingHead, seconds: float | None) -> OwnStep:
+    """The prior with its own step, and beside it, the more the more users are reserved, a head fitted to these alone."""
+    tasks = _fit_alone(run, model, seconds)
+    if tasks is None:
+        own = OwnStep.none(start.channels)
+        model.take(own, start)
+        return own
     own = OwnStep.learn(start, tasks)
-    asked, alone = run.validation, copy(model)
+    share = own.users / (own.users + PULL)  # as above: the prior says as much as so many users
+    mixed = RankingHead.mixed(own.applied(start), model.head, share)
+    asked, of = run.validation, copy(model)
     values = []
-    for head in (start, own.applied(start)):
-        alone.served = head
-        found = few_shot(lambda histories: alone.scores(histories, None), asked, batch=model.batch_users)
+    for head in (start, mixed):
+        of.served = head
+        found = few_shot(lambda histories: of.scores(histories, None), asked, batch=model.batch_users)
         values.append(np.mean(list(found.values()), axis=0))
-    return _told(run, own, *values)
+    own = replace(_told(run, own, *values), alone=share)
+    model.take(own, start, mixed)
+    return own
 
 
-def _fit_alone(run: FitRun, model: Model, seconds: float | None) -> None:
-    """Fit the head of `model` in place; with too few to learn from it stays a plain sum."""
+def _fit_alone(run: FitRun, model: Model, seconds: float | None) -> RankingTasks | None:
+    """Fit the head of `model` in place to the reserved users, and give their tasks; with too few it stays as it is."""
     if len(run.windows()) < FEWEST_TO_LEARN_FROM:
+        made = "a plain sum of its channels" if run.prior is None else "the shop prior's"
         run.report.notes.append(
-            f"the ranking is a plain sum of its channels: {len(run.windows())} of the {len(run.reserved)} users "
-            f"kept for the head came back at a later moment, and {FEWEST_TO_LEARN_FROM} are needed to weigh them."
+            f"the ranking is {made}: {len(run.windows())} of the {len(run.reserved)} users kept for the head came back "
+            f"at a later moment, and {FEWEST_TO_LEARN_FROM} are needed to weigh its channels."
         )
-        return
+        return None
     config, begin = run.config.ranking, run.options.clock()
     _, tasks = ranking_tasks(
         run,
@@ -143,6 +143,7 @@ def _fit_alone(run: FitRun, model: Model, seconds: float | None) -> None:
     left = None if seconds is None else max(seconds - (run.options.clock() - begin), seconds / 4)
     fit_head(model.head, tasks, run.options.seed, seconds=left, clock=run.options.clock)
     run.say("weigh the channels", 1, 1)
+    return tasks
 
 
 def ranking_tasks(
