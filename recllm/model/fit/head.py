@@ -101,7 +101,7 @@ def _told(run: FitRun, own: OwnStep, alone: np.ndarray, stepped: np.ndarray) -> 
 
 
 def _beside(run: FitRun, model: Model, start: RankingHead, seconds: float | None) -> OwnStep:
-    """The prior with its own step, and beside it, the more the more users are reserved, a head fitted to these alone."""
+    """The prior with its own step, and a head that was fitted to the reserved users alone, by their number."""
     tasks = _fit_alone(run, model, seconds)
     if tasks is None:
         own = OwnStep.none(start.channels)
