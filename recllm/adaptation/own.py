@@ -1,14 +1,16 @@
-"""A shop's own step from the prior: near it, unless the shop's users say otherwise.
+"""What a shop adds to its prior: a step of its own, and a head that knows this shop only.
 
 The step moves the head's linear weights, as the shop's adapter in time does; as a LoRA it has as many ranks as that
-layer has inputs, so nothing is lost. How strongly it is pulled back to the prior was chosen on training shops.
+layer has inputs, so nothing is lost. It is pulled back to the prior, and beside it stands a head that was fitted to the
+shop's users alone, in the share that they have among all who say something: the prior says as much as `PULL` users.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from recllm.adaptation.proximal import PLACES, HeadLoss, nearest_best
 from recllm.artifact.arrays import SavedArrays
@@ -40,6 +42,8 @@ class OwnStep:
         gain: What it adds to the prior's NDCG@10 for users whom it was not learned from, as a share; None: not known.
         error: Its standard error.
         alone: Share of the ranking that is a head fitted to this shop alone, beside the prior with its step.
+        start: The linear weights of the prior's head, float64 [channels, 3].
+        hidden: Width of the prior's hidden layer; 0: that of the head.
     """
 
     added: np.ndarray
@@ -48,6 +52,8 @@ class OwnStep:
     gain: float | None = None
     error: float | None = None
     alone: float = 0.0
+    start: np.ndarray | None = None
+    hidden: int = 0
 
     @classmethod
     def none(cls, channels: int) -> "OwnStep":
@@ -93,17 +99,38 @@ class OwnStep:
         """Length of the step."""
         return float(np.linalg.norm(self.added))
 
+    def beside(self) -> "OwnStep":
+        """The same with a head beside it that was fitted to its users alone."""
+        return replace(self, alone=self.users / (self.users + PULL))
+
+    def mixed(self, prior: RankingHead, alone: RankingHead) -> RankingHead:
+        """The prior with the step, and the other head in its share."""
+        return RankingHead.mixed(self.applied(prior), alone, self.alone)
+
     def applied(self, prior: RankingHead) -> RankingHead:
         """Another head, with what is added."""
         return prior.moved(self.added[:, :-1], self.added[:, -1])
 
+    def prior_of(self, head: RankingHead) -> RankingHead:
+        """The prior's head, from the one that was made of it: its hidden units are the first, in their share."""
+        assert self.start is not None, "what was taken has a start"
+        width = self.hidden or head.config.hidden
+        prior = RankingHead(head.channels, replace(head.config, hidden=width))
+        made = {name: part.clone() for name, part in head.state_dict().items()}
+        made["weights.weight"], made["weights.bias"] = _float(self.start[:, :-1]), _float(self.start[:, -1])
+        made["hidden.weight"], made["hidden.bias"] = made["hidden.weight"][:width], made["hidden.bias"][:width]
+        made["output.weight"] = made["output.weight"][:, :width] / (1 - self.alone)
+        prior.load_state_dict(made)
+        return prior.requires_grad_(False)
+
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything to save, by name."""
         worth = [np.nan if value is None else value for value in (self.gain, self.error)]
-        known = np.array([self.tasks, self.users], dtype=np.int64)
-        return {"added": self.added, "learned_from": known, "alone": np.array(self.alone)} | (
-            {} if np.isnan(worth).any() else {"worth": np.array(worth)}
-        )
+        known = np.array([self.tasks, self.users, self.hidden], dtype=np.int64)
+        saved = {"added": self.added, "learned_from": known, "alone": np.array(self.alone)}
+        if not np.isnan(worth).any():
+            saved["worth"] = np.array(worth)
+        return saved if self.start is None else saved | {"start": self.start}
 
     @classmethod
     def from_tensors(cls, saved: SavedArrays, channels: int) -> "OwnStep":
@@ -113,10 +140,15 @@ class OwnStep:
             ArtifactError: An array is missing, too much, of another shape or out of range.
         """
         added = saved.floats("added", channels, PLACES, dtype=np.float64)
-        tasks, users = saved.integers("learned_from", 2, least=0, below=1 << 62).tolist()
+        tasks, users, hidden = saved.integers("learned_from", 3, least=0, below=1 << 31).tolist()
         gain = error = None
         if "worth" in saved:
             gain, error = saved.floats("worth", 2, dtype=np.float64).tolist()
         alone = saved.number("alone", 0.0, 1.0)
+        start = saved.floats("start", channels, PLACES, dtype=np.float64) if "start" in saved else None
         saved.all_taken()
-        return cls(added, tasks, users, gain, error, alone)
+        return cls(added, tasks, users, gain, error, alone, start, hidden)
+
+
+def _float(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

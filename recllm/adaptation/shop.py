@@ -94,9 +94,8 @@ class ShopAdapters:
             raise ConfigError(f"an adapter is exported since the fit or since the prior, got since={since!r}.")
         if since == "fit":
             write_drift(place, self._drift, self.base)
-        elif self.own is None or self.own.alone:
-            why = "without a shop prior" if self.own is None else "to this shop alone, in part"
-            raise DataError(f"the ranking head was fitted {why}; there is no step from a prior that says it all.")
+        elif self.own is None:
+            raise DataError("the ranking head was fitted without a shop prior; there is no step from it to export.")
         else:
             card = f"# A shop's own step\n\nThe ranking of the recllm model `{self.base}` is {self.own}.\n"
             write_step(place, self.own.added, f"recllm shop prior of {self.base[:12]}", card)

@@ -59,22 +59,18 @@ BELIEVED_AT = 5
 
 def _ranking(model: Model) -> str:
     """How far each channel is believed: by shops that look like this one, and by this one."""
-    if model.own is None:
+    if model.own is None or model.own.start is None:
         return ""
     about = np.array([math.log1p(BELIEVED_AT) / 3, 0.0, 1.0])
-    head = model.head.weights
-    now = np.column_stack([head.weight.detach().numpy(), head.bias.detach().numpy()]) @ about
-    before = now - model.own.added @ about
-    if model.own.alone:
-        return f"## How it ranks\nBy {model.own}.\n\n"
+    before, after = model.own.start @ about, (model.own.start + model.own.added) @ about
     rows = "\n".join(
         f"| {channel.words} | {start:+.2f} | {end:+.2f} |"
-        for channel, start, end in zip(model.channels.fitted, before, now, strict=True)
+        for channel, start, end in zip(model.channels.fitted, before, after, strict=True)
     )
     return f"""## How it ranks
-By {model.own}. The head's linear weights for somebody with {BELIEVED_AT} known events:
+By {model.own}. The prior's linear weights for somebody with {BELIEVED_AT} known events:
 
-| what is weighed | shops like this one | this one |
+| what is weighed | shops like this one | with the own step |
 |---|---|---|
 {rows}
 

@@ -136,22 +136,30 @@ class Model:
     def _serve(self) -> None:
         self.served = self.head if self.drift is None else self.drift.applied(self.head)
 
-    def take(self, own: OwnStep, start: RankingHead, mixed: RankingHead | None = None) -> None:
-        """Rank by a shop prior and the shop's own step from it, or what was mixed of that; where a model is made."""
-        self.own, self.head = own, own.applied(start) if mixed is None else mixed
+    def take(self, own: OwnStep, start: RankingHead, alone: RankingHead | None = None) -> None:
+        """Rank by a shop prior and what the shop has added to it, from now on; where a model is made.
+
+        Args:
+            own: The step from the prior.
+            start: The head that the prior makes.
+            alone: One that was fitted to this shop only; it has the share that `own` says.
+        """
+        linear = [start.weights.weight.detach().double().numpy(), start.weights.bias.detach().double().numpy()]
+        self.own = replace(own, start=np.column_stack(linear), hidden=start.config.hidden)
+        self.head = own.applied(start) if alone is None else own.mixed(start, alone)
         self.head.requires_grad_(False).eval()
         self._serve()
 
     @property
     def prior_head(self) -> RankingHead:
-        """The ranking head as the shop prior makes it, where the shop's own step is all that was added.
+        """The ranking head as the shop prior makes it, for `adapters.export(folder, since="prior")`.
 
         Raises:
-            DataError: There is no prior, or a head that knows this shop only is part of the ranking.
+            DataError: The ranking head was fitted without a prior.
         """
-        if self.own is None or self.own.alone:
-            raise DataError("the ranking is not a shop prior's with a step of the shop's own; it cannot be parted.")
-        return self.head.moved(-self.own.added[:, :-1], -self.own.added[:, -1])
+        if self.own is None or self.own.start is None:
+            raise DataError("the ranking head was fitted without a shop prior, so there is none to go back to.")
+        return self.own.prior_of(self.head)
 
     @property
     def vectors(self) -> Float[Tensor, "items width"]:

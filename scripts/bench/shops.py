@@ -109,14 +109,18 @@ def arms_of(shop: SubShop, log: Interactions, feedback: Feedback) -> list[Arm]:
     return [Arm("shop", shots, tasks.support.last(shots), tasks.query, log=log) for shots in SHOTS]
 
 
-def measured(how: Cut, prior: Path, strange: TrainingShop) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
-    """A cell: facts, and NDCG@10 of every arm, [shots, users]."""
+Arms = dict[str, NDArray[np.float16]]
+
+
+def measured(how: Cut, prior: Path, strange: TrainingShop, known: Arms) -> tuple[dict[str, Any], Arms]:
+    """A cell: facts, and NDCG@10 of every arm that is not known yet, [shots, users]; D is always measured."""
     shop = cut(how)
     asked = Asked(shop)
     facts: dict[str, Any] = {"users": len(shop.events.user_ids), "events": len(shop.events), "asked": len(asked)}
-    arms: dict[str, NDArray[np.float16]] = {}
-    models = {}
+    arms, models = dict(known), {}
     for arm, name in {"A": None, "D": str(prior)}.items():
+        if arm != "D" and arm in known:
+            continue
         begin = time.monotonic()
         config = recllm.RecommenderConfig(adaptation=None, prior=name)
         rec = recllm.Recommender(config).fit(shop.catalog, shop.events, options=recllm.TrainOptions(seed=0))
@@ -125,16 +129,16 @@ def measured(how: Cut, prior: Path, strange: TrainingShop) -> tuple[dict[str, An
         arms[arm] = asked.of_model(rec.model)
     facts["own step"] = rec.report.chosen.get("ranking")
     model, made = models["D"], ShopPrior.load(prior)
-    known = make_histories(shop.events, shop.catalog, model.feedback, seed=0)
-    statistics = shop_statistics(known, len(shop.catalog), model.channels.names)
+    histories = make_histories(shop.events, shop.catalog, model.feedback, seed=0)
+    statistics = shop_statistics(histories, len(shop.catalog), model.channels.names)
     heads = {
         "P": made.head(statistics, model.channels.names, rec.config.ranking),
         "shuffled": made.head(strange.statistics, model.channels.names, rec.config.ranking),
         "global": made.head(made.mean, model.channels.names, rec.config.ranking),
         "sum": RankingHead(len(model.channels.names), rec.config.ranking),
     }
-    arms |= {name: asked.of_model(model, head) for name, head in heads.items()}
-    arms |= {name: asked.of_rival(name) for name in RIVALS}
+    arms |= {name: asked.of_model(model, head) for name, head in heads.items() if name not in known}
+    arms |= {name: asked.of_rival(name) for name in RIVALS if name not in known}
     return facts, arms
 
 
@@ -158,6 +162,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["30", "100", "400", "all"])
     parser.add_argument("--shares", nargs="+", type=float, default=[0.1, 0.3, 1.0])
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--known", type=Path, help="values of an earlier run, whose arms but D are taken over")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.values.mkdir(parents=True, exist_ok=True)
@@ -168,7 +173,14 @@ def main() -> None:
         if place.exists():
             continue
         others = [shop for shop in shops if shop.catalog != how.name]
-        facts, arms = measured(how, without(shops, how.name, options.shops), others[number % len(others)])
+        known: Arms = {}
+        earlier: dict[str, Any] = {}
+        if options.known is not None and (options.known / place.name).exists():
+            with np.load(options.known / place.name) as saved:
+                known = {arm: saved[arm] for arm in saved.files if arm != "facts"}
+                earlier = json.loads(str(saved["facts"]))
+        facts, arms = measured(how, without(shops, how.name, options.shops), others[number % len(others)], known)
+        facts = earlier | facts
         np.savez(place, facts=json.dumps(facts), **arms)  # type: ignore[arg-type]
         print(place.stem, facts, {arm: round(float(np.nanmean(v[1:])), 4) for arm, v in arms.items()}, flush=True)
 

@@ -4,17 +4,18 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import peft
 import pytest
 import torch
 
-from recllm.adaptation.own import OwnStep
+from recllm.adaptation.own import PULL, OwnStep
 from recllm.adaptation.prior import open_prior
 from recllm.adaptation.statistics import shop_statistics
 from recllm.counts.counts import Counts
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.encoders.config import BaseTrainingConfig
-from recllm.errors import ArtifactError, DataError
+from recllm.errors import ArtifactError
 from recllm.model.config import RecommenderConfig
 from recllm.model.fit import base as base_stage
 from recllm.model.fit import head as head_stage
@@ -81,7 +82,7 @@ def test_the_fit_says_what_the_ranking_is_and_what_it_is_worth(rec: Recommender)
     assert (counts["base users"], counts["head users"]) == (80, 0)
     assert rec.report.chosen["ranking"] == str(rec.model.own)
     assert rec.report.chosen["ranking"].startswith("the shop prior and a step of length")
-    assert figures["ranking"] == figures["shop prior and own step"] > figures["popularity"]
+    assert figures["ranking"] == figures["shop prior and own users"] > figures["popularity"]
     assert any("every user was learned from" in note for note in rec.report.notes)
 
 
@@ -97,19 +98,37 @@ def test_what_the_step_is_worth_is_asked_of_users_it_was_not_learned_from(
 
     monkeypatch.setattr(OwnStep, "learn", watched)
     rec = Recommender(config(tiny)).fit(toy.catalog, toy.events)
-    assert learned_from == [60, 60, 60, 60, 80]
+    assert learned_from == [60, 60, 60, 60, 80], "each quarter by the other three, and then everybody"
     assert rec.model.own is not None
     assert rec.model.own.users == 80
 
 
-def test_the_head_is_the_priors_and_the_step(rec: Recommender) -> None:
+def test_what_the_shop_adds_stands_beside_what_the_prior_says(rec: Recommender, run: FitRun, tmp_path: Path) -> None:
     own, model = rec.model.own, rec.model
     assert own is not None
     assert own.size > 0.01
-    scores, known = torch.randn(3, len(model.channels.names), 5), torch.tensor([0.0, 3.0, 9.0])
-    with torch.no_grad():
-        torch.testing.assert_close(own.applied(model.prior_head)(scores, known), model.head(scores, known))
-    assert "history" in model.channels.names
+    assert own.alone == pytest.approx(80 / (80 + PULL))
+    names = model.channels.names
+    prior = open_prior("shop-prior").head(run.statistics(names), names, RankingConfig())
+    scores, known = torch.randn(3, len(names), 5), torch.tensor([0.0, 3.0, 9.0])
+    torch.testing.assert_close(model.prior_head(scores, known), prior(scores, known), rtol=1e-4, atol=1e-4)
+    rec.adapters.export(tmp_path / "step", since="prior")
+    loaded = peft.PeftModel.from_pretrained(model.prior_head, str(tmp_path / "step"))
+    torch.testing.assert_close(loaded(scores, known), own.applied(prior)(scores, known), rtol=1e-4, atol=1e-4)
+    assert model.head.config.hidden == prior.config.hidden + rec.config.ranking.hidden
+
+
+def test_the_transformer_is_believed_as_far_as_the_prior_says(rec: Recommender) -> None:
+    """A head that was fitted to what it has read could only believe it too much."""
+    own, head, place = rec.model.own, rec.model.head, rec.model.channels.names.index("history")
+    assert own is not None
+    assert own.start is not None
+    assert not own.added[place].any()
+    found = np.append(head.weights.weight[place].numpy(), float(head.weights.bias[place]))
+    np.testing.assert_allclose(found, own.start[place], rtol=1e-4)
+    alone = slice(own.hidden, None)
+    assert not head.hidden.weight[alone, place].any()
+    assert head.hidden.weight[: own.hidden, place].any()
 
 
 def test_the_transformer_gets_as_many_steps_as_helped_shops_of_that_size(
@@ -131,8 +150,10 @@ def test_what_the_transformer_has_read_does_not_ask_it(
         raise AssertionError("the transformer was asked about users whom it was trained on")
 
     monkeypatch.setattr(head_stage, "encode_users", refuse)
-    steps = []
-    monkeypatch.setattr(OwnStep, "learn", classmethod(lambda cls, start, tasks: steps.append(tasks) or cls.none(9 - 1)))
+    steps: list[RankingTasks] = []
+    monkeypatch.setattr(
+        OwnStep, "learn", classmethod(lambda cls, start, tasks: steps.append(tasks) or cls.none(start.channels))
+    )
     rec = Recommender(config(tiny)).fit(toy.catalog, toy.events)
     place = rec.model.channels.names.index("history")
     assert steps
@@ -159,14 +180,12 @@ def test_where_there_are_enough_users_some_are_reserved_again(
     assert rec.model.own is not None
     users = rec.report.counts["head users"]
     assert rec.model.own.users == users
-    assert rec.model.own.alone == pytest.approx(users / (users + 30))
+    assert rec.model.own.alone == pytest.approx(users / (users + PULL))
     assert f"and for {rec.model.own.alone:.0%} a head that knows this shop only" in rec.report.chosen["ranking"]
     rec.save(tmp_path / "model")
     loaded, whom = Recommender.load(tmp_path / "model"), {"x": newcomer(toy, 1)}
     items = list(toy.catalog.item_ids)
     np.testing.assert_array_equal(loaded.score(whom, items), rec.score(whom, items))
-    with pytest.raises(DataError, match="to this shop alone, in part"):
-        loaded.adapters.export(tmp_path / "step", since="prior")
 
 
 @pytest.mark.parametrize("users", [1, 2, 6])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from recllm.adaptation.own import PULL, OwnStep
+from recllm.adaptation.own import OwnStep
 from recllm.adaptation.statistics import without_histories
 from recllm.counts.matrices import binary_matrix
 from recllm.data.histories import Histories
@@ -17,7 +17,7 @@ from recllm.model.fit.folds import PARTS, Folds, Scored
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.ranking.fit import fit_head
-from recllm.ranking.head import RankingHead
+from recllm.ranking.head import RankingConfig, RankingHead
 from recllm.ranking.objective import RankingTasks
 from recllm.retrieval.profiles import Space
 from recllm.retrieval.scoring import Channels
@@ -47,24 +47,63 @@ def weigh_channels(run: FitRun, model: Model, folds: Folds | None, seconds: floa
     shop = run.statistics(names)
     start = run.prior.head(shop, names, config)
     if folds is not None:
-        own = _asked_in_parts(run, model, folds, run.prior.head(without_histories(shop), names, config))
-        model.take(own, start)
+        _asked_in_parts(run, model, folds, start, run.prior.head(without_histories(shop), names, config))
     else:
-        own = _beside(run, model, start, seconds)
-    run.report.chosen["ranking"] = str(own)
+        _asked_reserved(run, model, start, seconds)
+    run.report.chosen["ranking"] = str(model.own)
 
 
-def _asked_in_parts(run: FitRun, model: Model, folds: Folds, start: RankingHead) -> OwnStep:
-    """The own step, from all users; and what it is worth to each part of them if it is learned from the others."""
+def _asked_in_parts(run: FitRun, model: Model, folds: Folds, start: RankingHead, unread: RankingHead) -> None:
+    """All users are asked, part by part; what the shop adds to the prior is asked of those it was not learned from.
+
+    Args:
+        run: The fit.
+        model: Gets its head.
+        folds: The parts.
+        start: The head that the prior makes.
+        unread: And where the transformer says nothing.
+    """
     tasks = [_of_part(run, model, asked, channels, PARTS) for asked, channels in folds.parts]
     if sum(len(part.users.unique()) for part in tasks) < FEWEST_TO_LEARN_FROM:
         run.report.notes.append("the ranking is the shop prior's: too few users came back to learn more from them.")
-        return OwnStep.none(start.channels)
-    together = RankingTasks.of_other_users
-    learned = [OwnStep.learn(start, together(tasks[:part] + tasks[part + 1 :])) for part in range(len(tasks))]
-    alone = folds.ndcg([_by(model, start)] * len(tasks), model.batch_users)
-    stepped = folds.ndcg([_by(model, step.applied(start)) for step in learned], model.batch_users)
-    return _told(run, OwnStep.learn(start, together(tasks)), alone, stepped)
+        model.take(OwnStep.none(start.channels), start)
+        return
+    together, config = RankingTasks.of_other_users, run.config.ranking
+    # One head in the place of several, which are a little better, so that this takes no longer than what it is about.
+    parts = [
+        _mixed(unread, together(tasks[:part] + tasks[part + 1 :]), replace(config, folds=1), run.options.seed)
+        for part in range(len(tasks))
+    ]
+    own, _, alone = _learned(unread, together(tasks), config, run.options.seed)
+    before = folds.ndcg([_by(model, unread)] * len(tasks), model.batch_users)
+    after = folds.ndcg([_by(model, head) for head in parts], model.batch_users)
+    if "history" in model.channels.names:
+        _believe_as(alone, start, model.channels.names.index("history"))
+    model.take(_told(run, own, before, after), start, alone)
+
+
+def _learned(
+    start: RankingHead, tasks: RankingTasks, config: RankingConfig, seed: int
+) -> tuple[OwnStep, RankingHead, RankingHead]:
+    """The own step, with the share of a head that is fitted to the shop alone; both mixed; and that head."""
+    own, alone = OwnStep.learn(start, tasks), RankingHead(start.channels, config)
+    fit_head(alone, tasks, seed)
+    own = own.beside()
+    return own, own.mixed(start, alone), alone
+
+
+def _mixed(start: RankingHead, tasks: RankingTasks, config: RankingConfig, seed: int) -> RankingHead:
+    return _learned(start, tasks, config, seed)[1]
+
+
+def _believe_as(head: RankingHead, other: RankingHead, channel: int) -> None:
+    """Of a channel that said nothing while `head` was fitted, it thinks what the other head does."""
+    with torch.no_grad():
+        head.hidden.weight[:, channel] = 0.0
+        head.weights.weight[channel], head.weights.bias[channel] = (
+            other.weights.weight[channel],
+            other.weights.bias[channel],
+        )
 
 
 def _of_part(run: FitRun, model: Model, asked: Histories, channels: Channels, parts: int) -> RankingTasks:
@@ -90,35 +129,30 @@ def _by(model: Model, head: RankingHead) -> Scored:
     return scores
 
 
-def _told(run: FitRun, own: OwnStep, alone: np.ndarray, stepped: np.ndarray) -> OwnStep:
-    """The step, with what it is worth to users whom it was not learned from: NDCG@10 of the prior and with it."""
-    if len(alone):
-        run.report.figures |= {"shop prior": float(alone.mean()), "shop prior and own step": float(stepped.mean())}
-    if len(alone) > 1 and alone.mean() > 0:
-        gain = (stepped - alone) / alone.mean()
+def _told(run: FitRun, own: OwnStep, before: np.ndarray, after: np.ndarray) -> OwnStep:
+    """The step, with what it is worth to users whom it was not learned from: NDCG@10 of the prior, and with it."""
+    if len(before):
+        run.report.figures |= {"shop prior": float(before.mean()), "shop prior and own users": float(after.mean())}
+    if len(before) > 1 and before.mean() > 0:
+        gain = (after - before) / before.mean()
         own = replace(own, gain=float(gain.mean()), error=float(gain.std(ddof=1) / len(gain) ** 0.5))
     return own
 
 
-def _beside(run: FitRun, model: Model, start: RankingHead, seconds: float | None) -> OwnStep:
-    """The prior with its own step, and a head that was fitted to the reserved users alone, by their number."""
+def _asked_reserved(run: FitRun, model: Model, start: RankingHead, seconds: float | None) -> None:
+    """The reserved users are asked; others say what the shop adds to the prior."""
     tasks = _fit_alone(run, model, seconds)
     if tasks is None:
-        own = OwnStep.none(start.channels)
-        model.take(own, start)
-        return own
-    own = OwnStep.learn(start, tasks)
-    share = own.users / (own.users + PULL)  # as above: the prior says as much as so many users
-    mixed = RankingHead.mixed(own.applied(start), model.head, share)
-    asked, of = run.validation, copy(model)
-    values = []
-    for head in (start, mixed):
+        model.take(OwnStep.none(start.channels), start)
+        return
+    alone = model.head
+    own = OwnStep.learn(start, tasks).beside()
+    asked, of, values = run.validation, copy(model), []
+    for head in (start, own.mixed(start, alone)):
         of.served = head
         found = few_shot(lambda histories: of.scores(histories, None), asked, batch=model.batch_users)
         values.append(np.mean(list(found.values()), axis=0))
-    own = replace(_told(run, own, *values), alone=share)
-    model.take(own, start, mixed)
-    return own
+    model.take(_told(run, own, *values), start, alone)
 
 
 def _fit_alone(run: FitRun, model: Model, seconds: float | None) -> RankingTasks | None:

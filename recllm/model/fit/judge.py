@@ -61,8 +61,8 @@ def _measure_in_parts(run: FitRun, folds: Folds) -> None:
     """Of what everybody was asked, the ranking is measured already; and of what it has to beat."""
     figures = run.report.figures
     run.report.counts["validation tasks"] = folds.tasks
-    if "shop prior and own step" in figures:
-        figures["ranking"] = figures["shop prior and own step"]
+    if "shop prior and own users" in figures:
+        figures["ranking"] = figures["shop prior and own users"]
         run.report.notes.append(
             "every user was learned from; figures are of channels without the user who is asked, and without the "
             "transformer, which has read them."
