@@ -62,9 +62,9 @@ def difference(cells: list[Cell], one: str, other: str, rng: np.random.Generator
     each = {name: relative([(gains.mean(), a) for gains, a in parts]) for name, parts in by_name.items()}
     return {
         "mean": round(float(np.mean(list(each.values()))), 1),
-        "low": round(low, 1),
-        "high": round(high, 1),
-        "each": {name: round(value, 1) for name, value in each.items()},
+        "low": round(float(low), 1),
+        "high": round(float(high), 1),
+        "each": {name: round(float(value), 1) for name, value in each.items()},
         "cells": len(cells),
     }
 
