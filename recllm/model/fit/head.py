@@ -69,9 +69,8 @@ def _asked_in_parts(run: FitRun, model: Model, folds: Folds, start: RankingHead,
         model.take(OwnStep.none(start.channels), start)
         return
     together, config = RankingTasks.of_other_users, run.config.ranking
-    # One head in the place of several, which are a little better, so that this takes no longer than what it is about.
     parts = [
-        _mixed(unread, together(tasks[:part] + tasks[part + 1 :]), replace(config, folds=1), run.options.seed)
+        _mixed(unread, together(tasks[:part] + tasks[part + 1 :]), config, run.options.seed)
         for part in range(len(tasks))
     ]
     own, _, alone = _learned(unread, together(tasks), config, run.options.seed)
