@@ -175,6 +175,9 @@ def test_where_there_are_enough_users_some_are_reserved_again(
     tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(run_module, "FEWEST_TO_RESERVE", 80)
+    monkeypatch.setattr(run_module, "FEWEST_EVENTS_TO_RESERVE", 801)
+    assert not FitRun(config(tiny), toy.catalog, toy.events, TrainOptions()).reserves, "800 events are too few"
+    monkeypatch.setattr(run_module, "FEWEST_EVENTS_TO_RESERVE", 800)
     rec = Recommender(config(tiny)).fit(toy.catalog, toy.events)
     assert rec.report.counts["head users"] > 0
     assert rec.model.own is not None

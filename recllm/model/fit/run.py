@@ -35,8 +35,8 @@ FEWEST_HELD_OUT = 30
 WANTED_TASKS = 400
 """Validation tasks; where users for early stopping are few, they are asked at earlier moments as well."""
 
-FEWEST_TO_RESERVE = 400
-"""Users below which, with a shop prior, all of them are learned from and nobody is reserved."""
+FEWEST_TO_RESERVE, FEWEST_EVENTS_TO_RESERVE = 400, 4_000
+"""Users or events below which, with a shop prior, all users are learned from and nobody is reserved."""
 
 MOST_HELD_OUT = {"head": 1000, "stop": 400}
 """More users than this sharpen neither the head nor the validation figure, and are better trained on."""
@@ -95,7 +95,8 @@ class FitRun:
         ids = [self.histories.user_ids[user] for user in users]
         if reserves is None:
             # Fine-tuning of texts needs somebody who says whether it pays.
-            reserves = self.prior is None or len(ids) >= FEWEST_TO_RESERVE or self.config.finetune != "none"
+            few = len(ids) < FEWEST_TO_RESERVE or self.histories.n_events < FEWEST_EVENTS_TO_RESERVE
+            reserves = self.prior is None or not few or self.config.finetune != "none"
         self.reserves = reserves
         wanted = min(0.2, FEWEST_HELD_OUT / len(ids))
         head = min(max(self.config.ranking.reserved, wanted), MOST_HELD_OUT["head"] / len(ids))
