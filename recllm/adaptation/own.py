@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recllm.adaptation.proximal import PLACES, HeadLoss, nearest_best
 from recllm.artifact.arrays import SavedArrays
+from recllm.errors import ArtifactError
 from recllm.ranking.head import RankingHead
 from recllm.ranking.objective import RankingTasks
 
@@ -133,8 +134,8 @@ class OwnStep:
         return saved if self.start is None else saved | {"start": self.start}
 
     @classmethod
-    def from_tensors(cls, saved: SavedArrays, channels: int) -> "OwnStep":
-        """The inverse of `tensors`, for a head of so many channels.
+    def from_tensors(cls, saved: SavedArrays, channels: int, width: int) -> "OwnStep":
+        """The inverse of `tensors`, for a head of so many channels and hidden units.
 
         Raises:
             ArtifactError: An array is missing, too much, of another shape or out of range.
@@ -144,9 +145,11 @@ class OwnStep:
         gain = error = None
         if "worth" in saved:
             gain, error = saved.floats("worth", 2, dtype=np.float64).tolist()
-        alone = saved.number("alone", 0.0, 1.0)
+        alone = saved.number("alone", 0.0, 1 - 1e-6)
         start = saved.floats("start", channels, PLACES, dtype=np.float64) if "start" in saved else None
         saved.all_taken()
+        if hidden > width:
+            raise ArtifactError(f"the shop prior's head has {hidden} hidden units, and the whole ranking head {width}")
         return cls(added, tasks, users, gain, error, alone, start, hidden)
 
 

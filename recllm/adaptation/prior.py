@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recllm.adaptation.statistics import STATISTICS
+from recllm.adaptation.statistics import HISTORY, STATISTICS, shop_statistics
 from recllm.artifact import Artifact, fingerprint, load_artifact, save_artifact
 from recllm.artifact.arrays import SavedArrays
+from recllm.data.histories import Histories
 from recllm.errors import ArtifactError
 from recllm.ranking.head import RankingConfig, RankingHead
 from recllm.resources import data_folder
@@ -113,6 +114,20 @@ class ShopPrior:
         }
         head.load_state_dict({name: _tensor(array) for name, array in made.items()})
         return head
+
+    def untaught_head(
+        self, histories: Histories, items: int, names: Sequence[str], config: RankingConfig
+    ) -> RankingHead:
+        """The head of a shop with these users whose transformer nothing has taught, so that nothing is believed of it.
+
+        Args:
+            histories: Of its users.
+            items: Size of the catalog.
+            names: Its channels.
+            config: Of the head.
+        """
+        heard = tuple("" if name == HISTORY else name for name in names)
+        return self.head(shop_statistics(histories, items, heard), heard, config)
 
     # -- on disk ------------------------------------------------------------------------------------------------------
 

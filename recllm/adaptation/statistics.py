@@ -11,6 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from recllm.data.histories import Histories
+from recllm.retrieval.channels.history import History
+
+HISTORY = History.name
+"""The channel that a transformer has to be trained for."""
 
 STATISTICS = (
     "users",
@@ -58,7 +62,7 @@ def shop_statistics(histories: Histories, items: int, channels: Sequence[str]) -
         "share of items with events": warm / max(items, 1),
         "items taken once": int((taken == 1).sum()) / warm,
         "visits per user": np.log(max(visits, 1) / users),
-        "reads histories": float("history" in channels),
+        "reads histories": float(HISTORY in channels),
     }
     return np.array([values[name] for name in STATISTICS], dtype=np.float32)
 

@@ -16,7 +16,6 @@ from recllm.adaptation.adapters import Kept
 from recllm.adaptation.drift import Drift
 from recllm.adaptation.own import OwnStep
 from recllm.adaptation.prior import open_prior
-from recllm.adaptation.statistics import shop_statistics
 from recllm.counts.pairs import PairCounts
 from recllm.data.catalog import Catalog
 from recllm.data.doors import Items, items_of, read_users
@@ -32,7 +31,6 @@ from recllm.model.freshness import Freshness, half_life
 from recllm.model.model import Model
 from recllm.model.moments import Moments, tasks_of
 from recllm.model.report import FitReport
-from recllm.retrieval.channels.history import History
 
 T = TypeVar("T")
 
@@ -174,10 +172,9 @@ class Fitted:
     def _by_prior(self) -> Model:
         """The model with the prior's head for the shop as it is remembered."""
         assert self.config.prior is not None, "a step is from a prior"
-        names = tuple("" if name == History.name else name for name in self.model.channels.names)
-        shop = shop_statistics(self._read(self.memory.log), len(self.model.catalog), names)
-        model = copy(self.model)
-        head = open_prior(self.config.prior).head(shop, names, self.config.ranking)
+        model, prior = copy(self.model), open_prior(self.config.prior)
+        histories, names = self._read(self.memory.log), model.channels.names
+        head = prior.untaught_head(histories, len(model.catalog), names, self.config.ranking)
         model.take(OwnStep.none(head.channels), head)
         return model
 

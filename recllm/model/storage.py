@@ -174,9 +174,10 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
     run = artifact.documents["run"]
     channels = Channels.from_tensors(artifact.tensors["channels"], white, _channel_names(run), run.get("settings"))
-    own = None if "own" not in saved else OwnStep.from_tensors(saved["own"], len(channels.names))
     # A head that a prior made is as wide as the prior's; memory stands behind a saved array, and not behind a setting.
-    width = len(saved["head"].floats("hidden.bias", None)) if own is not None else config.ranking.hidden
+    made = "own" in saved
+    width = len(saved["head"].floats("hidden.bias", None)) if made else config.ranking.hidden
+    own = OwnStep.from_tensors(saved["own"], len(channels.names), width) if made else None
     saved["head"].floats("hidden.weight", width, len(channels.names) + 2)
     head = RankingHead(len(channels.names), replace(config.ranking, hidden=width))
     load_state(head, saved["head"])

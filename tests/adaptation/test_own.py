@@ -1,5 +1,6 @@
 """A shop's own step from its prior: as far as its users say, and no farther."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +89,18 @@ def test_what_is_known_of_its_worth_is_said() -> None:
 @pytest.mark.parametrize("worth", [(None, None), (0.05, 0.01)])
 def test_saved_it_is_the_same(worth: tuple[float | None, float | None]) -> None:
     own = OwnStep(np.arange(CHANNELS * 3.0).reshape(CHANNELS, 3), 90, 30, *worth)
-    again = OwnStep.from_tensors(SavedArrays("own", own.tensors()), CHANNELS)
+    again = OwnStep.from_tensors(SavedArrays("own", own.tensors()), CHANNELS, 4)
     assert np.array_equal(again.added, own.added)
     assert (again.tasks, again.users, again.gain, again.error) == (90, 30, *worth)
     with pytest.raises(ArtifactError):
-        OwnStep.from_tensors(SavedArrays("own", own.tensors()), CHANNELS + 1)
+        OwnStep.from_tensors(SavedArrays("own", own.tensors()), CHANNELS + 1, 4)
+
+
+@pytest.mark.parametrize(("changes", "said"), [({"alone": 1.0}, "alone"), ({"hidden": 5}, "5 hidden units")])
+def test_one_that_its_head_cannot_have_is_refused(changes: dict[str, float], said: str) -> None:
+    damaged = dataclasses.replace(OwnStep(np.zeros((CHANNELS, 3)), 90, 30), **changes)
+    with pytest.raises(ArtifactError, match=said):
+        OwnStep.from_tensors(SavedArrays("own", damaged.tensors()), CHANNELS, 4)
 
 
 def adapters(own: OwnStep | None) -> ShopAdapters:

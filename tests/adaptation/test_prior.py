@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recllm.adaptation.many_shops import PriorConfig, TrainingShop, averaged, train_prior
+from recllm.adaptation.many_shops import PriorConfig, TrainingShop, _Network, averaged, train_prior
 from recllm.adaptation.prior import FARTHEST, ShopPrior, open_prior
 from recllm.adaptation.statistics import STATISTICS, without_histories
 from recllm.errors import ArtifactError
@@ -64,7 +64,7 @@ def test_channels_are_found_by_name_and_of_a_strange_one_it_thinks_nothing(prior
     assert not any(part.any() for part in (head.weights.weight[1], head.weights.bias[1], head.hidden.weight[:, 1]))
 
 
-def test_the_head_is_what_the_training_has_seen(prior: ShopPrior) -> None:
+def test_the_head_is_that_of_the_formula(prior: ShopPrior) -> None:
     """Worked out again from the arrays, by the formula."""
     one = shop(True, seed=102)
     where = np.tanh(prior.down @ np.clip((one.statistics - prior.mean) / prior.spread, -2.5, 2.5) + prior.down_bias)
@@ -77,6 +77,20 @@ def test_the_head_is_what_the_training_has_seen(prior: ShopPrior) -> None:
     with torch.no_grad():
         found = prior.head(one.statistics, TWO, RankingConfig())(scores, known)[0].numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_head_scores_as_the_network_that_was_trained() -> None:
+    torch.manual_seed(3)
+    shops = [shop(True, seed=1), shop(False, seed=2)]
+    seen = torch.from_numpy(np.stack([one.statistics for one in shops]))
+    network = _Network(seen, len(TWO), PriorConfig(directions=2, hidden=4)).requires_grad_(False)
+    for part in network.parameters():
+        part.normal_()
+    for one, statistics in zip(shops, seen, strict=True):
+        away = network.away(statistics.expand(TASKS, -1))
+        expected = network(away, one.tasks.scores, one.tasks.known)
+        head = network.prior(TWO).head(one.statistics, TWO, RankingConfig()).requires_grad_(False)
+        torch.testing.assert_close(head(one.tasks.scores, one.tasks.known), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_strange_shop_is_taken_for_the_farthest_that_was_seen(prior: ShopPrior) -> None:

@@ -227,3 +227,13 @@ def test_a_catalog_without_events_gets_the_priors_head_and_learns_by_update(tiny
     names = ("", *rec.model.channels.names[1:])
     grown = open_prior("shop-prior").head(shop, names, RankingConfig())
     assert torch.equal(rec.model.head.weights.bias, grown.weights.bias), "of the shop as it has become"
+
+
+def test_the_heads_of_all_parts_share_the_time_of_one(
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(head_stage, "fit_head", lambda *_, seconds, **__: given.append(seconds))
+    Recommender(config(tiny)).fit(toy.catalog, toy.events, options=TrainOptions(budget="60s"))
+    assert len(given) == PARTS + 1
+    assert 0 < sum(given) <= head_stage.HEAD_SHARE * 60

@@ -6,7 +6,7 @@ the parts it says nothing, and how far it is believed comes from the shop prior.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, final
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recllm.counts.counts import Counts
 from recllm.data.histories import Histories
-from recllm.data.tasks import rolling_tasks, split_users
+from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.validation import few_shot
 from recllm.model.fit.run import WANTED_TASKS, FitRun
 from recllm.retrieval.channel import Lesson
@@ -61,8 +61,7 @@ class Folds:
             asked = users.of(group)
             counts = run.counts - Counts.of(asked, len(run.catalog), run.counts.resolution)
             others = users.of(np.setdiff1d(np.arange(len(users)), group))
-            tasks = rolling_tasks(asked, WANTED_TASKS // PARTS)
-            lesson = Lesson(others, tasks, text, config, exact_items, counts=counts)
+            lesson = Lesson(others, _questions(asked), text, config, exact_items, counts=counts)
             fitted.append((asked, counts, learn_channels(lesson)))
             tried.add(lesson)
         chosen, figures = tried.best()
@@ -72,10 +71,10 @@ class Folds:
         )
         return cls(parts, chosen, figures)
 
-    @property
-    def tasks(self) -> int:
-        """How many tasks the users are asked."""
-        return sum(len(rolling_tasks(asked, WANTED_TASKS // PARTS).query) for asked, _ in self.parts)
+    @cached_property
+    def asked(self) -> tuple[Tasks, ...]:
+        """What each part's users are asked."""
+        return tuple(_questions(users) for users, _ in self.parts)
 
     def ndcg(self, scored: Sequence[Scored], batch: int = 256) -> Float[np.ndarray, "tasks"]:
         """NDCG@10 of the tasks of all parts, mean over the sizes of their support.
@@ -85,11 +84,14 @@ class Folds:
             batch: Users who are scored at once.
         """
         values = []
-        for (asked, channels), score in zip(self.parts, scored, strict=True):
-            tasks = rolling_tasks(asked, WANTED_TASKS // PARTS)
+        for (_, channels), tasks, score in zip(self.parts, self.asked, scored, strict=True):
             found = few_shot(partial(score, channels), tasks, batch=batch)
             values.append(np.mean(list(found.values()), axis=0))
         return np.concatenate(values)
+
+
+def _questions(users: Histories) -> Tasks:
+    return rolling_tasks(users, WANTED_TASKS // PARTS)
 
 
 class _Tried:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from recllm.adaptation.own import OwnStep
-from recllm.adaptation.statistics import without_histories
+from recllm.adaptation.statistics import HISTORY, without_histories
 from recllm.counts.matrices import binary_matrix
 from recllm.data.histories import Histories
 from recllm.encoders.history import encode_users
@@ -17,7 +17,7 @@ from recllm.model.fit.folds import PARTS, Folds, Scored
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
 from recllm.ranking.fit import fit_head
-from recllm.ranking.head import RankingConfig, RankingHead
+from recllm.ranking.head import RankingHead
 from recllm.ranking.objective import RankingTasks
 from recllm.retrieval.profiles import Space
 from recllm.retrieval.scoring import Channels
@@ -29,7 +29,7 @@ DRAWING_SHARE = 0.6
 """Part of the head's and the adapters' time at most for asking the channels about windows of users."""
 
 FEWEST_TO_LEARN_FROM = 5
-"""Reserved users who came back, below which the head stays a plain sum of the channels."""
+"""Users who came back, below which the head stays what it was: the prior's, or a plain sum of the channels."""
 
 MOST_ROUNDS = 60
 """Windows of one reserved user at most: the same events again and again teach nothing new."""
@@ -47,13 +47,15 @@ def weigh_channels(run: FitRun, model: Model, folds: Folds | None, seconds: floa
     shop = run.statistics(names)
     start = run.prior.head(shop, names, config)
     if folds is not None:
-        _asked_in_parts(run, model, folds, start, run.prior.head(without_histories(shop), names, config))
+        _asked_in_parts(run, model, folds, start, run.prior.head(without_histories(shop), names, config), seconds)
     else:
         _asked_reserved(run, model, start, seconds)
     run.report.chosen["ranking"] = str(model.own)
 
 
-def _asked_in_parts(run: FitRun, model: Model, folds: Folds, start: RankingHead, unread: RankingHead) -> None:
+def _asked_in_parts(
+    run: FitRun, model: Model, folds: Folds, start: RankingHead, unread: RankingHead, seconds: float | None
+) -> None:
     """All users are asked, part by part; what the shop adds to the prior is asked of those it was not learned from.
 
     Args:
@@ -62,37 +64,33 @@ def _asked_in_parts(run: FitRun, model: Model, folds: Folds, start: RankingHead,
         folds: The parts.
         start: The head that the prior makes.
         unread: And where the transformer says nothing.
+        seconds: For all of it; None: as many as it takes.
     """
-    tasks = [_of_part(run, model, asked, channels, PARTS) for asked, channels in folds.parts]
+    begin, drawing = run.options.clock(), None if seconds is None else DRAWING_SHARE * seconds / PARTS
+    tasks = [_of_part(run, model, asked, channels, drawing) for asked, channels in folds.parts]
     if sum(len(part.users.unique()) for part in tasks) < FEWEST_TO_LEARN_FROM:
         run.report.notes.append("the ranking is the shop prior's: too few users came back to learn more from them.")
         model.take(OwnStep.none(start.channels), start)
         return
-    together, config = RankingTasks.of_other_users, run.config.ranking
-    parts = [
-        _mixed(unread, together(tasks[:part] + tasks[part + 1 :]), config, run.options.seed)
-        for part in range(len(tasks))
-    ]
-    own, _, alone = _learned(unread, together(tasks), config, run.options.seed)
+    together = RankingTasks.of_other_users
+    each = None if seconds is None else _left(run, begin, seconds) / (PARTS + 1)
+    parts = [_learned(run, unread, together(tasks[:part] + tasks[part + 1 :]), each)[1] for part in range(len(tasks))]
+    own, _, alone = _learned(run, unread, together(tasks), each)
     before = folds.ndcg([_by(model, unread)] * len(tasks), model.batch_users)
     after = folds.ndcg([_by(model, head) for head in parts], model.batch_users)
-    if "history" in model.channels.names:
-        _believe_as(alone, start, model.channels.names.index("history"))
+    if HISTORY in model.channels.names:
+        _believe_as(alone, start, model.channels.names.index(HISTORY))
     model.take(_told(run, own, before, after), start, alone)
 
 
 def _learned(
-    start: RankingHead, tasks: RankingTasks, config: RankingConfig, seed: int
+    run: FitRun, start: RankingHead, tasks: RankingTasks, seconds: float | None
 ) -> tuple[OwnStep, RankingHead, RankingHead]:
     """The own step, with the share of a head that is fitted to the shop alone; both mixed; and that head."""
-    own, alone = OwnStep.learn(start, tasks), RankingHead(start.channels, config)
-    fit_head(alone, tasks, seed)
+    own, alone = OwnStep.learn(start, tasks), RankingHead(start.channels, run.config.ranking)
+    fit_head(alone, tasks, run.options.seed, seconds=seconds, clock=run.options.clock)
     own = own.beside()
     return own, own.mixed(start, alone), alone
-
-
-def _mixed(start: RankingHead, tasks: RankingTasks, config: RankingConfig, seed: int) -> RankingHead:
-    return _learned(start, tasks, config, seed)[1]
 
 
 def _believe_as(head: RankingHead, other: RankingHead, channel: int) -> None:
@@ -105,14 +103,19 @@ def _believe_as(head: RankingHead, other: RankingHead, channel: int) -> None:
         )
 
 
-def _of_part(run: FitRun, model: Model, asked: Histories, channels: Channels, parts: int) -> RankingTasks:
-    """Tasks of one of so many parts of the users, who were not counted in these channels."""
+def _left(run: FitRun, begin: float, seconds: float) -> float:
+    """Of the seconds that a stage was given; however long drawing took, some are left to learn in."""
+    return max(seconds - (run.options.clock() - begin), seconds / 4)
+
+
+def _of_part(run: FitRun, model: Model, asked: Histories, channels: Channels, seconds: float | None) -> RankingTasks:
+    """Tasks of one part of the users, who were not counted in these channels."""
     config, sampler, model = run.config.ranking, run.windows(asked), model.with_channels(channels)
     if not len(sampler):
         return RankingTasks.none(len(channels.names), min(config.listed, len(run.catalog)))
-    wanted, masked = config.tasks // parts, config.masked_items
+    wanted, masked = config.tasks // PARTS, config.masked_items
     return ranking_tasks(
-        run, model, sampler, wanted, nothing_known=NOTHING_KNOWN, masked_items=masked, seconds=None, reads=False
+        run, model, sampler, wanted, nothing_known=NOTHING_KNOWN, masked_items=masked, seconds=seconds, reads=False
     )[1]
 
 
@@ -173,7 +176,7 @@ def _fit_alone(run: FitRun, model: Model, seconds: float | None) -> RankingTasks
         masked_items=config.masked_items,
         seconds=None if seconds is None else DRAWING_SHARE * seconds,
     )
-    left = None if seconds is None else max(seconds - (run.options.clock() - begin), seconds / 4)
+    left = None if seconds is None else _left(run, begin, seconds)
     fit_head(model.head, tasks, run.options.seed, seconds=left, clock=run.options.clock)
     run.say("weigh the channels", 1, 1)
     return tasks

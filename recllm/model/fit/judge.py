@@ -60,7 +60,7 @@ def measure(run: FitRun, model: Model, folds: Folds | None) -> None:
 def _measure_in_parts(run: FitRun, folds: Folds) -> None:
     """Of what everybody was asked, the ranking is measured already; and of what it has to beat."""
     figures = run.report.figures
-    run.report.counts["validation tasks"] = folds.tasks
+    run.report.counts["validation tasks"] = sum(map(len, folds.asked))
     if "shop prior and own users" in figures:
         figures["ranking"] = figures["shop prior and own users"]
         run.report.notes.append(

@@ -4,7 +4,6 @@ import torch
 
 from recllm.adaptation.own import OwnStep
 from recllm.adaptation.prior import open_prior
-from recllm.adaptation.statistics import shop_statistics
 from recllm.counts.cooccurrence import Cooccurrence
 from recllm.counts.counts import Counts
 from recllm.counts.items import USUAL, ItemCounts
@@ -70,10 +69,9 @@ def untrained_model(config: RecommenderConfig, catalog: Catalog, options: TrainO
         part.requires_grad_(False)
     model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
     if config.prior is not None:
-        # Nothing has taught the transformer, so that nothing is believed of it.
-        names = tuple("" if name == "history" else name for name in channels.names)
-        shop = shop_statistics(Histories.empty(0), len(catalog), names)
-        model.take(OwnStep.none(head.channels), open_prior(config.prior).head(shop, names, config.ranking))
+        prior = open_prior(config.prior)
+        head = prior.untaught_head(Histories.empty(0), len(catalog), channels.names, config.ranking)
+        model.take(OwnStep.none(head.channels), head)
     return model
 
 
