@@ -157,17 +157,15 @@ def training_shop(how: Cut, options: recllm.TrainOptions) -> TrainingShop | None
 
 
 def _model(run: FitRun, reads: bool) -> Model:
-    warm = np.zeros(len(run.catalog), dtype=bool)
-    warm[run.base.item_rows] = True
-    text_encoder, texts = fit_text(run, warm)
+    text_encoder, texts = fit_text(run)
     channels = fit_channels(run, texts.white, Folds.of(run, texts.white))
     if not reads:
         nobody = Histories.empty(0)
         run.base, base = nobody, run.base
-        encoder, items = fit_base(run, text_encoder, texts.white, warm)
+        encoder, items = fit_base(run, text_encoder, texts.white)
         run.base = base
     else:
-        encoder, items = fit_base(run, text_encoder, texts.white, warm)
+        encoder, items = fit_base(run, text_encoder, texts.white)
     head = RankingHead(len(channels.names), run.config.ranking)
     return Model.of(run.config, run.catalog, run.feedback, texts, channels, encoder, items, head)
 

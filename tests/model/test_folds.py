@@ -48,7 +48,7 @@ def run(tiny: Path, toy: ToyShop) -> FitRun:
 
 @pytest.fixture(scope="module")
 def folds(run: FitRun) -> Folds:
-    _, texts = fit_text(run, np.ones(len(run.catalog), dtype=bool))
+    _, texts = fit_text(run)
     return Folds.of(run, texts.white)
 
 

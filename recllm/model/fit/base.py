@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from recllm.counts.cooccurrence import affordable_items
@@ -47,14 +46,12 @@ def fit_channels(run: FitRun, white: torch.Tensor, folds: Folds | None) -> Chann
     return channels
 
 
-def fit_base(
-    run: FitRun, text_encoder: TextEncoder, white: torch.Tensor, warm: np.ndarray
-) -> tuple[HistoryEncoder, ItemEncoder]:
+def fit_base(run: FitRun, text_encoder: TextEncoder, white: torch.Tensor) -> tuple[HistoryEncoder, ItemEncoder]:
     """The history encoder and the item vectors, trained on the base users and then left as they are."""
     torch.manual_seed(run.options.seed)
     config = run.config.history
     encoder = HistoryEncoder.build(text_encoder.backbone, run.feedback.n_tokens, config)
-    items = ItemEncoder(white, torch.from_numpy(warm), encoder.width, config.delta_bound)
+    items = ItemEncoder(white, torch.from_numpy(run.warm), encoder.width, config.delta_bound)
     training = run.config.training
     if not run.reserves:
         steps = min(UNWATCHED_STEPS + run.base.n_events // EVENTS_PER_STEP, MOST_UNWATCHED)

@@ -51,12 +51,14 @@ class FitRun:
         catalog: Items.
         events: Events of training users; unknown items are left out and counted.
         options: Run options.
-        reserves: See below; None: where there is no prior, or where there are enough users.
+        reserves: See below; None: where there is no prior, or where there are enough users, or as long as texts may be
+            tuned, which needs somebody who says whether that pays.
 
     Attributes:
         report: What was seen and measured so far.
         histories: Of all training users.
         base: Of the users whom base and channels learn from.
+        warm: Which items those have seen, bool [items].
         reserved: Of those kept for the head and the adapters.
         stopping: Rows of `histories`: users kept for early stopping and for every choice.
         validation: Their tasks.
@@ -87,16 +89,22 @@ class FitRun:
                 f"none of the {events.report.read:,} events is about one of the {len(catalog):,} items of the catalog"
                 f"{_example(events)}; check that both use the same item ids, or build from the catalog alone."
             )
-        self._divide(reserves)
+        self._divide(not self.small or config.finetune != "none" if reserves is None else reserves)
         self.begin = options.clock()
 
-    def _divide(self, reserves: bool | None) -> None:
+    @property
+    def small(self) -> bool:
+        """Whether there are too few users or events to reserve somebody, and a prior that makes up for it."""
+        few = int((self.histories.lengths > 0).sum()) < FEWEST_TO_RESERVE
+        return self.prior is not None and (few or self.histories.n_events < FEWEST_EVENTS_TO_RESERVE)
+
+    def reserve_nobody(self) -> None:
+        """Learn from everybody from here on; for a stage that is over and has left nothing to be judged."""
+        self._divide(reserves=False)
+
+    def _divide(self, reserves: bool) -> None:
         users = np.flatnonzero(self.histories.lengths > 0)
         ids = [self.histories.user_ids[user] for user in users]
-        if reserves is None:
-            # Fine-tuning of texts needs somebody who says whether it pays.
-            few = len(ids) < FEWEST_TO_RESERVE or self.histories.n_events < FEWEST_EVENTS_TO_RESERVE
-            reserves = self.prior is None or not few or self.config.finetune != "none"
         self.reserves = reserves
         wanted = min(0.2, FEWEST_HELD_OUT / len(ids))
         head = min(max(self.config.ranking.reserved, wanted), MOST_HELD_OUT["head"] / len(ids))
@@ -109,6 +117,8 @@ class FitRun:
         self.stopping = users[parts["stop"]]  # rows of the histories
         if not len(self.base.item_rows):
             self.base = self.histories
+        self.warm = np.zeros(len(self.catalog), dtype=bool)
+        self.warm[self.base.item_rows] = True
         self.validation: Tasks = rolling_tasks(stopping, WANTED_TASKS)
         self.report.counts = {
             "items": len(self.catalog),

@@ -66,12 +66,10 @@ def serve_everybody(run: FitRun, model: Model) -> None:
 
 def _base(run: FitRun) -> tuple[Model, Folds | None]:
     """What is learned from the base users, with a head that knows nothing yet; and the folds if nobody is reserved."""
-    warm = np.zeros(len(run.catalog), dtype=bool)
-    warm[run.base.item_rows] = True
-    text_encoder, texts = fit_text(run, warm)
+    text_encoder, texts = fit_text(run)
     folds = None if run.reserves else run.timed("folds", lambda: Folds.of(run, texts.white, exact_items(run)))
     channels = run.timed("channels", lambda: fit_channels(run, texts.white, folds))
-    encoder, items = fit_base(run, text_encoder, texts.white, warm)
+    encoder, items = fit_base(run, text_encoder, texts.white)
     head = RankingHead(len(channels.names), run.config.ranking)
     return Model.of(run.config, run.catalog, run.feedback, texts, channels, encoder, items, head), folds
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from recllm.encoders.finetuning.tuner import TextTuner
 from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.fit.run import FitRun, measured
@@ -19,7 +17,7 @@ FINETUNE_SHARE = 0.4
 """Part of the time that is left when fine-tuning begins."""
 
 
-def fit_text(run: FitRun, warm: np.ndarray) -> tuple[TextEncoder, ItemTexts]:
+def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     """The text encoder, fine-tuned where that is wanted and pays, and the items' texts as it reads them."""
     encoder = TextEncoder(run.config.text)
     tuned = None
@@ -29,12 +27,14 @@ def fit_text(run: FitRun, warm: np.ndarray) -> tuple[TextEncoder, ItemTexts]:
         run.report.curves["fine-tuning"] = measured(tuner.log.points)
         run.report.seconds["fine-tuning"] = tuner.log.seconds
         run.report.stopped["fine-tuning"] = tuner.log.verdict
+        if tuned is None and run.small:
+            run.reserve_nobody()
     begin = run.options.clock()
     device, progress = str(run.device), reading(run.options, run.report, run.left())
     progress(0, 1)
     if tuned is None:
         text = encoder.encode_catalog(run.catalog, device=device, progress=progress)
-        whitening = Whitening.fit(text[warm], run.config.text.shrinkage)
+        whitening = Whitening.fit(text[run.warm], run.config.text.shrinkage)
     else:
         encoder, whitening = TextEncoder(run.config.text, tuned.adapter), tuned.whitening
         text = tuned.complete(encoder, run.catalog, device=device, progress=progress)
