@@ -28,9 +28,10 @@ LINES = [
     ["model"],
     ["lists"],
     ["explain"],
+    ["tuning"],
+    ["prompts"],
     ["recommender"],
     ["evaluation"],
-    ["tuning"],
     ["serve"],
     ["terminal", "cli", "testing"],
 ]
