@@ -1,10 +1,12 @@
 """From evidence to the words that a user reads: a ladder on which every rung is checked and the lowest always holds."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from recllm.errors import ConfigError, GenerationError
+from recllm.explain.asking import choices_of, text_of
 from recllm.explain.clauses import DETAILS, Clause, compose, options_for
 from recllm.explain.evidence import Evidence
 from recllm.explain.verify.complaints import complaints
@@ -22,15 +24,15 @@ from recllm.explain.wording import (
     word,
 )
 from recllm.prompting.generator import Generator
-from recllm.prompting.template import list_prompts, prompt_domains
-from recllm.texts import clean_text
+from recllm.prompting.template import Prompt, list_prompts, prompt_domains
 
 Level = Literal["L0", "L1", "L2", "L3"]
 
 LONGEST_FALLBACK = 200
 TRIES = 2
 PATIENCE = 3
-GENERATOR, FALLBACK = "generator", "fallback"
+GENERATOR, FALLBACK, PROMPT = "generator", "fallback", "prompt"
+_PROMPTS = re.compile(r"[a-z][a-z0-9._-]{0,80}@[0-9a-f]{8}\+facts\.reason@[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,11 @@ class Explainer:
             verifier reads. L1 and L3 fall back to L0. By default L0 without a generator, L3 with one that is trusted
             with free text, L1 with another.
         detail: How much L0 and L2 say: "short" is the reason alone, "full" adds what else the evidence knows.
+        instructions: What a model is told at L3, in place of ``write.reason``; a prompt without variables.
 
     Raises:
-        ConfigError: There is no such domain, level or detail, or the generator cannot serve the level.
+        ConfigError: There is no such domain, level or detail, the generator cannot serve the level, or the
+            instructions want values.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Explainer:
         domain: str = "neutral",
         level: Level | None = None,
         detail: Detail = "short",
+        instructions: Prompt | None = None,
     ) -> None:
         if level is None:
             level = "L0" if generator is None else "L3" if generator.writes else "L1"
@@ -111,6 +116,12 @@ class Explainer:
             raise ConfigError(
                 f"level L3 needs a generator that is trusted with free text; {generator.name!r} only chooses: "
                 "choose level L1, or pass another generator"
+            )
+        self.instructions = instructions or shipped_prompt("write.reason")
+        if wanted := list(self.instructions.variables):
+            raise ConfigError(
+                f"the instructions {self.instructions.name!r} want a value for {wanted[0]!r}; the facts follow them, "
+                "so pass a prompt without variables"
             )
         self.generator, self.domain, self.level, self.detail = generator, domain, level, detail
         ending = f"disclaimer.{domain}"
@@ -131,7 +142,8 @@ class Explainer:
         """What `text` and its `wording` have to be if they were made on `level`; no language model is called.
 
         Templates and the clause bank say it again. What a model chose has to be one of the options, and what it wrote
-        has to pass the verifier. The model's name, and why it was not followed, cannot be found out again.
+        has to pass the verifier. The model's name, instructions of somebody's own, and why the model was not followed,
+        cannot be found out again.
         """
         if level in ("L0", "L2"):
             own = Explainer(domain=self.domain, level=level, detail=self.detail)
@@ -140,11 +152,13 @@ class Explainer:
         if wording.get("method") == level and isinstance(name, str) and name:
             if level == "L3":
                 bare = self._without_ending(text)
-                if wrong := self._wrong(bare, evidence):
+                if wrong := self.wrong_with(bare, evidence):
                     return Retold(self._template(evidence), complaints=wrong)
-                words = Wording(self._ended(bare), "L3", True, None, evidence.share, _written_with(), name)
-                return Retold(words, (GENERATOR,))
-            for option in options_for(evidence, self.domain) if _names_something(evidence) else ():
+                shipped, claimed = self._written_with(), wording.get("prompt")
+                told = claimed if isinstance(claimed, str) and _PROMPTS.fullmatch(claimed) else shipped
+                words = Wording(self._ended(bare), "L3", True, None, evidence.share, told, name)
+                return Retold(words, (GENERATOR,) if told == shipped else (GENERATOR, PROMPT))
+            for option in options_for(evidence, self.domain) if names_something(evidence) else ():
                 words = self._say(evidence, option.clause, "L1", name)
                 if words.text == text:
                     return Retold(words, (GENERATOR,))
@@ -161,13 +175,13 @@ class Explainer:
 
     def _say(self, evidence: Evidence, clause: Clause, method: Level, generator: str | None = None) -> Wording:
         """`clause`, though it was verified on samples, is read against this evidence, too."""
-        if wrong := self._wrong(clause.text, evidence):
+        if wrong := self.wrong_with(clause.text, evidence):
             return self._template(evidence, f"The clause {clause.prompt} did not pass the check: {wrong[0]}")
         return Wording(self._ended(clause.text), method, True, None, evidence.share, clause.prompt, generator)
 
     def _choose(self, generator: Generator, evidence: Sequence[Evidence]) -> list[Wording]:
         """L1, with one call for all that have something to choose from."""
-        options = [options_for(one, self.domain) if _names_something(one) else () for one in evidence]
+        options = [options_for(one, self.domain) if names_something(one) else () for one in evidence]
         system = shipped_prompt("choose.reason").render()
         requests = [
             (system, _facts_prompt(one, reason_facts(one)), [option.offered for option in some])
@@ -175,7 +189,7 @@ class Explainer:
             if some
         ]
         try:
-            answers, why = _choices(generator, requests), "The model abstained"
+            answers, why = choices_of(generator, requests), "The model abstained"
         except GenerationError as error:
             answers, why = [None] * len(requests), str(error)
         choices = iter(answers)
@@ -192,7 +206,7 @@ class Explainer:
         """L3, one after the other; a model that keeps failing is given up."""
         words, silent = [], 0
         for one in evidence:
-            if not _names_something(one):
+            if not names_something(one):
                 words.append(self._template(one, _NOTHING))
             elif silent == PATIENCE:
                 words.append(self._template(one, f"The model failed {PATIENCE} times in a row and was not asked again"))
@@ -207,23 +221,39 @@ class Explainer:
 
     def _write_one(self, generator: Generator, evidence: Evidence) -> Wording:
         wrong: tuple[str, ...] = ()
-        system = shipped_prompt("write.reason")
         for _ in range(TRIES):
-            text = self._without_ending(
-                _text(generator, system.render(), _facts_prompt(evidence, facts_of(evidence), wrong))
-            )
-            wrong = self._wrong(text, evidence)
+            text = self.draft(generator, evidence, wrong)
+            wrong = self.wrong_with(text, evidence)
             if not wrong:
-                return Wording(self._ended(text), "L3", True, None, evidence.share, _written_with(), generator.name)
+                told = self._written_with()
+                return Wording(self._ended(text), "L3", True, None, evidence.share, told, generator.name)
         return self._template(evidence, f"The model's text did not pass the check {TRIES} times: {wrong[0]}")
 
-    def _wrong(self, text: str, evidence: Evidence) -> tuple[str, ...]:
+    def draft(self, generator: Generator, evidence: Evidence, wrong: Sequence[str] = ()) -> str:
+        """What a model writes of `evidence`, unchecked and without the domain's ending.
+
+        Args:
+            generator: The model.
+            evidence: What may be said.
+            wrong: What the verifier said of its last text.
+
+        Raises:
+            GenerationError: There is no answer.
+        """
+        facts = _facts_prompt(evidence, facts_of(evidence), wrong)
+        return self._without_ending(text_of(generator, self.instructions.render(), facts))
+
+    def wrong_with(self, text: str, evidence: Evidence) -> tuple[str, ...]:
         """What is wrong with a text, before its ending; the cheap checks keep the verifier from absurd ones."""
         if not text or len(text) > LONGEST_TEXT:
             return (f"it has {len(text)} characters; 1 to {LONGEST_TEXT} are wanted",)
         if not is_plain(text):
             return ("it has a link, markup or a line break; plain text is wanted",)
         return complaints(text, evidence, domain=self.domain)
+
+    def _written_with(self) -> str:
+        """The prompts of L3."""
+        return f"{self.instructions.reference}+{shipped_prompt('facts.reason').reference}"
 
     def _ended(self, text: str) -> str:
         """`text` with what the domain wants at the end."""
@@ -238,48 +268,16 @@ class Explainer:
 _NOTHING = "The evidence names nothing that a model could put into words"
 
 
-def _names_something(evidence: Evidence) -> bool:
+def names_something(evidence: Evidence) -> bool:
     """Whether a model has something to put into words; that the user has the item already is said by a template."""
     facts = facts_of(evidence)
     return bool(facts["cited"] or facts["wishes"]) and not facts["owned"]
 
 
-def _written_with() -> str:
-    """The prompts of L3."""
-    return "+".join(shipped_prompt(name).reference for name in ("write.reason", "facts.reason"))
-
-
-def _facts_prompt(evidence: Evidence, known: Mapping[str, Fact], wrong: tuple[str, ...] = ()) -> str:
+def _facts_prompt(evidence: Evidence, known: Mapping[str, Fact], wrong: Sequence[str] = ()) -> str:
     prompt = shipped_prompt("facts.reason")
     facts = {name: fact for name, fact in known.items() if name in prompt.variables}
     return prompt.render(**facts, title=listed([evidence.title]), complaints=[_sentence(one) for one in wrong])
-
-
-def _text(generator: Generator, system: str, user: str) -> str:
-    """What the model says, on one line."""
-    try:
-        text = generator.generate(system, user)
-    except Exception as error:  # a backend may raise anything; whoever asked for reasons still gets them
-        raise GenerationError(f"The model did not answer: {error}") from error
-    if not isinstance(text, str):
-        raise GenerationError(f"The model answered with {type(text).__name__} instead of a text")
-    return clean_text(text)
-
-
-def _choices(generator: Generator, requests: Sequence[tuple[str, str, list[str]]]) -> list[int | None]:
-    """What the model chooses, a place among the options for each request or None."""
-    if not requests:
-        return []
-    try:
-        chosen = list(generator.choose_many(requests))
-    except Exception as error:  # as above
-        raise GenerationError(f"The model did not answer: {error}") from error
-    if len(chosen) != len(requests):
-        raise GenerationError(f"The model answered {len(chosen)} of {len(requests)} questions")
-    for choice, (_, _, options) in zip(chosen, requests, strict=True):
-        if choice is not None and not (type(choice) is int and 0 <= choice < len(options)):
-            raise GenerationError(f"The model chose {choice!r} where there are {len(options)} options")
-    return chosen
 
 
 def _sentence(text: str) -> str:

@@ -68,14 +68,11 @@ def measure(explainer: Explainer, lists: list[list[Evidence]]) -> dict[str, Any]
 
 def raw_pass_rate(generator: Generator, explainer: Explainer, lists: list[list[Evidence]]) -> dict[str, Any]:
     """The first answer at L3, before any retry or fallback."""
-    from recllm.explain.explainer import _facts_prompt, _names_something, _text
-    from recllm.explain.wording import facts_of, shipped_prompt
+    from recllm.explain.explainer import names_something
 
-    system = shipped_prompt("write.reason").render()
-    asked = [one for evidence in lists for one in evidence if _names_something(one)]
-    written = [_text(generator, system, _facts_prompt(one, facts_of(one))) for one in asked]
-    texts = [explainer._without_ending(text) for text in written]
-    wrong = [explainer._wrong(text, one) for text, one in zip(texts, asked, strict=True)]
+    asked = [one for evidence in lists for one in evidence if names_something(one)]
+    texts = [explainer.draft(generator, one) for one in asked]
+    wrong = [explainer.wrong_with(text, one) for text, one in zip(texts, asked, strict=True)]
     failed = [{"text": text[:300], "complaint": why[0]} for text, why in zip(texts, wrong, strict=True) if why]
     return {"asked": len(asked), "passed": sum(not why for why in wrong), "failed, examples": failed[:8]}
 

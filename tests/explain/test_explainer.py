@@ -17,7 +17,7 @@ from recllm.explain.verify.complaints import complaints
 from recllm.explain.wording import display_title, word
 from recllm.prompting import load_prompt
 from recllm.prompting.generator import CannedGenerator, Generator
-from recllm.prompting.template import prompt_domains
+from recllm.prompting.template import parse_prompt, prompt_domains
 from tests.explain.examples import RICH, against, evidence, shared, without
 from tests.explain.payloads import PAYLOADS
 
@@ -158,6 +158,26 @@ def test_a_model_writes() -> None:
     assert wording == Wording(text, "L3", True, None, 0.6, prompt, "canned")
     assert len(generator.asked) == 1
     assert "Without them you would have seen “Cake tin” instead." in generator.asked[0][1]
+
+
+def test_instructions_of_ones_own_are_what_the_model_is_told_and_what_the_label_names() -> None:
+    own = parse_prompt("---\ndescription: Mine.\n---\nSay it briefly.", "write.reason.mine")
+    generator = CannedGenerator([TRUE])
+    explainer = Explainer(generator, instructions=own)
+    (wording,) = explainer.explain([PLAIN])
+    assert generator.asked[0][0] == "Say it briefly."
+    assert wording.prompt == f"{own.reference}+{load_prompt('facts.reason').reference}"
+    retold = Explainer().retold(PLAIN, wording.text, wording.to_dict(), "L3")
+    assert (retold.wording, retold.taken, retold.complaints) == (wording, ("generator", "prompt"), ())
+    for label in ("mine", "a@12345678", f"{own.reference}+write.reason@12345678", f"{own.reference} +x"):
+        claimed = wording.to_dict() | {"prompt": label}
+        assert Explainer().retold(PLAIN, wording.text, claimed, "L3").wording.prompt != label
+
+
+def test_instructions_that_want_values_are_refused() -> None:
+    wanting = parse_prompt("---\ninput: {schema: {title: string}}\n---\nSay {{title}}.", "mine")
+    with pytest.raises(ConfigError, match="the instructions 'mine' want a value for 'title'"):
+        Explainer(CannedGenerator(), instructions=wanting)
 
 
 def test_a_refused_text_is_written_again_with_the_complaint() -> None:
