@@ -51,7 +51,19 @@ class DataError(RecllmError, ValueError):
 
 
 class PromptError(RecllmError):
-    """A prompt file is wrong, or a variable is missing."""
+    """A prompt file is wrong, or a variable is missing.
+
+    Attributes:
+        line: Where in the prompt's file; None if the file is not at fault.
+        key: Of the front matter, such as ``input.schema.title``; None if the fault is elsewhere.
+        partial: The partial that the line is of, None for the prompt itself.
+    """
+
+    def __init__(
+        self, message: str, *, line: int | None = None, key: str | None = None, partial: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.line, self.key, self.partial = line, key, partial
 
 
 class BackboneError(RecllmError):

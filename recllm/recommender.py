@@ -484,9 +484,8 @@ class Recommender:
                 "this recommender's text encoder is the frozen one, so there is no adapter to write; fit with "
                 'finetune="lora" (the report says when that did not pay).'
             )
-        state.model.text_adapter.write(
-            read_path(folder, "the folder to write to"), adapter_card(self.config, state.report)
-        )
+        page = adapter_card(self.config, state.report, state.text_encoder.max_tokens)
+        state.model.text_adapter.write(read_path(folder, "the folder to write to"), page)
 
     @property
     def report(self) -> FitReport:

@@ -16,7 +16,7 @@ from recllm.data.catalog import Catalog
 from recllm.encoders.backbone import Backbone, resolve_backbone
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.errors import BackboneError
-from recllm.prompting.items import item_values
+from recllm.prompting.items import check_columns, item_values
 from recllm.prompting.template import Prompt, load_prompt
 from recllm.resources import cache_folder, quiet_loading
 
@@ -30,7 +30,7 @@ class TextEncoderConfig:
     Attributes:
         backbone: A folder, a hub name, or an embedded model (`minilm`).
         prompt: The item prompt in `prompts/` that puts an item into words.
-        max_tokens: Text beyond this is cut; time grows with it.
+        max_tokens: Text beyond this is cut; time grows with it. A prompt may say less, never more.
         batch_size: Texts per forward pass.
         shrinkage: Weight of the identity in the whitening's covariance, in [0, 1]; more for small catalogs.
     """
@@ -43,8 +43,13 @@ class TextEncoderConfig:
 
 
 def describe_items(catalog: Catalog, prompt: Prompt) -> list[str]:
-    """Each item in the words of the prompt, in catalog order."""
-    return [prompt.render(**item_values(catalog.item(row))) for row in range(len(catalog))]
+    """Each item in the words of the prompt, in catalog order.
+
+    Raises:
+        PromptError: The prompt asks for a column that the catalog does not have.
+    """
+    check_columns(prompt, catalog.frame.columns)
+    return [prompt.render(**item_values(catalog.item(row), prompt)) for row in range(len(catalog))]
 
 
 _encoding = Lock()
@@ -79,6 +84,11 @@ class TextEncoder:
             )
         self.prompt: Prompt = load_prompt(config.prompt)
         self._loaded: dict[str, Any] = {}
+
+    @property
+    def max_tokens(self) -> int:
+        """How much of a text is read: what the settings say, or what the prompt says if that is less."""
+        return min(self.config.max_tokens, self.prompt.max_tokens or self.config.max_tokens)
 
     def encode(
         self,
@@ -115,7 +125,7 @@ class TextEncoder:
         """What, besides the text, a vector depends on."""
         weights = self.backbone.digest()
         adapter = () if self.adapter is None else (self.adapter.digest(),)
-        return (weights, *adapter, self.prompt.digest, str(self.config.max_tokens))
+        return (weights, *adapter, self.prompt.digest, str(self.max_tokens))
 
     def load(self, device: str = "cpu") -> Any:
         """The `SentenceTransformer`, with its adapter."""
@@ -123,7 +133,7 @@ class TextEncoder:
 
         with quiet_loading():
             model = sentence_transformers.SentenceTransformer(str(self.backbone.path), device=device)
-        model.max_seq_length = self.config.max_tokens
+        model.max_seq_length = self.max_tokens
         if self.adapter is not None:
             self.adapter.load_into(model)
         return model

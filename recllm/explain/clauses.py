@@ -30,8 +30,9 @@ from typing import NamedTuple
 from recllm.errors import PromptError
 from recllm.explain.evidence import Evidence
 from recllm.explain.wording import Fact, facts_of, plain, shipped_prompt
+from recllm.prompting.front_matter import KEYS, declared_variables, split_prompt
 from recllm.prompting.syntax import Node, Print, SyntaxReader, render_nodes
-from recllm.prompting.template import KEYS, declared_variables, list_prompts, read_source, split_prompt
+from recllm.prompting.template import list_prompts, read_source
 from recllm.resources import data_folder
 from recllm.texts import clean_text
 
@@ -234,7 +235,7 @@ def parse_clauses(source: str, name: str) -> ClauseFile:
         raise PromptError(
             f"clauses '{name}' have the domain {meta.get('domain')!r}; it must be that of the file's name"
         )
-    variables = declared_variables(meta, name)
+    variables = declared_variables(meta)
     sentences = [(number, text.strip()) for number, text in enumerate(body.splitlines(), first) if text.strip()]
     lines: list[Line] = []
     for number, text in sentences:

@@ -89,8 +89,8 @@ def _adaptation(model: Model) -> str:
     return "users by LoRA adapters of their own"
 
 
-def adapter_card(config: RecommenderConfig, report: FitReport) -> str:
-    """What a text adapter is, for the folder it is exported to."""
+def adapter_card(config: RecommenderConfig, report: FitReport, max_tokens: int) -> str:
+    """What a text adapter is, for the folder it is exported to; `max_tokens` is how much of a text was read."""
     backbone = config.text.backbone
     return f"""---
 library_name: peft
@@ -109,7 +109,7 @@ from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("{backbone}")  # `minilm` is sentence-transformers/all-MiniLM-L6-v2
 model.load_adapter("path/to/this/folder")
-model.max_seq_length = {config.text.max_tokens}
+model.max_seq_length = {max_tokens}
 ```
 
 Items are put into words by the prompt `{config.text.prompt}`. The adapter was trained to be used with whitening, whose

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 from recllm.errors import PromptError
 
@@ -56,7 +57,7 @@ class _Tag:
 class SyntaxReader:
     """Reads one prompt's body; `used` collects the variables met, partials included."""
 
-    def __init__(self, name: str, variables: Mapping[str, Variable], read_partial: Callable[[str], str]) -> None:
+    def __init__(self, name: str, variables: Mapping[str, Variable], read_partial: Callable[[str], str | None]) -> None:
         self.used: set[str] = set()
         self._name = name
         self._variables = variables
@@ -136,8 +137,11 @@ class SyntaxReader:
             self._fail(f"the partial '{name}'; its name is lower-case letters, digits, '_' and '-'", tag.line)
         if name in self._partials or len(self._partials) >= _DEEPEST_PARTIAL:
             self._fail(f"the partial '{name}', which includes itself", tag.line)
+        text = self._read_partial(name)
+        if text is None:
+            self._fail(f"the partial '{name}', but there is no '_{name}.prompt'", tag.line)
         self._partials.append(name)
-        nodes = self.read(self._read_partial(name), in_each=in_each)
+        nodes = self.read(text, in_each=in_each)
         self._partials.pop()
         return nodes
 
@@ -157,9 +161,10 @@ class SyntaxReader:
             advice = "go through it with '#each'" if kind == "list" else "only a list can be gone through with '#each'"
             self._fail(f"'{name}' of type {kind} where {' or '.join(types)} is wanted; {advice}", line)
 
-    def _fail(self, what: str, line: int) -> None:
-        inside = f"partial '{self._partials[-1]}' of " if self._partials else ""
-        raise PromptError(f"{inside}prompt '{self._name}', line {line}, has {what}")
+    def _fail(self, what: str, line: int) -> NoReturn:
+        partial = self._partials[-1] if self._partials else None
+        inside = f"partial '{partial}' of " if partial else ""
+        raise PromptError(f"{inside}prompt '{self._name}', line {line}, has {what}", line=line, partial=partial)
 
 
 def render_nodes(nodes: Iterable[Node], scope: Scope) -> str:

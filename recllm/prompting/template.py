@@ -20,6 +20,9 @@ Tags: ``{{x}}``, ``{{#if x}}…{{else}}…{{/if}}``, ``{{#unless x}}``, ``{{#eac
 ``_name.prompt`` of the same folder. A block tag, comment or partial alone on its line takes the line with it.
 Types: ``string``, ``number``, ``boolean``, ``list`` (of strings); a type that ends in ``?`` may be left out.
 
+Further keys: ``config`` holds ``max_tokens``, how much of the rendered text an encoder reads, and nothing else;
+``metadata`` holds plain data on where the prompt comes from, which is no part of its version.
+
 Everything is checked when a file is loaded: an unknown key, an undeclared or unused variable, a list printed like a
 text, an unclosed block are a PromptError. Values are inert: whatever they contain is printed as text, on one line, and
 never read as a tag.
@@ -32,18 +35,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from recllm.errors import PromptError
+from recllm.prompting.front_matter import (
+    declared_variables,
+    most_tokens,
+    normal_lines,
+    plain_metadata,
+    split_prompt,
+    without_metadata,
+)
 from recllm.prompting.syntax import Node, Scope, SyntaxReader, Value, Variable, render_nodes
 from recllm.resources import data_folder
 from recllm.texts import clean_text
 
 SUFFIX = ".prompt"
-KEYS = ("description", "domain", "input")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
-_FRONT = re.compile(r"---[ \t]*\n(?P<front>.*?)(?:^---[ \t]*(?:\n|\Z))(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
-_TYPES = ("string", "number", "boolean", "list")
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,10 @@ class Prompt:
         description: what the prompt is for, from the file.
         domain: the domain it is written for, from the file.
         variables: the declared variables by name.
-        digest: SHA-256 over the file and the partials it uses.
+        digest: SHA-256 over the file, but for its metadata, and the partials it uses.
+        source: the file's text, its lines ended by a line feed.
+        max_tokens: how much of the rendered text an encoder reads; None leaves that to the encoder.
+        metadata: where the prompt comes from, from the file; no part of its version.
     """
 
     name: str
@@ -64,6 +73,9 @@ class Prompt:
     variables: Mapping[str, Variable]
     nodes: tuple[Node, ...]
     digest: str
+    source: str
+    max_tokens: int | None
+    metadata: Mapping[str, Any]
 
     @property
     def reference(self) -> str:
@@ -115,50 +127,42 @@ def parse_prompt(source: str, name: str = "inline", folder: Path | None = None) 
         PromptError: with the line, for anything the module's docstring does not allow.
     """
     meta, body, first_line = split_prompt(source, name)
-    variables = declared_variables(meta, name)
-    parts: list[str] = [_normal(source)]
+    variables, tokens, metadata = declared_variables(meta), most_tokens(meta), plain_metadata(meta)
+    source = normal_lines(source)
+    parts: list[str] = [without_metadata(source, name) if "metadata" in meta else source]
 
-    def read_partial(partial: str) -> str:
+    def read_partial(partial: str) -> str | None:
         text = read_source(f"_{partial}", folder, name) if folder else None
-        if text is None:
-            raise PromptError(f"prompt '{name}' uses the partial '{partial}', but there is no '_{partial}{SUFFIX}'")
-        parts.append(text)
+        parts.extend([] if text is None else [text])
         return text
 
     reader = SyntaxReader(name, variables, read_partial)
     nodes = reader.read(body, first_line)
     unused = [v for v in variables if v not in reader.used]
     if unused:
-        raise PromptError(f"prompt '{name}' declares the variable '{unused[0]}' and never uses it; use it or remove it")
+        what = f"declares the variable '{unused[0]}' and never uses it; use it or remove it"
+        meta.fail(what, "input", "schema", unused[0])
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    return Prompt(name, meta.get("description", ""), meta.get("domain"), variables, nodes, digest)
-
-
-def split_prompt(source: str, name: str, keys: tuple[str, ...] = KEYS) -> tuple[dict[str, Any], str, int]:
-    """The front matter of a prompt file, which may hold `keys`; the body; and the body's first line.
-
-    Raises:
-        PromptError: There is no front matter, it is not YAML, or it holds another key.
-    """
-    source = _normal(source)
-    found = _FRONT.match(source)
-    if found is None:
-        raise PromptError(f"prompt '{name}' has no front matter; begin the file with '---', its keys and '---'")
-    return _front_matter(found["front"], name, keys), found["body"], source[: found.start("body")].count("\n") + 1
+    description, domain = meta.get("description", ""), meta.get("domain")
+    return Prompt(name, description, domain, variables, nodes, digest, source, tokens, metadata)
 
 
 def load_prompt(name: str, folder: Path | str | None = None) -> Prompt:
     """Read ``<name>.prompt`` from `folder`, or from the prompts that come with recllm.
 
     Raises:
-        PromptError: when there is no such prompt or it is not well formed.
+        PromptError: when there is no such prompt or it is not well formed; it begins with the file's path.
     """
     where = Path(folder) if folder is not None else data_folder("prompts")
     source = read_source(name, where, name) if _NAME.fullmatch(name) else None
     if source is None:
         known = ", ".join(list_prompts(where)) or "none"
         raise PromptError(f"there is no prompt {name!r} in {where}; it has: {known}")
-    return parse_prompt(source, name, where)
+    try:
+        return parse_prompt(source, name, where)
+    except PromptError as error:
+        file = where / f"{f'_{error.partial}' if error.partial else name}{SUFFIX}"
+        raise PromptError(f"{file}: {error}", line=error.line, key=error.key, partial=error.partial) from error
 
 
 def list_prompts(folder: Path | str | None = None) -> tuple[str, ...]:
@@ -182,52 +186,3 @@ def read_source(stem: str, folder: Path, name: str) -> str | None:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise PromptError(f"prompt '{name}' cannot be read: '{path.name}' is not UTF-8; save it as UTF-8") from error
-
-
-def _normal(source: str) -> str:
-    return source.removeprefix("\ufeff").replace("\r\n", "\n")
-
-
-def _front_matter(text: str, name: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        meta = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise PromptError(f"prompt '{name}' has front matter that is not YAML: {reason}") from error
-    _check_keys(meta, keys, "the front matter", name)
-    for key in keys:
-        if key != "input" and not isinstance(meta.get(key, ""), str):
-            raise PromptError(f"prompt '{name}' has {type(meta[key]).__name__} as '{key}'; it must be a text")
-    return dict(meta)
-
-
-def declared_variables(meta: Mapping[str, Any], name: str) -> dict[str, Variable]:
-    """The variables that a prompt's front matter declares, by name.
-
-    Raises:
-        PromptError: A name or a type is none that a variable can have.
-    """
-    declared = {} if meta.get("input") is None else meta["input"]
-    _check_keys(declared, ("schema",), "'input'", name)
-    schema = declared.get("schema") or {}
-    if not isinstance(schema, dict):
-        raise PromptError(f"prompt '{name}' has {type(schema).__name__} as 'input.schema'; write 'name: type' lines")
-    variables = {}
-    for key, kind in schema.items():
-        if not (isinstance(key, str) and re.fullmatch(r"[a-z][a-z0-9_]*", key) and key not in ("this", "else")):
-            raise PromptError(f"prompt '{name}' declares {key!r}; a variable is lower-case letters, digits and '_'")
-        base = kind.removesuffix("?") if isinstance(kind, str) else kind
-        if base not in _TYPES:
-            raise PromptError(
-                f"prompt '{name}' declares '{key}' as {kind!r}; the types are {', '.join(_TYPES)}, with or without '?'"
-            )
-        variables[key] = Variable(key, base, optional=kind.endswith("?"))
-    return variables
-
-
-def _check_keys(mapping: Any, known: tuple[str, ...], where: str, name: str) -> None:
-    if not isinstance(mapping, dict):
-        raise PromptError(f"prompt '{name}' has {type(mapping).__name__} as {where}; it must hold: {', '.join(known)}")
-    unknown = [key for key in mapping if key not in known]
-    if unknown:
-        raise PromptError(f"prompt '{name}' has the unknown key {unknown[0]!r} in {where}; known: {', '.join(known)}")

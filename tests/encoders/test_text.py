@@ -1,14 +1,16 @@
 """Items to vectors, and whitening."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from recllm.data.catalog import Catalog
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening, describe_items
-from recllm.errors import ConfigError
-from recllm.prompting.template import load_prompt
+from recllm.errors import ConfigError, PromptError
+from recllm.prompting.template import load_prompt, parse_prompt
 from recllm.testing import TINY_WIDTH, ToyShop, tiny_backbone
 
 
@@ -49,6 +51,23 @@ def test_prompt_and_length_are_part_of_the_key(tiny: Path) -> None:
     assert len(keys) == 4
 
 
+def test_a_prompt_may_say_that_less_is_read(tiny: Path) -> None:
+    encoder = TextEncoder(TextEncoderConfig(backbone=str(tiny), max_tokens=16))
+    whole = encoder.identity()
+    for number, read in ((8, 8), (16, 16), (99, 16)):
+        encoder.prompt = replace(encoder.prompt, max_tokens=number)
+        assert (encoder.max_tokens, encoder.load().max_seq_length) == (read, read)
+        assert (encoder.identity() == whole) is (read == 16)
+
+
+def test_a_prompt_reads_columns_that_are_there(toy: ToyShop) -> None:
+    prompt = parse_prompt("---\ninput:\n  schema:\n    brand: string?\n---\nby {{brand}}")
+    catalog = Catalog.from_frame(pl.DataFrame({"item_id": ["x1", "x2"], "title": ["a", "b"], "Brand": ["Lux", None]}))
+    assert describe_items(catalog, prompt) == ["by Lux", "by"]
+    with pytest.raises(PromptError, match="'brand', which no column"):
+        describe_items(toy.catalog, prompt)
+
+
 def test_items_are_put_into_words(toy: ToyShop) -> None:
     texts = describe_items(toy.catalog, load_prompt("item.neutral"))
     assert len(texts) == len(toy.catalog)
@@ -56,8 +75,6 @@ def test_items_are_put_into_words(toy: ToyShop) -> None:
 
 
 def test_an_item_without_any_text_still_has_words() -> None:
-    import polars as pl
-
     catalog = Catalog.from_frame(pl.DataFrame({"item_id": ["x1"], "title": [""], "text": [""]}))
     assert describe_items(catalog, load_prompt("item.neutral"))[0].strip() == "x1"
 

@@ -1,5 +1,6 @@
 """The prompt language: what it renders, what it refuses, and that values are inert."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_refuses_a_wrong_body(body: str, message: str) -> None:
     [
         ("no front matter", "no front matter"),
         ("---\ninput:\n", "no front matter"),
-        ("---\nmodel: gpt\n---\n", "unknown key 'model' in the front matter; known: description, domain, input"),
+        ("---\nmodel: gpt\n---\n", "line 2, has the unknown key 'model' in the front matter; known: description"),
         ("---\ninput:\n  default: {}\n---\n", "unknown key 'default' in 'input'; known: schema"),
         ("---\ninput: 3\n---\n", "has int as 'input'"),
         ("---\n- a\n---\n", "has list as the front matter"),
@@ -114,7 +115,22 @@ def test_refuses_a_wrong_body(body: str, message: str) -> None:
         ("---\ninput:\n  schema:\n    x: [string]\n---\n{{x}}", "declares 'x' as"),
         ("---\ninput:\n  schema:\n    X y: string\n---\n", "declares 'X y'"),
         ("---\ninput:\n  schema:\n    this: string\n---\n", "declares 'this'"),
-        ("---\ninput:\n  schema:\n    x: string\n---\nno tag", "declares the variable 'x' and never uses it"),
+        ("---\ninput:\n  schema:\n    x: string\n---\nno tag", "line 4, declares the variable 'x' and never uses it"),
+        ("---\ndomain: a\ndomain: b\n---\n", "line 3, has the key 'domain' for the second time"),
+        ("---\nmetadata: {a: 1, a: 2}\n---\n", "line 2, has the key 'a' for the second time"),
+        ("---\ndescription: &x a\ndomain: *x\n---\n", "an alias"),
+        ("---\nconfig:\n---\n", "line 2, has NoneType as 'config'"),
+        ("---\nconfig: {temperature: 1}\n---\n", "unknown key 'temperature' in 'config'; known: max_tokens"),
+        ("---\ndomain: a\nconfig:\n  max_tokens: 7\n---\n", "line 4, has 7 as 'config.max_tokens'; .* 8 or more"),
+        ("---\nconfig: {max_tokens: true}\n---\n", "has True as 'config.max_tokens'"),
+        ("---\nconfig: {max_tokens: 9.5}\n---\n", "has 9.5 as 'config.max_tokens'"),
+        ("---\nmetadata: [a]\n---\n", "line 2, has list as 'metadata'"),
+        ("---\nmetadata:\n---\n", "line 2, has NoneType as 'metadata'"),
+        ("---\nmetadata:\n  made: 2026-01-01\n---\n", "line 3, has date at 'metadata.made'; metadata is plain data"),
+        ("---\nmetadata: {a: [{b: !!set {c}}]}\n---\n", "has set at 'metadata.a.0.b'"),
+        ("---\nmetadata: {2026-01-01: a}\n---\n", "plain data"),
+        ("---\n{description: a, metadata: {}}\n---\n", "'metadata' within braces; write one key a line"),
+        ("---\ndescription: a\ndomain: 2026-99-01\n---\n", "not YAML: month must be"),
     ],
 )
 def test_refuses_wrong_front_matter(source: str, message: str) -> None:
@@ -177,6 +193,53 @@ def test_any_sequence_of_tags_is_compiled_or_refused(parts: list[str]) -> None:
     except PromptError:
         return
     made.render(x="a", xs=["b"])
+
+
+def test_what_an_encoder_reads_and_where_a_prompt_comes_from() -> None:
+    made = parse_prompt("---\nconfig:\n  max_tokens: 64\nmetadata:\n  gain: [.1, null]\n---\nword")
+    assert (made.max_tokens, made.metadata) == (64, {"gain": [0.1, None]})
+    plain = parse_prompt("---\r\nconfig: {}\r\n---\r\nword")
+    assert (plain.max_tokens, plain.metadata, plain.source) == (None, {}, "---\nconfig: {}\n---\nword")
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize(
+    "block",
+    [
+        "metadata: {}\n",
+        "metadata: {a: 1,\n  b: 2}\n",
+        '"metadata":\n  parent: x@1\n  why: |\n    # not a comment\n\n    more\n',
+        "metadata:\n  gain: 1\n  # of three seeds\n  arms:\n  - a\n",
+    ],
+)
+def test_metadata_is_no_part_of_a_version(place: int, block: str) -> None:
+    lines = ["# why\n", "description: d\n", "\n# a comment\ndomain: neutral\n"]
+    without = parse_prompt(f"---\n{''.join(lines)}---\nmetadata: {{}}")
+    lines.insert(place + 1, block)
+    made = parse_prompt(f"---\n{''.join(lines)}---\nmetadata: {{}}")
+    assert made.digest == without.digest
+    assert block in made.source
+    lines.insert(place + 1, "config: {max_tokens: 8}\n")
+    assert parse_prompt(f"---\n{''.join(lines)}---\nmetadata: {{}}").digest != without.digest
+
+
+def test_the_version_of_a_prompt_without_metadata_is_that_of_its_text() -> None:
+    source = "---\ndescription: d\n---\nword"
+    assert parse_prompt(source).digest == hashlib.sha256(source.encode()).hexdigest()
+
+
+def test_an_error_names_file_line_and_key(tmp_path: Path) -> None:
+    write(tmp_path, "a", "---\ndomain: d\ninput:\n  schema:\n    x: text\n---\n{{x}}")
+    with pytest.raises(PromptError) as caught:
+        load_prompt("a", tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'a.prompt'}: prompt 'a', line 5, declares 'x' as 'text'")
+    assert (caught.value.line, caught.value.key, caught.value.partial) == (5, "input.schema.x", None)
+    write(tmp_path, "a", "---\n---\n{{> line}}")
+    write(tmp_path, "_line", "\n{{y}}")
+    with pytest.raises(PromptError) as caught:
+        load_prompt("a", tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / '_line.prompt'}: partial 'line' of prompt 'a', line 2, has")
+    assert (caught.value.line, caught.value.partial) == (2, "line")
 
 
 def write(folder: Path, name: str, text: str) -> None:
