@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 import yaml
 
 from recllm.errors import PromptError
-from recllm.prompting.syntax import Variable
+from recllm.prompting.syntax import RESERVED, Variable
 
 KEYS = ("description", "domain", "input")
 PROMPT_KEYS = (*KEYS, "config", "metadata")
 FEWEST_TOKENS = 8
 _FRONT = re.compile(r"---[ \t]*\n(?P<front>.*?)(?:^---[ \t]*(?:\n|\Z))(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
 _FIRST_LINE = 2
+_VARIABLE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(?P<optional>\?)?(?P<array>\(array(?:,(?P<about>[^()]*))?\))?")
 _TYPES = ("string", "number", "boolean", "list")
 _MAPPINGS = ("input", "config", "metadata")
 
@@ -28,6 +29,7 @@ class FrontMatter(dict[str, Any]):
     def __init__(self, values: dict[str, Any], name: str, lines: dict[tuple[Any, ...], int]) -> None:
         super().__init__(values)
         self.name, self.lines = name, lines
+        self.written: dict[str, str] = {}  # variable -> its key, such as `tags?(array)`
 
     def fail(self, what: str, *path: Any) -> NoReturn:
         """Raise a PromptError about the key at `path`, such as "has the unknown key …"."""
@@ -76,8 +78,11 @@ def split_prompt(source: str, name: str, keys: tuple[str, ...] = PROMPT_KEYS) ->
 
 def _read(text: str, name: str) -> FrontMatter:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise PromptError(f"prompt '{name}' has an alias ('*…') in its front matter; write the value out")
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if getattr(event, "anchor", None) or getattr(event, "tag", None):
+                line = event.start_mark.line + _FIRST_LINE
+                what = "an anchor, an alias or a tag (&, *, !) in its front matter; write plain values"
+                raise PromptError(f"prompt '{name}', line {line}, has {what}", line=line)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -93,20 +98,22 @@ def _read(text: str, name: str) -> FrontMatter:
     if not isinstance(values, dict):
         meta.fail(f"has {type(values).__name__} as the front matter; it must hold: {', '.join(PROMPT_KEYS)}")
     meta.update(values)
-    for path, line in _lines(root):
-        if path in meta.lines:
-            meta.lines[path] = line
-            meta.fail(f"has the key {path[-1]!r} for the second time; keep one of them", *path)
+    for path, line, is_text in _lines(root):
+        twice = path in meta.lines
         meta.lines[path] = line
+        if not is_text:
+            meta.fail(f"has the key {path[-1]}, which is no text; put it in quotes", *path)
+        if twice:
+            meta.fail(f"has the key {path[-1]!r} for the second time; keep one of them", *path)
     return meta
 
 
-def _lines(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
-    """(path, line in the file) of every key below a node."""
+def _lines(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int, bool]]:
+    """(path, line in the file, whether it is a text) of every key below a node."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*path, key.value)
-            yield below, key.start_mark.line + _FIRST_LINE
+            yield below, key.start_mark.line + _FIRST_LINE, key.tag == "tag:yaml.org,2002:str"
             yield from _lines(value, below)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
@@ -126,16 +133,34 @@ def declared_variables(meta: FrontMatter) -> dict[str, Variable]:
     path = ("input", "schema")
     if not isinstance(schema, dict):
         meta.fail(f"has {type(schema).__name__} as 'input.schema'; write 'name: type' lines", *path)
-    variables = {}
+    variables: dict[str, Variable] = {}
     for key, kind in schema.items():
-        if not (isinstance(key, str) and re.fullmatch(r"[a-z][a-z0-9_]*", key) and key not in ("this", "else")):
-            meta.fail(f"declares {key!r}; a variable is lower-case letters, digits and '_'", *path, key)
-        base = kind.removesuffix("?") if isinstance(kind, str) else kind
-        if base not in _TYPES:
-            types = f"the types are {', '.join(_TYPES)}, with or without '?'"
-            meta.fail(f"declares '{key}' as {kind!r}; {types}", *path, key)
-        variables[key] = Variable(key, base, optional=kind.endswith("?"))
+        variable = _variable(meta, key, kind)
+        if variable.name in variables:
+            meta.fail(f"declares '{variable.name}' for the second time; keep one of them", *path, key)
+        variables[variable.name] = variable
+        meta.written[variable.name] = key
     return variables
+
+
+def _variable(meta: FrontMatter, key: Any, kind: Any) -> Variable:
+    """A line of the schema: ``name: type?``, or as Picoschema has it, ``name?: type, what it is``."""
+    path = ("input", "schema", key)
+    found = _VARIABLE.fullmatch(key) if isinstance(key, str) else None
+    if found is None or found["name"] in RESERVED:
+        meta.fail(
+            f"declares {key!r}; a variable is lower-case letters, digits and '_', and not one of "
+            f"{', '.join(sorted(RESERVED))}",
+            *path,
+        )
+    base, _, description = kind.partition(",") if isinstance(kind, str) else (kind, "", "")
+    optional = bool(found["optional"]) or (isinstance(base, str) and base.endswith("?"))
+    base = base.removesuffix("?") if isinstance(base, str) else base
+    if base not in _TYPES or (found["array"] and base != "string"):
+        types = f"the types are {', '.join(_TYPES)}, with or without '?'; a list is of texts"
+        meta.fail(f"declares '{key}' as {kind!r}; {types}", *path)
+    said = (found["about"] or description).strip()
+    return Variable(found["name"], "list" if found["array"] else base, optional, said)
 
 
 def most_tokens(meta: FrontMatter) -> int | None:
@@ -165,7 +190,7 @@ def plain_metadata(meta: FrontMatter) -> dict[str, Any]:
     if not isinstance(meta["metadata"], dict):
         meta.fail(f"has {type(meta['metadata']).__name__} as 'metadata'; it must hold keys and values", "metadata")
     for path, value in _leaves(meta["metadata"], ("metadata",)):
-        if not isinstance(value, str | int | float | bool | None) or not all(isinstance(p, str | int) for p in path):
+        if not isinstance(value, str | int | float | bool | None):
             meta.fail(
                 f"has {type(value).__name__} at '{'.'.join(map(str, path))}'; metadata is plain data, "
                 "so put a date or the like in quotes",

@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Any
 
 from recllm.errors import PromptError
-from recllm.prompting.syntax import Variable
+from recllm.prompting.syntax import RESERVED, Variable
 from recllm.prompting.template import Prompt
 from recllm.texts import LONGEST_ATTRIBUTE
 
 OWN = ("title", "text", "categories", "attributes")
 """The variables that stand for the same in every catalog."""
 
-_NO_VARIABLES = ("this", "else", *OWN)
+_NO_VARIABLES = RESERVED | set(OWN)
 
 
 @lru_cache(maxsize=4096)

@@ -10,12 +10,35 @@ from recllm.errors import PromptError
 Value = str | int | float | bool | tuple[str, ...] | None
 Scope = dict[str, Value]
 
+_LONG_COMMENT = r"!--(?:(?!--\}\}).)*--"
 # The first alternative is a tag alone on its line, which leaves no empty line behind.
 _TAG = re.compile(
-    r"^[ \t]*\{\{(?P<line>\s*[#/!>][^{}]*|\s*else\s*)\}\}[ \t]*(?:\n|\Z)|\{\{(?P<inline>[^{}]*)\}\}", re.MULTILINE
+    r"^(?P<indent>[ \t]*)\{\{(?P<line>"
+    + _LONG_COMMENT
+    + r"|\s*[#/!>][^{}]*|\s*else\s*)\}\}[ \t]*(?:\n|\Z)|\{\{(?P<inline>"
+    + _LONG_COMMENT
+    + r"|[^{}]*)\}\}",
+    re.MULTILINE | re.DOTALL,
 )
 _ARGUMENTS = {"if": 1, "unless": 1, "each": 1, "ifEquals": 2, "unlessEquals": 2}
-_IN_EACH = ("this", "@first", "@last")
+_IN_EACH = ("this", "@first", "@last", "@index")
+_HELPERS = ("role", "history", "media", "section", "json", "lookup", "log", "with", "if", "unless", "each")
+_LITERALS = ("true", "false", "null", "undefined")
+RESERVED = frozenset({"this", "else", *_HELPERS, *_LITERALS})
+"""What cannot be a variable: it means something else here, or to others who read such files."""
+
+# What Handlebars or dotprompt know and this language does not: it must never be taken for something else.
+_OUTSIDE = (
+    (r"~.*|.*~", "white space control ('~'); a tag alone on its line takes the line with it"),
+    (r"else\s.*", "a chain of conditions; put the second block into the first one's '{{else}}'"),
+    (r"\^.*", "an inverted section; write '#unless' or '{{else}}'"),
+    (r"[&*].*", "a tag of a kind that is not supported"),
+    (rf"[\"'\d-].*|{'|'.join(_LITERALS)}", "a literal; write the text itself"),
+    (rf"({'|'.join(_HELPERS)})(\s.*)?", "a helper that is not supported; a prompt is one text"),
+    (r"@.*", f"a name that is not supported; within '#each' there are {', '.join(_IN_EACH)}"),
+    (r".*[\s=|()].*", "a helper with arguments, which is not supported"),
+    (r".*[./\[\]].*", "a path; variables have no fields"),
+)
 _DEEPEST_PARTIAL = 8
 
 
@@ -26,6 +49,7 @@ class Variable:
     name: str
     type: str
     optional: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,34 +87,45 @@ class SyntaxReader:
         self._variables = variables
         self._read_partial = read_partial
         self._partials: list[str] = []
+        self._own_depth = 0
 
-    def read(self, body: str, first_line: int = 1, *, in_each: bool = False) -> tuple[Node, ...]:
-        """Compile `body`, whose first line is line `first_line` of its file."""
+    def read(self, body: str, first_line: int = 1, *, depth: int = 0) -> tuple[Node, ...]:
+        """Compile `body`, whose first line is line `first_line` of its file, and which stands in `depth` lists."""
         tokens = self._tokens(body, first_line)
-        return self._sequence(tokens, in_each, opened=None)[0]
+        return self._sequence(tokens, depth, opened=None)[0]
 
     def _tokens(self, body: str, first_line: int) -> "list[str | _Tag]":
         tokens: list[str | _Tag] = []
         position = 0
         for match in [*_TAG.finditer(body), None]:
             text = body[position : match.start() if match else len(body)]
+            if "<<<dotprompt:" in text:
+                line = first_line + body.count("\n", 0, position + text.index("<<<dotprompt:"))
+                self._fail("the marker '<<<dotprompt:', which other readers take for a role; leave it out", line)
             if "{{" in text:
                 line = first_line + body.count("\n", 0, position + text.index("{{"))
                 self._fail("a tag that is not closed; write '{{…}}' without braces inside", line)
-            if match and text.endswith("{"):
+            if match and text.endswith(("{", "\\")):
                 line = first_line + body.count("\n", 0, match.start())
-                self._fail("a tag with three braces; write '{{…}}', nothing is escaped anyway", line)
+                if text.endswith("{"):
+                    self._fail("a tag with three braces; write '{{…}}', nothing is escaped anyway", line)
+                self._fail("a backslash before a tag; no tag can be shown as text", line)
             if text:
                 tokens.append(text)
             if match:
                 inside = match["line"] if match["line"] is not None else match["inline"]
-                tokens.append(_Tag(inside.strip(), first_line + body.count("\n", 0, match.start())))
+                tag = _Tag(inside.strip(), first_line + body.count("\n", 0, match.start()))
+                if tag.text.startswith("!--") and not re.fullmatch(_LONG_COMMENT, tag.text, re.DOTALL):
+                    self._fail("a comment '{{!--' that is not closed; end it with '--}}'", tag.line)
+                if tag.text.startswith(">") and match["indent"]:
+                    self._fail(f"the partial '{tag.text[1:].strip()}' indented; begin the line with it", tag.line)
+                tokens.append(tag)
                 position = match.end()
         tokens.reverse()
         return tokens
 
     def _sequence(
-        self, tokens: "list[str | _Tag]", in_each: bool, opened: _Tag | None
+        self, tokens: "list[str | _Tag]", depth: int, opened: _Tag | None
     ) -> tuple[tuple[Node, ...], _Tag | None]:
         """Nodes up to the tag that ends the block `opened` (its ``else`` or its close), and that tag."""
         nodes: list[Node] = []
@@ -103,63 +138,80 @@ class SyntaxReader:
                     self._fail(f"'{{{{{token.text}}}}}' without a block that it belongs to", token.line)
                 return tuple(nodes), token
             elif token.text.startswith("#"):
-                nodes.append(self._block(token, tokens, in_each))
+                nodes.append(self._block(token, tokens, depth))
             elif token.text.startswith(">"):
-                nodes.extend(self._partial(token, in_each))
+                nodes.extend(self._partial(token, depth))
             elif not token.text.startswith("!"):
-                self._use(token.text, token.line, in_each, ("string", "number", "boolean"))
-                nodes.append(Print(token.text))
+                name = self._use(token.text, token.line, depth, ("string", "number", "boolean"))
+                nodes.append(Print(name))
         if opened is not None:
             self._fail(f"the block '{{{{{opened.text}}}}}', which is never closed", opened.line)
         return tuple(nodes), None
 
-    def _block(self, opened: _Tag, tokens: "list[str | _Tag]", in_each: bool) -> Block:
+    def _block(self, opened: _Tag, tokens: "list[str | _Tag]", depth: int) -> Block:
         kind, *names = opened.text[1:].split() or [""]
         if kind not in _ARGUMENTS:
             self._fail(f"the unknown block '#{kind}'; known: {', '.join(_ARGUMENTS)}", opened.line)
         if len(names) != _ARGUMENTS[kind]:
             self._fail(f"'#{kind}' with {len(names)} variables; it takes {_ARGUMENTS[kind]}", opened.line)
         types = {"each": ("list",), "if": (), "unless": ()}.get(kind, ("string", "number", "boolean"))
-        for name in names:
-            self._use(name, opened.line, in_each, types)
-        body, end = self._sequence(tokens, in_each or kind == "each", opened)
+        names = [self._use(name, opened.line, depth, types) for name in names]
+        body, end = self._sequence(tokens, depth + (kind == "each"), opened)
         otherwise: tuple[Node, ...] = ()
         if end is not None and end.text == "else":
-            otherwise, end = self._sequence(tokens, in_each, opened)
+            otherwise, end = self._sequence(tokens, depth, opened)
         if end is None or end.text[1:].strip() != kind or end.text == "else":
             line = end.line if end else opened.line
             self._fail(f"'{{{{{end.text if end else ''}}}}}' where '{{{{/{kind}}}}}' should close the block", line)
         return Block(kind, tuple(names), body, otherwise)
 
-    def _partial(self, tag: _Tag, in_each: bool) -> tuple[Node, ...]:
+    def _partial(self, tag: _Tag, depth: int) -> tuple[Node, ...]:
         name = tag.text[1:].strip()
-        if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
-            self._fail(f"the partial '{name}'; its name is lower-case letters, digits, '_' and '-'", tag.line)
+        if re.search(r"[\s=()]", name):
+            self._fail(f"'{{{{{tag.text}}}}}'; a partial takes no values, it has those of the prompt", tag.line)
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*", name):
+            self._fail(f"the partial '{name}'; its name is lower-case letters, digits, '_', '-' and '.'", tag.line)
         if name in self._partials or len(self._partials) >= _DEEPEST_PARTIAL:
             self._fail(f"the partial '{name}', which includes itself", tag.line)
         text = self._read_partial(name)
         if text is None:
             self._fail(f"the partial '{name}', but there is no '_{name}.prompt'", tag.line)
+        outer, self._own_depth = self._own_depth, depth
         self._partials.append(name)
-        nodes = self.read(text, in_each=in_each)
+        nodes = self.read(text, depth=depth)
         self._partials.pop()
+        self._own_depth = outer
         return nodes
 
-    def _use(self, name: str, line: int, in_each: bool, types: Iterable[str]) -> None:
+    def _use(self, written: str, line: int, depth: int, types: Iterable[str]) -> str:
+        """Check a name at its place; within `depth` lists, a variable of the prompt has as many ``../`` before it."""
+        name = written if written in _IN_EACH else re.sub(r"^(\.\./)+", "", written)
         if name in _IN_EACH:
-            if not in_each:
-                self._fail(f"'{name}' outside of '#each'", line)
+            if not depth or name != written:
+                self._fail(f"'{written}' outside of '#each'", line)
             if types == ("list",):
                 self._fail(f"'#each {name}'; lists hold texts only", line)
-            return
+            return name
         if name not in self._variables:
-            known = ", ".join(self._variables) or "none"
-            self._fail(f"the variable '{name}', which 'input.schema' does not declare (it has: {known})", line)
+            self._fail(self._unknown(name), line)
+        if self._own_depth:
+            self._fail(f"'{written}' in a partial within '#each', which has only {', '.join(_IN_EACH)}", line)
+        if written != "../" * depth + name:
+            place = f"within '#each', where it is '{'../' * depth}{name}'" if depth else "outside of '#each'"
+            self._fail(f"'{written}' {place}", line)
         self.used.add(name)
         kind = self._variables[name].type
         if types and kind not in types:
             advice = "go through it with '#each'" if kind == "list" else "only a list can be gone through with '#each'"
             self._fail(f"'{name}' of type {kind} where {' or '.join(types)} is wanted; {advice}", line)
+        return name
+
+    def _unknown(self, name: str) -> str:
+        for form, what in _OUTSIDE:
+            if re.fullmatch(form, name, re.DOTALL):
+                return f"'{{{{{name}}}}}', {what}"
+        known = ", ".join(self._variables) or "none"
+        return f"the variable '{name}', which 'input.schema' does not declare (it has: {known})"
 
     def _fail(self, what: str, line: int) -> NoReturn:
         partial = self._partials[-1] if self._partials else None
@@ -185,7 +237,7 @@ def _render_block(block: Block, scope: Scope) -> str:
     if block.kind == "each" and isinstance(values[0], tuple) and values[0]:
         last = len(values[0]) - 1
         return "".join(
-            render_nodes(block.body, {**scope, "this": entry, "@first": i == 0, "@last": i == last})
+            render_nodes(block.body, {**scope, "this": entry, "@first": i == 0, "@last": i == last, "@index": i})
             for i, entry in enumerate(values[0])
         )
     match block.kind:
@@ -194,12 +246,17 @@ def _render_block(block: Block, scope: Scope) -> str:
         case "unless":
             chosen = not values[0]
         case "ifEquals":
-            chosen = values[0] == values[1]
+            chosen = _equal(*values)
         case "unlessEquals":
-            chosen = values[0] != values[1]
+            chosen = not _equal(*values)
         case _:
             chosen = False
     return render_nodes(block.body if chosen else block.otherwise, scope)
+
+
+def _equal(one: Value, other: Value) -> bool:
+    # Python takes True for 1.
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _text(value: Value) -> str:
@@ -207,4 +264,6 @@ def _text(value: Value) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:.6g}"
+    return str(value)

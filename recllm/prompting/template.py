@@ -16,9 +16,14 @@ A file ``item.neutral.prompt`` looks like this::
     {{/if}}
 
 Tags: ``{{x}}``, ``{{#if x}}…{{else}}…{{/if}}``, ``{{#unless x}}``, ``{{#each xs}}`` (with ``this``, ``@first``,
-``@last``), ``{{#ifEquals x y}}`` and ``{{#unlessEquals x y}}``, ``{{! comment}}`` and ``{{> name}}``, which inserts
+``@last``, ``@index``; a variable ``x`` of the prompt is ``../x`` there), ``{{#ifEquals x y}}`` and
+``{{#unlessEquals x y}}``, ``{{! comment}}``, ``{{!-- comment --}}`` and ``{{> name}}``, which inserts
 ``_name.prompt`` of the same folder. A block tag, comment or partial alone on its line takes the line with it.
 Types: ``string``, ``number``, ``boolean``, ``list`` (of strings); a type that ends in ``?`` may be left out.
+Picoschema's ``title?: string, what it is`` and ``tags?(array, what they are): string`` are understood, too.
+
+The language is a subset of dotprompt's (github.com/google/dotprompt): what a file means here it means there, but that
+values and the whole lose needless white space. What dotprompt has and this has not is an error, never another meaning.
 
 Further keys: ``config`` holds ``max_tokens``, how much of the rendered text an encoder reads, and nothing else;
 ``metadata`` holds plain data on where the prompt comes from, which is no part of its version.
@@ -32,6 +37,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +111,7 @@ class Prompt:
                 return clean_text(value)
             case "boolean" if isinstance(value, bool):
                 return value
-            case "number" if isinstance(value, int | float) and not isinstance(value, bool):
+            case "number" if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
                 return value
             case "list" if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
                 entries = list(value)
@@ -141,7 +147,7 @@ def parse_prompt(source: str, name: str = "inline", folder: Path | None = None) 
     unused = [v for v in variables if v not in reader.used]
     if unused:
         what = f"declares the variable '{unused[0]}' and never uses it; use it or remove it"
-        meta.fail(what, "input", "schema", unused[0])
+        meta.fail(what, "input", "schema", meta.written[unused[0]])
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     description, domain = meta.get("description", ""), meta.get("domain")
     return Prompt(name, description, domain, variables, nodes, digest, source, tokens, metadata)

@@ -28,7 +28,7 @@ def prompt(body: str, **variables: str) -> Prompt:
 
 
 def _occurs(name: str, body: str) -> bool:
-    words = body.replace("{{", " ").replace("}}", " ").replace("#", " ").split()
+    words = body.replace("../", "").replace("{{", " ").replace("}}", " ").replace("#", " ").split()
     return name in words
 
 
@@ -46,8 +46,8 @@ def _occurs(name: str, body: str) -> bool:
         ("{{#each xs}}{{this}}{{#unless @last}}, {{/unless}}{{/each}}", {"xs": ["a", "", "b"]}, "a, b"),
         ("{{#each xs}}{{#if @first}}<{{/if}}{{this}}{{else}}none{{/each}}", {"xs": ("a", "b")}, "<ab"),
         ("{{#each xs}}{{this}}{{else}}none{{/each}}", {"xs": []}, "none"),
-        ("{{#each xs}}{{x}}{{this}} {{/each}}", {"x": "-", "xs": ["a", "b"]}, "-a -b"),
-        ("{{#each xs}}{{#each xs}}{{this}}{{/each}}|{{this}} {{/each}}", {"xs": ["a", "b"]}, "ab|a ab|b"),
+        ("{{#each xs}}{{../x}}{{this}} {{/each}}", {"x": "-", "xs": ["a", "b"]}, "-a -b"),
+        ("{{#each xs}}{{#each ../xs}}{{this}}{{/each}}|{{this}} {{/each}}", {"xs": ["a", "b"]}, "ab|a ab|b"),
         ("{{#ifEquals x y}}same{{else}}not{{/ifEquals}}", {"x": "a ", "y": "a"}, "same"),
         ("{{#unlessEquals x y}}not{{/unlessEquals}}", {"x": "a"}, "not"),
         ("{{n}}", {"n": 1995.0}, "1995"),
@@ -109,7 +109,7 @@ def test_refuses_a_wrong_body(body: str, message: str) -> None:
         ("---\n- a\n---\n", "has list as the front matter"),
         ("---\ndescription: [a]\n---\n", "has list as 'description'"),
         ("---\na: [\n---\n", "not YAML"),
-        ("---\na: !!python/object/apply:os.system [ls]\n---\n", "not YAML"),
+        ("---\na: !!python/object/apply:os.system [ls]\n---\n", "a tag"),
         ("---\ninput:\n  schema: [x]\n---\n", "has list as 'input.schema'"),
         ("---\ninput:\n  schema:\n    x: text\n---\n{{x}}", "declares 'x' as 'text'; the types are string"),
         ("---\ninput:\n  schema:\n    x: [string]\n---\n{{x}}", "declares 'x' as"),
@@ -118,7 +118,7 @@ def test_refuses_a_wrong_body(body: str, message: str) -> None:
         ("---\ninput:\n  schema:\n    x: string\n---\nno tag", "line 4, declares the variable 'x' and never uses it"),
         ("---\ndomain: a\ndomain: b\n---\n", "line 3, has the key 'domain' for the second time"),
         ("---\nmetadata: {a: 1, a: 2}\n---\n", "line 2, has the key 'a' for the second time"),
-        ("---\ndescription: &x a\ndomain: *x\n---\n", "an alias"),
+        ("---\ndescription: &x a\ndomain: *x\n---\n", "line 2, has an anchor, an alias"),
         ("---\nconfig:\n---\n", "line 2, has NoneType as 'config'"),
         ("---\nconfig: {temperature: 1}\n---\n", "unknown key 'temperature' in 'config'; known: max_tokens"),
         ("---\ndomain: a\nconfig:\n  max_tokens: 7\n---\n", "line 4, has 7 as 'config.max_tokens'; .* 8 or more"),
@@ -127,8 +127,9 @@ def test_refuses_a_wrong_body(body: str, message: str) -> None:
         ("---\nmetadata: [a]\n---\n", "line 2, has list as 'metadata'"),
         ("---\nmetadata:\n---\n", "line 2, has NoneType as 'metadata'"),
         ("---\nmetadata:\n  made: 2026-01-01\n---\n", "line 3, has date at 'metadata.made'; metadata is plain data"),
-        ("---\nmetadata: {a: [{b: !!set {c}}]}\n---\n", "has set at 'metadata.a.0.b'"),
-        ("---\nmetadata: {2026-01-01: a}\n---\n", "plain data"),
+        ("---\nmetadata: {a: [{b: 2026-01-01}]}\n---\n", "has date at 'metadata.a.0.b'"),
+        ("---\nmetadata: {2026-01-01: a}\n---\n", "line 2, has the key 2026-01-01, which is no text"),
+        ("---\ninput:\n  schema:\n    yes: string\n---\n", "line 4, has the key yes, which is no text; put it"),
         ("---\n{description: a, metadata: {}}\n---\n", "'metadata' within braces; write one key a line"),
         ("---\ndescription: a\ndomain: 2026-99-01\n---\n", "not YAML: month must be"),
     ],
