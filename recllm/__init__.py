@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recllm import prompts
     from recllm.adaptation.adapters import Adapters
     from recllm.data.catalog import Catalog
     from recllm.data.interactions import Interactions, load_demo
@@ -67,7 +68,10 @@ __all__ = [
     "evaluate",
     "load_demo",
     "open_generator",
+    "prompts",
 ]
+
+_MODULES = ("prompts",)
 
 _HOMES = {
     "Adapters": "recllm.adaptation.adapters",
@@ -91,6 +95,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name where it lives, once."""
+    if name in _MODULES:
+        return importlib.import_module(f"recllm.{name}")
     home = _HOMES.get(name)
     if home is None:
         if name not in __all__:

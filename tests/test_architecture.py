@@ -201,7 +201,7 @@ def test_files_and_functions_stay_small() -> None:
                 functions[f"{name}: {node.name}"] = (node.end_lineno or 0) - node.lineno + 1 - said
     assert {name for name, lines in files.items() if lines > 320} == set(LONGER)
     assert {name for name, lines in functions.items() if lines > 45} == set(LONGEST)
-    assert len(list(PACKAGE.glob("*.py"))) <= 9, "the root is for what everybody stands on"
+    assert len(list(PACKAGE.glob("*.py"))) <= 10, "the root is for what everybody stands on, and for doors"
 
 
 def test_shapes_are_checked_under_pytest() -> None:

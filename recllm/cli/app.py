@@ -38,11 +38,15 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
         raise typer.Exit
 
 
-def command(name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a command of the application; a parameter that is a dataclass stands for options, its fields."""
+prompts_app = typer.Typer(no_args_is_help=True, help="Prompts as files: look at them, check them, improve them.")
+app.add_typer(prompts_app, name="prompts")
+
+
+def command(name: str | None = None, on: typer.Typer = app) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command of an application; a parameter that is a dataclass stands for options, its fields."""
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
-        return app.command(name)(in_one_sentence(_with_options_written_out(function)))
+        return on.command(name)(in_one_sentence(_with_options_written_out(function)))
 
     return add
 

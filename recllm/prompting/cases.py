@@ -55,16 +55,19 @@ class Case:
     contains: tuple[str, ...]
     never: tuple[str, ...]
 
+    def values_for(self, prompt: Prompt) -> dict[str, Any]:
+        """The case as variables of a prompt; those that it does not declare are left out."""
+        given = item_values(self.item, prompt) if self.item is not None else self.values or {}
+        flags = {one.name: False for one in prompt.variables.values() if one.type == "boolean" and not one.optional}
+        return flags | {name: value for name, value in given.items() if name in prompt.variables}
+
     def render(self, prompt: Prompt) -> str:
-        """The text that a prompt makes of the case; values that it does not declare are left out.
+        """The text that a prompt makes of the case.
 
         Raises:
             PromptError: It needs something that the case does not have.
         """
-        given = item_values(self.item, prompt) if self.item is not None else self.values or {}
-        values = {name: value for name, value in given.items() if name in prompt.variables}
-        flags = {one.name: False for one in prompt.variables.values() if one.type == "boolean" and not one.optional}
-        return prompt.render(**(flags | values))
+        return prompt.render(**self.values_for(prompt))
 
     def faults(self, prompt: Prompt, *, exact: bool) -> list[str]:
         """What is wrong with the text that a prompt makes of the case.

@@ -11,6 +11,7 @@ import pytest
 
 import recllm
 from recllm.cli import app
+from recllm.cli.app import prompts_app
 from recllm.recommender import Recommender
 from tests.cli.command_line import NEW, refuses, run, told
 
@@ -182,14 +183,16 @@ def test_export_writes_the_text_adapter(rec: Recommender, here: Path, monkeypatc
 
 
 def test_the_page_names_every_command() -> None:
-    commands = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert re.findall(r"^- `recllm ([a-z-]+)", page, flags=re.MULTILINE) == commands
-    assert len(page.splitlines()) <= 80
-    for name in commands:
-        assert "--json" in run(name, "--help").output
-    for name, options in re.findall(r"`recllm ([a-z-]+)([^`]*)`", page):
-        known = run(name, "--help").output
+    for group, form in ((app, r"^- `recllm (?!prompts )([a-z-]+)"), (prompts_app, r"`recllm prompts ([a-z-]+)")):
+        commands = [command.name or command.callback.__name__ for command in group.registered_commands]  # type: ignore[union-attr]
+        assert list(dict.fromkeys(re.findall(form, page, flags=re.MULTILINE))) == commands
+        before = ("prompts",) if group is prompts_app else ()
+        for name in commands:
+            assert "--json" in run(*before, name, "--help").output
+    assert len(page.splitlines()) <= 85
+    for group, name, options in re.findall(r"`recllm (prompts )?([a-z-]+)([^`]*)`", page):
+        known = run(*group.split(), name, "--help").output
         assert [option for option in re.findall(r"--[a-z-]+", options) if option not in known] == []
 
 
