@@ -4,15 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from recllm.errors import PromptError
 from recllm.prompting.cases import load_cases
 from recllm.prompting.syntax import Block, Node
-from recllm.prompting.template import SUFFIX, Prompt, read_source
-from recllm.resources import data_folder
+from recllm.prompting.template import PROTECTED, Prompt, always_said, protected_clauses
 from recllm.texts import clean_text
-
-PROTECTED = {"finance": ("not_advice",)}
-"""Domain -> the partials that each reason of it ends with, and that nothing may take out of a prompt that has them."""
 
 MAY_DROP = "may_drop"
 """Key of a prompt's metadata: variables that a successor need not use. Item prompts may drop all but title or text."""
@@ -84,14 +79,10 @@ def _slots(candidate: Prompt, parent: Prompt) -> Iterator[str]:
 
 def _protected(candidate: Prompt, parent: Prompt) -> Iterator[str]:
     """Clauses that have to stand in every text, whatever its values are."""
-    ours, theirs = (_always_said(prompt) for prompt in (candidate, parent))
-    shipped = data_folder("prompts")
-    for domain, partials in PROTECTED.items():
-        for partial in partials:
-            words = clean_text(read_source(f"_{partial}", shipped, partial) or "")
-            if not words:
-                raise PromptError(f"'_{partial}{SUFFIX}' in {shipped} says nothing; restore it")
-            reason = _task(parent) == "reason" and domain in (candidate.domain, parent.domain)
+    ours, theirs = always_said(candidate.nodes), always_said(parent.nodes)
+    for domain in PROTECTED:
+        reason = _task(parent) == "reason" and domain in (candidate.domain, parent.domain)
+        for partial, words in protected_clauses(domain).items():
             if (reason or words in theirs) and words not in ours:
                 yield f"it lost the clause '{{{{> {partial}}}}}', which stands in every text"
     if _task(parent) != "item" and parent.domain != candidate.domain:
@@ -103,10 +94,6 @@ def _cases(candidate: Prompt, parent: Prompt, folder: Path | None) -> Iterator[s
     for case in {(case.file, case.name): case for case in cases}.values():
         for fault in case.faults(candidate, exact=False):
             yield f"case '{case.name}' of {case.file}: {fault}"
-
-
-def _always_said(prompt: Prompt) -> str:
-    return clean_text("".join(node for node in prompt.nodes if isinstance(node, str)))
 
 
 def _task(prompt: Prompt) -> str:

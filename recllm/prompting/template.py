@@ -43,6 +43,7 @@ from typing import Any
 
 from recllm.errors import PromptError
 from recllm.prompting.front_matter import (
+    FrontMatter,
     declared_variables,
     most_tokens,
     normal_lines,
@@ -55,6 +56,8 @@ from recllm.resources import data_folder
 from recllm.texts import clean_text
 
 SUFFIX = ".prompt"
+PROTECTED = {"finance": ("not_advice",)}
+"""Domain -> the partials whose words stand in each of its reasons."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
 
 
@@ -148,9 +151,38 @@ def parse_prompt(source: str, name: str = "inline", folder: Path | None = None) 
     if unused:
         what = f"declares the variable '{unused[0]}' and never uses it; use it or remove it"
         meta.fail(what, "input", "schema", meta.written[unused[0]])
+    _check_clauses(meta, nodes)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     description, domain = meta.get("description", ""), meta.get("domain")
     return Prompt(name, description, domain, variables, nodes, digest, source, tokens, metadata)
+
+
+def always_said(nodes: Iterable[Node]) -> str:
+    """The words of a prompt that stand in every text, whatever its values are."""
+    return clean_text("".join(node for node in nodes if isinstance(node, str)))
+
+
+def protected_clauses(domain: str) -> dict[str, str]:
+    """Partial -> words: what every reason of a domain has to say.
+
+    Raises:
+        PromptError: A partial that comes with recllm is missing or says nothing.
+    """
+    shipped, clauses = data_folder("prompts"), {}
+    for partial in PROTECTED.get(domain, ()):
+        clauses[partial] = clean_text(read_source(f"_{partial}", shipped, partial) or "")
+        if not clauses[partial]:
+            raise PromptError(f"'_{partial}{SUFFIX}' in {shipped} says nothing; restore it")
+    return clauses
+
+
+def _check_clauses(meta: FrontMatter, nodes: tuple[Node, ...]) -> None:
+    task, *rest = meta.name.split(".")
+    for domain in {meta.get("domain"), *rest[:1]} & set(PROTECTED) if task == "reason" else ():
+        for partial, words in protected_clauses(domain).items():
+            if words not in always_said(nodes):
+                wanted = f"add '{{{{> {partial}}}}}', outside of every block"
+                meta.fail(f"is a reason of the domain '{domain}' and does not always say “{words}”; {wanted}", "domain")
 
 
 def load_prompt(name: str, folder: Path | str | None = None) -> Prompt:

@@ -73,23 +73,23 @@ def test_test(own: Path) -> None:
     outcomes = told("prompts", "test", "reason.finance")
     assert len(outcomes) == len(recllm.prompts.test(names=("reason.finance",)))
     assert all(one["passed"] for one in outcomes)
-    source = (own / "reason.finance.prompt").read_text(encoding="utf-8")
-    (own / "reason.finance.prompt").write_text(source.replace("{{> not_advice}}", ""), encoding="utf-8")
+    source = (own / "reason.social.prompt").read_text(encoding="utf-8")
+    (own / "reason.social.prompt").write_text(source.replace("{{> cited}}", "Of {{verb}}."), encoding="utf-8")
     result = run("prompts", "test", "--prompts", "own")
     assert result.exit_code == 1
-    assert "FAIL reason.finance@" in result.stdout
-    assert "it lacks 'not financial advice'" in result.stdout
+    assert "FAIL reason.social@" in result.stdout
+    assert "it lacks '“A lamp”'" in result.stdout
     refuses(run("prompts", "test", "nothing"), "there is no prompt 'nothing'")
 
 
 def test_diff(own: Path) -> None:
     assert run("prompts", "diff", "item.neutral", "item.neutral").stdout == "alike\n"
-    source = (own / "reason.finance.prompt").read_text(encoding="utf-8")
-    (own / "reason.finance.prompt").write_text(source.replace("{{> not_advice}}", ""), encoding="utf-8")
-    shown = run("prompts", "diff", "reason.finance", "--prompts", "own").stdout
-    assert "-{{> not_advice}}" in shown
-    assert "may not take its place: it lost the clause" in shown
-    told_too = told("prompts", "diff", "reason.finance", "--prompts", "own")
+    source = (own / "reason.social.prompt").read_text(encoding="utf-8")
+    (own / "reason.social.prompt").write_text(source.replace("A guess;", "For you;"), encoding="utf-8")
+    shown = run("prompts", "diff", "reason.social", "--prompts", "own").stdout
+    assert "For you; nothing in your history stands out" in shown
+    assert "may not take its place: case 'worst, nothing stands out' of reason: it says 'for you'" in shown
+    told_too = told("prompts", "diff", "reason.social", "--prompts", "own")
     assert told_too["source"]
     assert told_too["complaints"]
     refuses(run("prompts", "diff", "item.neutral"), "give another prompt, or --prompts FOLDER")

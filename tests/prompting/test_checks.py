@@ -50,6 +50,7 @@ SOUND = "---\ndescription: d\ninput:\n  schema:\n    x: string\n---\n{{x}}\n"
         ("Own.prompt", SOUND, None, None, "there is no prompt 'Own'"),
         ("_details.prompt", "{{nothing}}", 1, None, "partial 'details' of prompt 'facts.reason', line 1"),
         ("_unused.prompt", "words", None, None, "no prompt uses this partial"),
+        ("reason.finance.prompt", "---\ndescription: d\n---\nYours.", 2, "domain", "does not always say"),
         ("cases/item.yaml", "cases: [{name: a}]", None, None, "either 'values' or 'item'"),
         ("cases/thing.yaml", "cases: []", None, None, "there is no prompt that these cases are for"),
     ],
@@ -79,7 +80,7 @@ def test_a_folder_without_cases_is_measured_by_those_of_recllm(folder: Path) -> 
     source = (folder / "reason.finance.prompt").read_text(encoding="utf-8")
     write(folder, "reason.finance.prompt", source.replace("A guess;", "A shot in the dark;"))
     assert all(outcome.passed for outcome in check_prompts(folder, ("reason.finance",))), "its words are its own"
-    write(folder, "reason.finance.prompt", source.replace("{{> not_advice}}", ""))
+    write(folder, "reason.finance.prompt", source.replace("A guess;", "For you;"))
     assert not all(outcome.passed for outcome in check_prompts(folder, ("reason.finance",)))
 
 

@@ -60,9 +60,18 @@ def test_every_domain_has_its_best_and_its_worst() -> None:
 def test_the_floor_of_a_reason(old: str, fresh: str, complaint: str) -> None:
     more = "{{#if sum}}{{/if}}" if "sum" in fresh else ""
     assert old in FINANCE.source
-    candidate = parse_prompt(FINANCE.source.replace(old, fresh) + more, "reason.finance.x", SHIPPED)
+    candidate = parse_prompt(FINANCE.source.replace(old, fresh) + more, "own", SHIPPED)
     said = complaints(candidate, FINANCE)
     assert any(complaint in one for one in said), said
+
+
+@pytest.mark.parametrize("name", ["reason.finance", "reason.finance.x", "reason.own"])
+@pytest.mark.parametrize("fresh", ["", "{{#if popular}}\n{{> not_advice}}\n{{/if}}", "No advice."])
+def test_a_finance_reason_without_its_clause_does_not_load(name: str, fresh: str) -> None:
+    source = FINANCE.source.replace("{{> not_advice}}", fresh)
+    with pytest.raises(PromptError, match="line 3, is a reason of .* does not always say") as caught:
+        parse_prompt(source, name, SHIPPED)
+    assert (caught.value.line, caught.value.key) == (3, "domain")
 
 
 def test_a_slot_stays_unless_it_may_be_dropped() -> None:
