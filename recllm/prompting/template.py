@@ -178,7 +178,7 @@ def protected_clauses(domain: str) -> dict[str, str]:
 
 def _check_clauses(meta: FrontMatter, nodes: tuple[Node, ...]) -> None:
     task, *rest = meta.name.split(".")
-    for domain in {meta.get("domain"), *rest[:1]} & set(PROTECTED) if task == "reason" else ():
+    for domain in {str(meta.get("domain")), *rest[:1]} & set(PROTECTED) if task == "reason" else ():
         for partial, words in protected_clauses(domain).items():
             if words not in always_said(nodes):
                 wanted = f"add '{{{{> {partial}}}}}', outside of every block"

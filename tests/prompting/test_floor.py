@@ -69,7 +69,7 @@ def test_the_floor_of_a_reason(old: str, fresh: str, complaint: str) -> None:
 @pytest.mark.parametrize("fresh", ["", "{{#if popular}}\n{{> not_advice}}\n{{/if}}", "No advice."])
 def test_a_finance_reason_without_its_clause_does_not_load(name: str, fresh: str) -> None:
     source = FINANCE.source.replace("{{> not_advice}}", fresh)
-    with pytest.raises(PromptError, match="line 3, is a reason of .* does not always say") as caught:
+    with pytest.raises(PromptError, match=r"line 3, is a reason of .* does not always say") as caught:
         parse_prompt(source, name, SHIPPED)
     assert (caught.value.line, caught.value.key) == (3, "domain")
 
