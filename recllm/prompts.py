@@ -1,7 +1,13 @@
-"""Prompts, from Python: `recllm.prompts.list()`, `load`, `render`, `lint`, `test`, `diff`, `export`.
+"""Prompts, from Python: looked at and checked (`list`, `load`, `render`, `lint`, `test`, `diff`, `export`), and improved.
 
-Each takes a folder of one's own; without it, the prompts that come with recllm are meant. In a terminal the same is
-`recllm prompts …`.
+    composed = recllm.prompts.compose(catalog)                        # which columns, in which order, and why
+    result = recllm.prompts.optimize(catalog, events, folder="prompts/")
+    recllm.prompts.promote("prompts/", result.chosen.prompt.name, catalog=catalog)
+    recllm.Recommender().fit(catalog, events, prompts="prompts/")     # the promoted one
+    recllm.prompts.rollback("prompts/")
+
+Whatever takes a folder takes one of your own; what only looks or checks means, without one, the prompts that come with
+recllm. In a terminal the same is `recllm prompts …`.
 """
 
 from recllm.prompting.checks import Difference, Finding, Outcome
@@ -15,6 +21,7 @@ from recllm.prompting.template import Prompt
 from recllm.prompting.template import list_prompts as list
 from recllm.prompting.template import load_prompt as load
 from recllm.prompting.template import parse_prompt as parse
+from recllm.tuning.doors import compose, optimize, promote, rollback, tree
 
 __all__ = [
     "Difference",
@@ -22,12 +29,17 @@ __all__ = [
     "Outcome",
     "Prompt",
     "complaints",
+    "compose",
     "diff",
     "export",
     "lint",
     "list",
     "load",
+    "optimize",
     "parse",
+    "promote",
     "render",
+    "rollback",
     "test",
+    "tree",
 ]

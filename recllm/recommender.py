@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from os import PathLike
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Self, final
@@ -54,9 +55,14 @@ from recllm.model.storage import load_recommender, save_recommender
 from recllm.options import TrainOptions
 from recllm.prompting.generator import Generator
 from recllm.prompting.open import open_generator
+from recllm.prompting.template import Prompt, load_prompt
 from recllm.ranking.wishes import Wish
+from recllm.tuning.items import item_prompt
 
 __all__ = ["FitReport", "Recommender", "RecommenderConfig"]
+
+Prompts = Prompt | str | PathLike[str] | None
+"""What puts items into words: `auto`, a folder of prompts, a prompt, its file or its name; None: the settings say."""
 
 Users = Any
 """Events of known or new users (`Interactions` or a data frame), ids of users who are remembered (one or several, in
@@ -95,7 +101,7 @@ class Recommender:
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
-    def fit(self, catalog: Any, events: Any, *, options: TrainOptions | None = None) -> Self:
+    def fit(self, catalog: Any, events: Any, *, options: TrainOptions | None = None, prompts: Prompts = None) -> Self:
         """Learn from a catalog and the events of training users.
 
         Args:
@@ -103,12 +109,18 @@ class Recommender:
             events: The log: `Interactions`, a data frame, a file, or a mapping. Events about unknown items are left out
                 (counted in `events.known_items(catalog).report`).
             options: Seed, device, time budget, progress.
+            prompts: What puts items into words: `auto` composes a prompt from the catalog's columns; a folder of
+                prompts gives the one that was promoted there; or a prompt, its file, or its name. None: what the
+                settings say. The model keeps the prompt it was fitted with.
 
         Raises:
+            PromptError: There is no such prompt, or it does not suit the catalog.
             DataError: No event is about an item of the catalog, or the catalog is empty.
         """
         options = of_kind(TrainOptions() if options is None else options, TrainOptions, "options")
-        state = fit(self.config, read_catalog(catalog), read_events(events), options)
+        items = read_catalog(catalog)
+        prompt = item_prompt(prompts, items, self.config.text)
+        state = fit(self.config, items, read_events(events), options, prompt)
         with self._changing:
             self._state = state
         return self
@@ -121,6 +133,7 @@ class Recommender:
         *,
         config: RecommenderConfig | None = None,
         options: TrainOptions | None = None,
+        prompts: Prompts = None,
     ) -> "Recommender":
         """A recommender for a catalog without any events: whitened text similarity to what a user likes.
 
@@ -129,12 +142,15 @@ class Recommender:
             adapter: The shop prior that makes the ranking head, by name or folder; None: that of `config`.
             config: Hyper-parameters; users' adaptation needs events to be meta-trained and is off.
             options: Device and progress; texts are read to the end, and the report says where that passes the budget.
+            prompts: As for `fit`.
         """
         recommender = cls(config)
         if adapter is not None:
             prior = of_kind(adapter, str, "adapter")
             recommender.config = replace(recommender.config, prior=prior)
-        recommender._state = of_catalog(recommender.config, read_catalog(catalog), options)
+        items = read_catalog(catalog)
+        prompt = item_prompt(prompts, items, recommender.config.text)
+        recommender._state = of_catalog(recommender.config, items, options, prompt)
         return recommender
 
     # -- using --------------------------------------------------------------------------------------------------------
@@ -484,8 +500,14 @@ class Recommender:
                 "this recommender's text encoder is the frozen one, so there is no adapter to write; fit with "
                 'finetune="lora" (the report says when that did not pay).'
             )
-        page = adapter_card(self.config, state.report, state.text_encoder.max_tokens)
+        page = adapter_card(self.config, state.report, state.text_encoder)
         state.model.text_adapter.write(read_path(folder, "the folder to write to"), page)
+
+    @property
+    def prompts(self) -> Mapping[str, Prompt]:
+        """What the model speaks with: `item`, which put the items into words and puts new ones, and `reason`."""
+        item = self._fitted().text_encoder.prompt
+        return {"item": item, "reason": load_prompt(f"reason.{self.config.domain}")}
 
     @property
     def report(self) -> FitReport:

@@ -29,7 +29,6 @@ LINES = [
     ["lists"],
     ["explain"],
     ["tuning"],
-    ["prompts"],
     ["recommender"],
     ["evaluation"],
     ["serve"],

@@ -1,9 +1,9 @@
 """The `recllm` command: what the library does, from a terminal. It has no logic of its own."""
 
-from recllm.cli import show, learn, ask, reasons, measure, keep, export, look, prompts  # noqa: I001 (in the order of --help)
+from recllm.cli import show, learn, ask, reasons, measure, keep, export, look, prompts, tuning  # noqa: I001 (in the order of --help)
 from recllm.cli.app import app
 
-__all__ = ["app", "ask", "export", "keep", "learn", "look", "main", "measure", "prompts", "reasons", "show"]
+__all__ = ["app", "ask", "export", "keep", "learn", "look", "main", "measure", "prompts", "reasons", "show", "tuning"]
 
 
 def main() -> None:

@@ -58,6 +58,10 @@ def fit(
     finetune: Annotated[
         bool, typer.Option("--finetune", help="Fine-tune the text encoder on the catalog, if that pays.")
     ] = False,
+    prompts: Annotated[
+        str | None,
+        typer.Option(help="What puts items into words: auto, a folder with a promoted prompt, a file or a name."),
+    ] = None,
     budget: Budget = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Keep the state of training in this folder; run again to go on.")
@@ -79,7 +83,7 @@ def fit(
     rec = recllm.Recommender(asked)
     started = time.monotonic()
     with ProgressBar(quiet=as_json) as progress:
-        rec.fit(catalog, log, options=recllm.TrainOptions(**options, progress=progress))
+        rec.fit(catalog, log, options=recllm.TrainOptions(**options, progress=progress), prompts=prompts)
     seconds = time.monotonic() - started
     rec.save(out)
     _tell(rec, out, seconds, {"items": catalog.report.to_dict(), "events": log.report.to_dict()} if as_json else None)

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -20,6 +21,9 @@ from recllm.prompting.items import check_columns, item_values
 from recllm.prompting.template import Prompt, load_prompt
 from recllm.resources import cache_folder, quiet_loading
 
+AUTO = "auto"
+"""The prompt that is composed from the catalog."""
+
 
 @final
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class TextEncoderConfig:
 
     Attributes:
         backbone: A folder, a hub name, or an embedded model (`minilm`).
-        prompt: The item prompt in `prompts/` that puts an item into words.
+        prompt: What puts an item into words: an item prompt in `prompts/`, a file of your own, or `auto` for one that
+            is composed from the catalog.
         max_tokens: Text beyond this is cut; time grows with it. A prompt may say less, never more.
         batch_size: Texts per forward pass.
         shrinkage: Weight of the identity in the whitening's covariance, in [0, 1]; more for small catalogs.
@@ -66,13 +71,19 @@ class TextEncoder:
         config: Settings.
         adapter: What fine-tuning learned; None for the frozen encoder.
         digest: Of the weights that the backbone must have; None for any.
+        prompt: Puts items into words; None: the one that the settings name.
 
     Raises:
         BackboneError: The backbone was not found, or has other weights.
+        PromptError: There is no such prompt, or it is not well formed.
     """
 
     def __init__(
-        self, config: TextEncoderConfig, adapter: TextAdapter | None = None, digest: str | None = None
+        self,
+        config: TextEncoderConfig,
+        adapter: TextAdapter | None = None,
+        digest: str | None = None,
+        prompt: Prompt | None = None,
     ) -> None:
         self.config, self.adapter = config, adapter
         self.backbone: Backbone = resolve_backbone(config.backbone)
@@ -82,8 +93,14 @@ class TextEncoder:
                 "recommender was fitted with, so new texts would not fit its items; say where that one is, with "
                 "Recommender.load(folder, backbone=…), or fit again."
             )
-        self.prompt: Prompt = load_prompt(config.prompt)
+        self.prompt: Prompt = load_prompt(config.prompt) if prompt is None else prompt  # `auto` needs a catalog
         self._loaded: dict[str, Any] = {}
+
+    def reading(self, prompt: Prompt) -> "TextEncoder":
+        """The same encoder for another prompt; the loaded weights are shared."""
+        other = copy(self)
+        other.prompt = prompt
+        return other
 
     @property
     def max_tokens(self) -> int:
@@ -121,6 +138,12 @@ class TextEncoder:
         """One vector per item, float32 [items, dim], from the item prompt."""
         return self.encode(describe_items(catalog, self.prompt), device=device, progress=progress)
 
+    def knows(self, texts: list[str]) -> bool:
+        """Whether the cache on disk holds these texts' vectors."""
+        distinct = list(dict.fromkeys(texts))
+        cached = _cache_file(fingerprint(*self.identity(), *distinct))
+        return cached is not None and cached.is_file()
+
     def identity(self) -> tuple[str, ...]:
         """What, besides the text, a vector depends on."""
         weights = self.backbone.digest()
@@ -148,6 +171,7 @@ class TextEncoder:
         if device not in self._loaded:
             self._loaded[device] = self.load(device)
         model = self._loaded[device]
+        model.max_seq_length = self.max_tokens  # another prompt may have read less
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # batches of like length waste no padding
         chunk = 8 * self.config.batch_size
         vectors = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)

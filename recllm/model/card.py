@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from recllm.encoders.text import TextEncoder
 from recllm.model.config import RecommenderConfig
 from recllm.model.freshness import Freshness
 from recllm.model.model import Model
@@ -21,10 +22,11 @@ def card(config: RecommenderConfig, model: Model, report: FitReport, freshness: 
     stopped = "\n".join(f"- {name}: {reason}" for name, reason in report.stopped.items())
     fresh = "" if freshness is None else "\n".join(["", "## Freshness", _listed(freshness.at(None)), ""])
     curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
+    spoken = config.text.prompt if model.prompt is None else model.prompt.reference
     return f"""# A recllm recommender
 
 Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.backbone}`, prompt
-`{config.text.prompt}`), histories by the first {config.history.depth} block(s) of the same transformer,
+`{spoken}`), histories by the first {config.history.depth} block(s) of the same transformer,
 {_adaptation(model)}.
 
 Users' adapters are functions of their own events. What is popular, what goes together and what follows what are sums
@@ -89,8 +91,8 @@ def _adaptation(model: Model) -> str:
     return "users by LoRA adapters of their own"
 
 
-def adapter_card(config: RecommenderConfig, report: FitReport, max_tokens: int) -> str:
-    """What a text adapter is, for the folder it is exported to; `max_tokens` is how much of a text was read."""
+def adapter_card(config: RecommenderConfig, report: FitReport, encoder: TextEncoder) -> str:
+    """What a text adapter is, for the folder it is exported to."""
     backbone = config.text.backbone
     return f"""---
 library_name: peft
@@ -109,11 +111,12 @@ from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("{backbone}")  # `minilm` is sentence-transformers/all-MiniLM-L6-v2
 model.load_adapter("path/to/this/folder")
-model.max_seq_length = {max_tokens}
+model.max_seq_length = {encoder.max_tokens}
 ```
 
-Items are put into words by the prompt `{config.text.prompt}`. The adapter was trained to be used with whitening, whose
-statistics are in the recommender. It comes from {report.counts.get("events", 0):,} events and holds no user's own data.
+Items are put into words by the prompt `{encoder.prompt.reference}`. The adapter was trained to be used with
+whitening, whose statistics are in the recommender. It comes from {report.counts.get("events", 0):,} events and holds
+no user's own data.
 The backbone's licence applies.
 """
 

@@ -71,7 +71,7 @@ class Fitted:
     @cached_property
     def text_encoder(self) -> TextEncoder:
         """Puts new texts beside the items'; loaded once, at the first of them."""
-        return TextEncoder(self.config.text, self.model.text_adapter, self.model.backbone)
+        return TextEncoder(self.config.text, self.model.text_adapter, self.model.backbone, self.model.prompt)
 
     def once(self, make: Callable[[Model, RecommenderConfig], T]) -> T:
         """What `make` makes of the model, made at the first call; as long as the model is the same, so is that."""

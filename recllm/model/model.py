@@ -28,6 +28,8 @@ from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
+from recllm.model.texts import ItemTexts
+from recllm.prompting.template import Prompt
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
 from recllm.retrieval.config import RetrievalConfig
@@ -36,29 +38,6 @@ from recllm.retrieval.scoring import Channels
 
 CELLS = 40_000_000
 """Scores (users × channels × items) held at once; larger requests are computed in batches of users."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class ItemTexts:
-    """The items' texts as an encoder has read them.
-
-    Attributes:
-        vectors: Sentence vectors, float32 [items, dim].
-        whitening: Its statistics over items with events.
-        adapter: What fine-tuning taught the encoder; None for the frozen one.
-        backbone: Digest of its weights, with which new texts have to be read as well.
-    """
-
-    vectors: np.ndarray
-    whitening: Whitening
-    adapter: TextAdapter | None = None
-    backbone: str | None = None
-
-    @cached_property
-    def white(self) -> Float[Tensor, "items dim"]:
-        """Whitened unit vectors."""
-        return torch.from_numpy(self.whitening(self.vectors))
 
 
 @final
@@ -79,6 +58,7 @@ class Model:
         learner: The meta-learned adapter start; None without adaptation.
         text_adapter: What fine-tuning taught the text encoder; None for the frozen one.
         backbone: Digest of the text encoder's weights, with which new texts have to be read as well.
+        prompt: What put the items into words, and puts new ones; None: what the settings name.
         drift: What the shop's own adapter adds to the head; None where nothing was ever learned after the fit.
         own: The step from the shop prior that is in the head; None where the head was fitted without a prior.
     """
@@ -95,6 +75,7 @@ class Model:
     learner: MetaLearner | None = None
     text_adapter: TextAdapter | None = None
     backbone: str | None = None
+    prompt: Prompt | None = None
     drift: Drift | None = None
     own: OwnStep | None = None
 
@@ -123,6 +104,7 @@ class Model:
             retrieval=config.retrieval,
             text_adapter=texts.adapter,
             backbone=texts.backbone,
+            prompt=texts.prompt,
         )
 
     def __post_init__(self) -> None:

@@ -39,8 +39,10 @@ from recllm.model.card import card
 from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
 from recllm.model.fitted import Fitted, counted_pairs
-from recllm.model.model import ItemTexts, Model, load_state
+from recllm.model.model import Model, load_state
 from recllm.model.report import FitReport
+from recllm.model.texts import ItemTexts
+from recllm.prompting.template import Prompt, parse_prompt
 from recllm.ranking.head import RankingHead
 from recllm.retrieval.scoring import Channels
 
@@ -71,6 +73,9 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
             "weights_from": state.counted.weights_from,
         },
     }
+    if model.prompt is not None:
+        prompt = model.prompt
+        documents["prompt"] = {"name": prompt.name, "source": prompt.source, "partials": dict(prompt.partials)}
     if model.text_adapter is not None:
         documents["text_adapter"] = dict(model.text_adapter.config)
     # Pairs are most of the counts, and can be counted again where the events are kept.
@@ -186,7 +191,7 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
         raise ArtifactError("the digest of the backbone is none")
     for part in (encoder, items, head):
         part.requires_grad_(False)
-    texts = ItemTexts(vectors, whitening, text_adapter, backbone)
+    texts = ItemTexts(vectors, whitening, text_adapter, backbone, _prompt(artifact.documents.get("prompt")))
     model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
     model.own = own
     if "drift" in saved:
@@ -194,6 +199,16 @@ def _model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, ca
     if "adaptation" in saved:
         model.learner = _learner(saved["adaptation"], model, config)
     return model
+
+
+def _prompt(saved: Any) -> Prompt | None:
+    """None: it was saved by a version that kept the prompt's name only."""
+    if saved is None:
+        return None
+    parts = (saved["name"], saved["source"], *saved["partials"], *saved["partials"].values())
+    if not all(isinstance(part, str) for part in parts):
+        raise ArtifactError("its prompt is no text")
+    return parse_prompt(saved["source"], saved["name"], saved["partials"])
 
 
 def _channel_names(run: Mapping[str, Any]) -> list[str] | None:

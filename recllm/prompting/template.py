@@ -74,6 +74,7 @@ class Prompt:
         source: the file's text, its lines ended by a line feed.
         max_tokens: how much of the rendered text an encoder reads; None leaves that to the encoder.
         metadata: where the prompt comes from, from the file; no part of its version.
+        partials: name -> text of the partials it uses, for a copy that needs no folder.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Prompt:
     source: str
     max_tokens: int | None
     metadata: Mapping[str, Any]
+    partials: Mapping[str, str]
 
     @property
     def reference(self) -> str:
@@ -124,13 +126,13 @@ class Prompt:
         raise PromptError(f"prompt '{self.name}' got {type(value).__name__} for '{variable.name}'; it wants a {wanted}")
 
 
-def parse_prompt(source: str, name: str = "inline", folder: Path | None = None) -> Prompt:
+def parse_prompt(source: str, name: str = "inline", folder: Path | Mapping[str, str] | None = None) -> Prompt:
     """Check and compile the text of a prompt file.
 
     Args:
         source: front matter and body.
         name: how messages and `Prompt.reference` call it.
-        folder: where partials are; None allows no partials.
+        folder: where partials are, or they themselves by name; None allows no partials.
 
     Raises:
         PromptError: with the line, for anything the module's docstring does not allow.
@@ -140,9 +142,16 @@ def parse_prompt(source: str, name: str = "inline", folder: Path | None = None) 
     source = normal_lines(source)
     parts: list[str] = [without_metadata(source, name) if "metadata" in meta else source]
 
+    partials: dict[str, str] = {}
+
     def read_partial(partial: str) -> str | None:
-        text = read_source(f"_{partial}", folder, name) if folder else None
-        parts.extend([] if text is None else [text])
+        if isinstance(folder, Path):
+            text = read_source(f"_{partial}", folder, name)
+        else:
+            text = None if folder is None else folder.get(partial)
+        if text is not None:
+            parts.append(text)
+            partials[partial] = text
         return text
 
     reader = SyntaxReader(name, variables, read_partial)
@@ -154,7 +163,7 @@ def parse_prompt(source: str, name: str = "inline", folder: Path | None = None) 
     _check_clauses(meta, nodes)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     description, domain = meta.get("description", ""), meta.get("domain")
-    return Prompt(name, description, domain, variables, nodes, digest, source, tokens, metadata)
+    return Prompt(name, description, domain, variables, nodes, digest, source, tokens, metadata, partials)
 
 
 def always_said(nodes: Iterable[Node]) -> str:
@@ -186,11 +195,13 @@ def _check_clauses(meta: FrontMatter, nodes: tuple[Node, ...]) -> None:
 
 
 def load_prompt(name: str, folder: Path | str | None = None) -> Prompt:
-    """Read ``<name>.prompt`` from `folder`, or from the prompts that come with recllm.
+    """Read ``<name>.prompt`` from `folder`, or from the prompts that come with recllm; or a file by its path.
 
     Raises:
         PromptError: when there is no such prompt or it is not well formed; it begins with the file's path.
     """
+    if folder is None and name.endswith(SUFFIX):
+        folder, name = Path(name).parent, Path(name).name.removesuffix(SUFFIX)
     where = Path(folder) if folder is not None else data_folder("prompts")
     source = read_source(name, where, name) if _NAME.fullmatch(name) else None
     if source is None:

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.data.catalog import Catalog
-from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
+from recllm.encoders.text import TextEncoderConfig, Whitening
 from recllm.evaluation.baselines.baseline import EVENTS, WINDOWS, Baseline, Events, Known, Scores, grid
 from recllm.evaluation.baselines.ease import as_array, ease_weights
 from recllm.retrieval.channels.text_cooccurrence import predicted_sources
+from recllm.tuning.items import encoder_for
 
 
 @dataclass(eq=False, kw_only=True)
@@ -30,7 +31,9 @@ class TextMean(Baseline):
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
 
     def _fit(self, catalog: Catalog, known: Known) -> None:
-        self._vectors = self._prepared(TextEncoder(self.text).encode_catalog(catalog), self._popularity["all"] > 0)
+        self._vectors = self._prepared(
+            encoder_for(self.text, catalog).encode_catalog(catalog), self._popularity["all"] > 0
+        )
 
     def _prepared(self, vectors: Scores, warm: NDArray[np.bool_]) -> Scores:
         """Unit vectors to compare by, float32 [items, dim]."""
@@ -99,7 +102,7 @@ class TextRidge(Baseline):
         matrix = known.matrix(len(catalog))
         self._warm = known.counts(len(catalog)) > 0
         self._weights, self.note = ease_weights(matrix, self.regularisation)
-        vectors = TextEncoder(self.text).encode_catalog(catalog)
+        vectors = encoder_for(self.text, catalog).encode_catalog(catalog)
         self._vectors = Whitening.fit(vectors[self._warm], self.shrinkage)(vectors)
         self._predicted: dict[float, Scores] = {}
         self._moments = np.asarray(self._weights @ (self._vectors * self._warm[:, None]), dtype=np.float32)

@@ -20,6 +20,7 @@ from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
+from recllm.prompting.template import Prompt
 
 T = TypeVar("T")
 
@@ -53,6 +54,7 @@ class FitRun:
         options: Run options.
         reserves: See below; None: where there is no prior, or where there are enough users, or as long as texts may be
             tuned, which needs somebody who says whether that pays.
+        prompt: What puts items into words; None: the one that the settings name.
 
     Attributes:
         report: What was seen and measured so far.
@@ -77,8 +79,9 @@ class FitRun:
         options: TrainOptions,
         *,
         reserves: bool | None = None,
+        prompt: Prompt | None = None,
     ) -> None:
-        self.config, self.catalog, self.options = config, catalog, options
+        self.config, self.catalog, self.options, self.prompt = config, catalog, options, prompt
         self.report = FitReport()
         self.device = options.torch_device()  # what cannot be used is refused before anything is done
         self.prior = None if config.prior is None else open_prior(config.prior)

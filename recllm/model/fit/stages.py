@@ -26,6 +26,7 @@ from recllm.model.fit.text import fit_text
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
 from recllm.options import TrainOptions
+from recllm.prompting.template import Prompt
 from recllm.ranking.head import RankingHead
 from recllm.retrieval.scoring import LIKED_EVENTS
 
@@ -74,7 +75,13 @@ def _base(run: FitRun) -> tuple[Model, Folds | None]:
     return Model.of(run.config, run.catalog, run.feedback, texts, channels, encoder, items, head), folds
 
 
-def fit(config: RecommenderConfig, catalog: Catalog, log: Interactions, options: TrainOptions) -> Fitted:
+def fit(
+    config: RecommenderConfig,
+    catalog: Catalog,
+    log: Interactions,
+    options: TrainOptions,
+    prompt: Prompt | None = None,
+) -> Fitted:
     """See `Recommender.fit`; whatever could make `save` fail is found out before training."""
     check_table("the catalog", catalog.frame)
     if options.checkpoint is not None:
@@ -85,7 +92,7 @@ def fit(config: RecommenderConfig, catalog: Catalog, log: Interactions, options:
             f"none of the {len(log):,} events is about one of the {len(catalog):,} items of the catalog "
             f"({known.report.notes[-1]}); write the same item ids in both, or use from_catalog."
         )
-    run = FitRun(config, catalog, known, options)
+    run = FitRun(config, catalog, known, options, prompt=prompt)
     model = fit_stages(run)
     kept = known if config.keep_histories else known.select(np.zeros(0, dtype=np.int64), ())
     trained = TrainedOn.of(known)

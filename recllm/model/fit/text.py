@@ -5,8 +5,8 @@ from collections.abc import Callable
 from recllm.encoders.finetuning.tuner import TextTuner
 from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.fit.run import FitRun, measured
-from recllm.model.model import ItemTexts
 from recllm.model.report import FitReport
+from recllm.model.texts import ItemTexts
 from recllm.options import TrainOptions
 
 READING_SHARE = 0.5
@@ -19,7 +19,7 @@ FINETUNE_SHARE = 0.4
 
 def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     """The text encoder, fine-tuned where that is wanted and pays, and the items' texts as it reads them."""
-    encoder = TextEncoder(run.config.text)
+    encoder = TextEncoder(run.config.text, prompt=run.prompt)
     tuned = None
     if run.config.finetune == "lora":
         tuner = TextTuner(encoder, run.catalog, run.base, run.validation, run.config.finetuning, run.options)
@@ -36,13 +36,13 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
         text = encoder.encode_catalog(run.catalog, device=device, progress=progress)
         whitening = Whitening.fit(text[run.warm], run.config.text.shrinkage)
     else:
-        encoder, whitening = TextEncoder(run.config.text, tuned.adapter), tuned.whitening
+        encoder, whitening = TextEncoder(run.config.text, tuned.adapter, prompt=run.prompt), tuned.whitening
         text = tuned.complete(encoder, run.catalog, device=device, progress=progress)
     progress(1, 1)
     run.report.seconds["text"] = run.options.clock() - begin
     if run.device.type != "cpu":
         run.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
-    return encoder, ItemTexts(text, whitening, encoder.adapter, encoder.backbone.digest())
+    return encoder, ItemTexts(text, whitening, encoder.adapter, encoder.backbone.digest(), encoder.prompt)
 
 
 def reading(options: TrainOptions, report: FitReport, left: float | None) -> Callable[[float, float], None]:

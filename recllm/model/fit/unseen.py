@@ -20,9 +20,11 @@ from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
 from recllm.model.fit.text import reading
 from recllm.model.fitted import Fitted
-from recllm.model.model import ItemTexts, Model
+from recllm.model.model import Model
 from recllm.model.report import FitReport
+from recllm.model.texts import ItemTexts
 from recllm.options import TrainOptions
+from recllm.prompting.template import Prompt
 from recllm.ranking.head import RankingHead
 from recllm.retrieval.channels.cooccurrence import TakenTogether
 from recllm.retrieval.channels.history import History
@@ -35,16 +37,22 @@ UNSEEN_SHRINKAGE, UNSEEN_RIDGE = 0.3, 1.0
 """Of a catalog without events: at least so much shrinkage, and the ridge of a visitor's own direction of text."""
 
 
-def untrained_model(config: RecommenderConfig, catalog: Catalog, options: TrainOptions, report: FitReport) -> Model:
+def untrained_model(
+    config: RecommenderConfig,
+    catalog: Catalog,
+    options: TrainOptions,
+    report: FitReport,
+    prompt: Prompt | None = None,
+) -> Model:
     """A model of a catalog without events: only text speaks, through each visitor's own closed-form update."""
     device, begin = str(options.torch_device()), options.clock()
-    text_encoder = TextEncoder(config.text)
+    text_encoder = TextEncoder(config.text, prompt=prompt)
     progress = reading(options, report, options.budget_seconds())
     text = text_encoder.encode_catalog(catalog, device=device, progress=progress)
     progress(1, 1)
     report.counts["items"], report.seconds["text"] = len(catalog), options.clock() - begin
     whitening = Whitening.fit(text, max(config.text.shrinkage, UNSEEN_SHRINKAGE))
-    texts = ItemTexts(text, whitening, backbone=text_encoder.backbone.digest())
+    texts = ItemTexts(text, whitening, backbone=text_encoder.backbone.digest(), prompt=text_encoder.prompt)
     nobody = ItemCounts.of(Histories.empty(0), len(catalog), USUAL)
     popularity = Popularity.of(nobody)
     nothing = TakenTogether(Cooccurrence.empty(len(catalog)))
@@ -75,9 +83,11 @@ def untrained_model(config: RecommenderConfig, catalog: Catalog, options: TrainO
     return model
 
 
-def of_catalog(config: RecommenderConfig, catalog: Catalog, options: TrainOptions | None) -> Fitted:
+def of_catalog(
+    config: RecommenderConfig, catalog: Catalog, options: TrainOptions | None, prompt: Prompt | None = None
+) -> Fitted:
     """See `Recommender.from_catalog`."""
     report, nothing = FitReport(), Interactions.from_mapping({})
-    model = untrained_model(config, catalog, options or TrainOptions(), report)
+    model = untrained_model(config, catalog, options or TrainOptions(), report, prompt)
     counted = Counted(Counts.of(Histories.empty(0), len(catalog), USUAL))
     return Fitted(config, model, Memory.of(nothing), TrainedOn.of(nothing), report, 0, counted)

@@ -1,0 +1,39 @@
+"""The items' texts as the model keeps them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.text import Whitening
+from recllm.prompting.template import Prompt
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ItemTexts:
+    """The items' texts as an encoder has read them.
+
+    Attributes:
+        vectors: Sentence vectors, float32 [items, dim].
+        whitening: Its statistics over items with events.
+        adapter: What fine-tuning taught the encoder; None for the frozen one.
+        backbone: Digest of its weights, with which new texts have to be read as well.
+        prompt: What put the items into words, and puts new ones.
+    """
+
+    vectors: np.ndarray
+    whitening: Whitening
+    adapter: TextAdapter | None = None
+    backbone: str | None = None
+    prompt: Prompt | None = None
+
+    @cached_property
+    def white(self) -> Float[Tensor, "items dim"]:
+        """Whitened unit vectors."""
+        return torch.from_numpy(self.whitening(self.vectors))
