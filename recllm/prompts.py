@@ -1,4 +1,4 @@
-"""Prompts, from Python: looked at and checked (`list`, `load`, `render`, `lint`, `test`, `diff`, `export`), and improved.
+"""Prompts, from Python: looked at, checked, composed for a catalog, raced on held-out users, promoted and taken back.
 
     composed = recllm.prompts.compose(catalog)                        # which columns, in which order, and why
     result = recllm.prompts.optimize(catalog, events, folder="prompts/")

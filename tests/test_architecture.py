@@ -29,6 +29,7 @@ LINES = [
     ["lists"],
     ["explain"],
     ["tuning"],
+    ["prompts"],
     ["recommender"],
     ["evaluation"],
     ["serve"],
