@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from recllm.errors import PromptError
+from recllm.texts import clean_text
 
 Value = str | int | float | bool | tuple[str, ...] | None
 Scope = dict[str, Value]
@@ -91,6 +92,9 @@ class SyntaxReader:
 
     def read(self, body: str, first_line: int = 1, *, depth: int = 0) -> tuple[Node, ...]:
         """Compile `body`, whose first line is line `first_line` of its file, and which stands in `depth` lists."""
+        for number, line in enumerate(body.split("\n"), first_line):
+            if "".join(line.split()) != "".join(clean_text(line).split()):
+                self._fail("a character that cannot be seen, or half of one; leave it out", number)
         tokens = self._tokens(body, first_line)
         return self._sequence(tokens, depth, opened=None)[0]
 

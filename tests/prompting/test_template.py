@@ -85,6 +85,8 @@ def test_renders(body: str, values: dict[str, object], text: str) -> None:
         ("{{this}}", "'this' outside of '#each'"),
         ("{{#each xs}}{{/each}}{{@last}}", "'@last' outside"),
         ("{{#each xs}}{{#each this}}{{/each}}{{/each}}", "lists hold texts only"),
+        ("a\nb\u202e", "line 6, has a character that cannot be seen"),
+        ("half \ud800", "a character that cannot be seen, or half of one"),
         ("{{xs}}", "of type list where string or number or boolean is wanted"),
         ("{{#each x}}{{/each}}", "of type string where list is wanted"),
         ("{{#ifEquals x xs}}{{/ifEquals}}", "of type list"),
@@ -241,6 +243,35 @@ def test_an_error_names_file_line_and_key(tmp_path: Path) -> None:
         load_prompt("a", tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / '_line.prompt'}: partial 'line' of prompt 'a', line 2, has")
     assert (caught.value.line, caught.value.partial) == (2, "line")
+
+
+PIECES = st.sampled_from(
+    [
+        *("{{", "}}", "{{x}}", "{{#if y}}", "{{/if}}", "{{else}}", "{{#each xs}}", "{{this}}", "{{> a}}", "../"),
+        *("~", "\\", "\t", ",", "(array)", "---\n", "\n", "  ", "- ", ": ", "?"),
+        *("&a ", "*a", "!!x ", "'", '"', "|", "[", "]", "#", "%"),
+        *("\x00", "\ud800", "\x85", "\u2028", "\r", "\u202e", "1e999", "2026-01-01", "true", "config: ", "metadata: "),
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 9), PIECES | st.text(max_size=3)), max_size=5))
+def test_a_damaged_file_is_compiled_or_refused_with_its_line(damages: list[tuple[int, int, str]]) -> None:
+    source = "---\ndescription: d\nconfig:\n  max_tokens: 9\nmetadata:\n  a: [1, {b: c}]\ninput:\n  schema:\n"
+    source += "    x: string\n    y?: string, why\n    xs: list?\n---\n"
+    source += "{{x}}{{#if y}}a{{/if}}\n{{#each xs}}{{../x}}{{/each}}\n"
+    for place, taken, put in damages:
+        source = source[:place] + put + source[place + taken :]
+    refused: PromptError | None = None
+    try:
+        made = parse_prompt(source)
+        assert parse_prompt(made.source).digest == made.digest
+    except PromptError as error:
+        refused = error
+    if refused is not None:
+        assert refused.line is not None
+        assert 1 <= refused.line <= source.count("\n") + 1
+        assert f"line {refused.line}" in str(refused)
 
 
 def write(folder: Path, name: str, text: str) -> None:
