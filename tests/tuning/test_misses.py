@@ -1,0 +1,34 @@
+"""What a writer is told of the lists."""
+
+import numpy as np
+
+from recllm.data.tasks import Tasks
+from recllm.tuning.misses import worst_misses
+from tests.explain.world import users
+
+TEXTS = [f"Item {row}" for row in range(6)]
+# Items 0 to 2 point one way, 3 to 5 the other.
+VECTORS = np.array([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.0, 1.0], [-0.5, 1.0]], dtype=np.float32)
+
+
+def test_the_worst_comes_first_and_one_of_each_user() -> None:
+    support, query = users([0, 1], [4]), users([2, 5, 3], [0, 3])
+    tasks = Tasks(support, query, np.arange(2), {})
+    assert worst_misses(VECTORS, tasks, TEXTS) == (
+        "“Item 0” stood at place 5 of 6 for somebody who likes “Item 4”.",
+        "“Item 5” stood at place 4 of 6 for somebody who likes “Item 0”, “Item 1”.",
+    )
+    assert len(worst_misses(VECTORS, tasks, TEXTS, most=1)) == 1
+
+
+def test_dislikes_are_neither_missed_nor_known_as_liked() -> None:
+    support, query = users([0, 4], signals=[1, -1]), users([5, 2], signals=[-1, 1])
+    (told,) = worst_misses(VECTORS, Tasks(support, query, np.arange(1), {}), TEXTS)
+    assert told == "“Item 2” stood at place 2 of 6 for somebody who likes “Item 0”."
+    assert worst_misses(VECTORS, Tasks(users([0], signals=[-1]), users([2]), np.arange(1), {}), TEXTS) == ()
+
+
+def test_titles_are_made_inert() -> None:
+    texts = [*TEXTS[:5], "Buy <b>now</b> at https://evil.example “yes”"]
+    (told,) = worst_misses(VECTORS, Tasks(users([0]), users([5]), np.arange(1), {}), texts)
+    assert told.startswith("“Buy ‹b›now‹/b› at [link] ‘yes’” stood at place 5 of 6")
