@@ -36,6 +36,7 @@ EXAMPLES = (0, 1, 3)
 PASSED = 0.5
 """What a text is worth that passes and names nothing that could be named; one that names all of it is worth 1."""
 
+_LEFT_OUT = "The text is true, and leaves out items or attributes that the facts name."
 _INSTRUCTIONS, _EXAMPLE = "instructions.", "example."
 
 
@@ -111,8 +112,10 @@ class WordJudge:
         return np.array([[one.value for one in self.said(prompt, rows)] for prompt in prompts], dtype=np.float64)
 
     def complaints(self, prompt: Prompt, rows: Sequence[int] | None = None) -> tuple[str, ...]:
-        """All that the verifier said of a prompt's texts, once for each time it said it."""
-        return tuple(wrong for one in self.said(prompt, rows) for wrong in one.wrong)
+        """All that the verifier said of a prompt's texts, and what those that passed left out, once for each time."""
+        return tuple(
+            wrong for one in self.said(prompt, rows) for wrong in one.wrong or ((_LEFT_OUT,) if one.share < 1 else ())
+        )
 
     def _ask(self, prompt: Prompt, case: Evidence) -> Said:
         if self.generator is None:

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from recllm.prompting.template import Prompt, parse_prompt
 from recllm.resources import data_folder
 from recllm.testing import DEPARTMENTS, tiny_backbone, toy_shop
 from recllm.tuning.optimize_words import OptimizedWords, optimize_words
+from recllm.tuning.propose import probe_writer
 from recllm.tuning.words import evidence_of
 
 PLANTED = """---
@@ -43,12 +45,17 @@ _TAG = r"\{\{[^{}]*\}\}|<[^>]*>"
 # --- the scripted models -----------------------------------------------------------------------------------------
 
 
+shown: list[str] = []
+"""What the writer was shown for its drafts."""
+
+
 def write(system: str, user: str) -> str:
     """What a good writer does: other words around the same tags, and drafts that heed the complaints."""
     template = user.partition("<prompt>\n")[2].partition("</prompt>")[0]
     if "<material>" not in user:
         parts = re.split(f"({_TAG})", template)
         return f"<prompt>{''.join(part if re.fullmatch(_TAG, part) else _reworded(part) for part in parts)}</prompt>"
+    shown.append(user)
     if "excellent" in user.partition("<material>")[2]:
         template = template.replace(", and how excellent the item is", "")
     if "draft number 1" not in user:
@@ -137,21 +144,23 @@ def real_evidence(model: Path, data: str, users: int) -> tuple[str, tuple[Eviden
 # --- the show ----------------------------------------------------------------------------------------------------
 
 
-def show(title: str, result: OptimizedWords, seconds: float, chosen: bool = True) -> None:
-    print(f"== {title}\n")
-    print(f"standing prompt:\n{_indented(result.arms[0])}\n")
+def show(result: OptimizedWords, seconds: float) -> None:
+    print(f"\nstanding prompt:\n{_indented(result.arms[0])}\n")
     print(result)
     print(f"\narms: {len(result.arms)}, drafted: {result.proposal.drafted}, {seconds:.1f} s")
     for note in result.notes:
         print(f"note: {note}")
-    if chosen and not result.kept:
+    if shown:
+        print(f"\nwhat the writer was shown for its first draft:\n{textwrap.indent(shown.pop(0), '    ')}")
+        shown.clear()
+    if not result.kept:
         print(f"\nchosen:\n{_indented(result.chosen)}")
         print(f"\nlineage: {json.dumps(result.lineage(result.race.leader), ensure_ascii=False)}")
     print()
 
 
 def _indented(prompt: Prompt) -> str:
-    return "\n".join(f"    {line}" for line in prompt.render().splitlines())
+    return textwrap.indent(prompt.render(), "    ")
 
 
 def main() -> None:
@@ -170,8 +179,10 @@ def main() -> None:
         writers = {"a scripted good writer": f"{url}#writer"} | ({args.writer: args.writer} if args.writer else {})
         for name, spec in writers.items():
             writer, begin = recllm.open_generator(spec), time.monotonic()
-            result = optimize_words(planted, cases, generator=speaker, writer=writer, seed=args.seed)
-            show(f"the writer is {name}", result, time.monotonic() - begin)
+            probe = probe_writer(writer)
+            print(f"== the writer is {name}\n\nprobe: {probe.held} of {probe.asked} rewrites of known prompts hold")
+            result = optimize_words(planted, cases, generator=speaker, writer=writer, probe=probe, seed=args.seed)
+            show(result, time.monotonic() - begin)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def test_a_text_is_worth_what_it_says_if_it_passes() -> None:
     right, wrong = judge.said(WRITE)
     assert (right.wrong, right.share, right.value) == ((), pytest.approx(2 / 3), pytest.approx(5 / 6))
     assert wrong.value == 0.0
-    assert judge.complaints(WRITE) == complaints(texts[1], RICH)
+    left_out = "The text is true, and leaves out items or attributes that the facts name."
+    assert judge.complaints(WRITE) == (left_out, *complaints(texts[1], RICH))
     np.testing.assert_allclose(judge.values([WRITE]), [[5 / 6, 0.0]])  # no prompt is asked twice about a case
 
 
