@@ -8,6 +8,7 @@ import yaml
 
 from recllm.prompting.items import variable_of
 from recllm.prompting.template import Prompt, parse_prompt
+from recllm.texts import clean_text
 
 Labels = Literal["none", "columns"]
 
@@ -81,4 +82,4 @@ class Layout:
 
 def _plain(label: str) -> str:
     """A column's name as text of a prompt: what would be a tag is none."""
-    return " ".join(label.replace("{", "(").replace("}", ")").split())
+    return clean_text(label.replace("{", "(").replace("}", ")"))
