@@ -120,7 +120,8 @@ def diff(
         write_json(found.to_dict())
         return
     for line in found.source:
-        typer.echo(clean_text(line) if line.strip() else "")
+        start = len(line) - len(line[1:].lstrip(" "))  # + or -, and what the line is indented by
+        typer.echo(line[:start] + clean_text(line[start:]))
     for case, before, after in found.texts:
         typer.echo(f"\n{clean_text(case)}\n- {_line(before)}\n+ {_line(after)}")
     for complaint in found.complaints:

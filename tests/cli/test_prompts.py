@@ -88,6 +88,9 @@ def test_diff(own: Path) -> None:
     (own / "reason.social.prompt").write_text(source.replace("A guess;", "For you;"), encoding="utf-8")
     shown = run("prompts", "diff", "reason.social", "--prompts", "own").stdout
     assert "For you; nothing in your history stands out" in shown
+    assert "\n-{{#if popular}}" in shown
+    listed = run("prompts", "diff", "item.neutral", "item.social").stdout
+    assert "\n   schema:\n     title: string?\n" in listed
     assert "may not take its place: case 'worst, nothing stands out' of reason: it says 'for you'" in shown
     told_too = told("prompts", "diff", "reason.social", "--prompts", "own")
     assert told_too["source"]
