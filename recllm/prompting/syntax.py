@@ -200,6 +200,9 @@ class SyntaxReader:
             self._fail(self._unknown(name), line)
         if self._own_depth:
             self._fail(f"'{written}' in a partial within '#each', which has only {', '.join(_IN_EACH)}", line)
+        if depth > 1:
+            # Handlebars counts no step outwards where an entry equals the one outside of it.
+            self._fail(f"'{written}' within two lists, where others find it or not; take it out of the inner one", line)
         if written != "../" * depth + name:
             place = f"within '#each', where it is '{'../' * depth}{name}'" if depth else "outside of '#each'"
             self._fail(f"'{written}' {place}", line)

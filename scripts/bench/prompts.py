@@ -3,6 +3,8 @@
     python scripts/bench/prompts.py [--out scripts/bench/results/prompts.json]
     python scripts/bench/prompts.py --write rows.json     # then, where `pip install dotpromptz` was done (elsewhere):
     python scripts/bench/prompts.py --read rows.json
+    recllm prompts export folder/ --to promptfoo          # then, with `npm install handlebars nunjucks js-yaml`:
+    NODE_PATH=node_modules node scripts/bench/prompts.js rows.json folder/promptfooconfig.yaml
 
 Rows are the shipped prompts with their frozen cases, and the conformance tests; both as `recllm prompts export` writes
 them.

@@ -61,7 +61,7 @@ def prompt(body: str) -> Prompt:
         ("{{#each all}}{{#if @first}}[{{/if}}{{this}}{{#if @last}}]{{/if}}{{/each}}", {"all": ["a", "b"]}, "[ab]"),
         ("{{#each all}}{{this}}{{else}}none of {{name}}{{/each}}", {"all": [], "name": "x"}, "none of x"),
         ("{{#each all}}{{../name}}{{this}} {{/each}}", {"all": ["a", "b"], "name": "x"}, "xa xb"),
-        ("{{#each all}}{{#each ../all}}{{../../name}}{{/each}}{{/each}}", {"all": ["a", "b"], "name": "x"}, "xxxx"),
+        ("{{#each all}}{{#each ../all}}{{this}}{{/each}};{{/each}}", {"all": ["a", "b"]}, "ab;ab;"),
         ("{{#each all}}{{#ifEquals this ../name}}<{{this}}>{{else}}{{this}}{{/ifEquals}}{{/each}}",
          {"all": ["a", "b"], "name": "b"}, "a<b>"),
         # equality is strict
@@ -107,6 +107,7 @@ def test_means_what_it_means_to_others(body: str, values: dict[str, Any], text: 
         ("{{#if name}}{{../name}}{{/if}}", "'../name' outside of '#each'"),
         ("{{#each all}}{{name}}{{/each}}", "'name' within '#each', where it is '../name'"),
         ("{{#each all}}{{../../name}}{{/each}}", "within '#each', where it is '../name'"),
+        ("{{#each all}}{{#each ../all}}{{../../name}}{{/each}}{{/each}}", "'../../name' within two lists"),
         ("{{#each all}}{{../this}}{{/each}}", "'../this' outside"),
         ("{{@root.name}}", "a name that is not supported"),
         ("{{@state.count}}", "a name that is not supported"),
