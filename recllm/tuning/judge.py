@@ -112,18 +112,21 @@ class ItemJudge:
 def shares(figures: TextFigures, standing: TextFigures) -> Float[np.ndarray, "users"]:
     """Each user's value of a prompt, in shares of the standing prompt's mean, so that .01 is one per cent.
 
-    The mean of what a user has of recall, NDCG@10 and recall of held-out items.
+    The mean of what a user has of recall, NDCG@10 and recall of held-out items. What differs more from user to user
+    than from prompt to prompt says less, so each counts by the mean over the spread that it has for the standing prompt.
     """
-    parts = []
+    total, weights = np.zeros(len(figures.recall)), np.zeros(len(figures.recall))
     for name in ("recall", "ndcg", "cold_recall"):
-        scale = float(np.nanmean(getattr(standing, name))) if not np.isnan(getattr(standing, name)).all() else 0.0
-        if scale > 0:
-            parts.append(np.asarray(getattr(figures, name), dtype=np.float64) / scale)
-    if not parts:
-        return np.ones(len(figures.recall))
-    stacked = np.stack(parts)
-    known = ~np.isnan(stacked)
-    return np.where(known, stacked, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        before = np.asarray(getattr(standing, name), dtype=np.float64)
+        known = before[~np.isnan(before)]
+        mean, spread = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+        if mean <= 0:
+            continue
+        weight = mean / spread if spread > 0 else 1.0
+        share = np.asarray(getattr(figures, name), dtype=np.float64) / mean
+        total += np.where(np.isnan(share), 0.0, weight * share)
+        weights += np.where(np.isnan(share), 0.0, weight)
+    return np.where(weights > 0, total / np.maximum(weights, 1e-12), 1.0)
 
 
 def _of(tasks: Tasks, rows: Int[np.ndarray, "rows"]) -> Tasks:
