@@ -24,6 +24,7 @@ ENOUGH, MARGIN = 0.5, 0.1
 NEUTRAL = "neutral"
 _UNSPACED = re.compile("[\u0e00-\u9fff\uac00-\ud7af]")
 _QUESTION = re.compile(r"[?？]\s*$")
+_MENTION = re.compile(r"(?:^|\s)[#@＃]\w{2,}")
 
 
 @final
@@ -47,17 +48,17 @@ class Domain:
 class _Signs:
     columns: frozenset[str]
     words: re.Pattern[str]
-    questions: bool
+    talk: bool
 
 
 def choose_domain(profile: CatalogProfile) -> Domain:
     """The domain that the columns and the words speak for."""
     evidence, reasons = {}, {}
     for name, signs in _signs().items():
-        told = [column.name for column in profile.columns if column.full > 0 and _tells(column.name, signs.columns)]
+        told = [name for name in profile.names if _tells(name, signs.columns)]
         with_word = sum(_says(text, signs) for text in profile.sample) / max(len(profile.sample), 1)
         evidence[name] = min(COLUMNS, COLUMN * len(told)) + with_word
-        words = "say words of it" + (" or ask a question" if signs.questions else "")
+        words = "say words of it" + (", ask a question or have a hashtag" if signs.talk else "")
         reasons[name] = f"{with_word:.0%} of the items {words}" + (f"; columns {', '.join(told)}" if told else "")
     first, second = sorted(evidence, key=lambda name: -evidence[name])[:2]
     if evidence[first] < ENOUGH or evidence[first] - evidence[second] < MARGIN:
@@ -67,8 +68,8 @@ def choose_domain(profile: CatalogProfile) -> Domain:
 
 
 def _says(text: str, signs: _Signs) -> bool:
-    asks = signs.questions and _QUESTION.search(text.partition("\n")[0]) is not None
-    return asks or signs.words.search(text.casefold()) is not None
+    talks = signs.talk and (_QUESTION.search(text.partition("\n")[0]) or _MENTION.search(text)) is not None
+    return talks or signs.words.search(text.casefold()) is not None
 
 
 def _tells(column: str, known: frozenset[str]) -> bool:
@@ -85,7 +86,7 @@ def _signs() -> dict[str, _Signs]:
     except (OSError, yaml.YAMLError) as error:
         raise ResourceError(f"what tells a catalog's domain cannot be read: {path}; install recllm again") from error
     return {
-        name: _Signs(frozenset(signs["columns"]), _pattern(signs["words"]), bool(signs.get("questions")))
+        name: _Signs(frozenset(signs["columns"]), _pattern(signs["words"]), bool(signs.get("talk")))
         for name, signs in read.items()
     }
 

@@ -112,8 +112,8 @@ class ItemJudge:
 def shares(figures: TextFigures, standing: TextFigures) -> Float[np.ndarray, "users"]:
     """Each user's value of a prompt, in shares of the standing prompt's mean, so that .01 is one per cent.
 
-    The mean of what a user has of recall, NDCG@10 and recall of held-out items. What differs more from user to user
-    than from prompt to prompt says less, so each counts by the mean over the spread that it has for the standing prompt.
+    The mean of what a user has of recall, NDCG@10 and recall of held-out items, each counted by the mean over the
+    spread that it has for the standing prompt: what differs more from user to user says less.
     """
     total, weights = np.zeros(len(figures.recall)), np.zeros(len(figures.recall))
     for name in ("recall", "ndcg", "cold_recall"):

@@ -61,12 +61,14 @@ class CatalogProfile:
     Attributes:
         items: How many.
         columns: In the catalog's order, `item_id` left out.
+        names: What the columns are called, also those that are called otherwise in the file, such as `course_title`.
         language: The language most items are written in, by its two letters; "" where that is not plain.
         sample: The texts looked at, one per item: title, categories and text.
     """
 
     items: int
     columns: tuple[ColumnProfile, ...]
+    names: tuple[str, ...]
     language: str
     sample: tuple[str, ...]
 
@@ -78,7 +80,9 @@ class CatalogProfile:
         columns = tuple(_profile(frame[name], texts) for name in frame.columns if name != "item_id")
         entries = frame["categories"].list.join(", ").to_list()
         sample = tuple("\n".join(row) for row in zip(frame["title"], entries, frame["text"], strict=True))
-        return cls(len(catalog), columns, language_of(sample), sample)
+        filled = (column.name for column in columns if column.full > 0)
+        names = tuple(dict.fromkeys([*catalog.report.columns.values(), *filled]))
+        return cls(len(catalog), columns, names, language_of(sample), sample)
 
     @cached_property
     def by_name(self) -> dict[str, ColumnProfile]:

@@ -81,6 +81,27 @@ DOMAINS = {
         "neutral",
         {"title": ["Lentil soup {}"], "text": ["Boil the lentils with onions."], "minutes": [20, 30]},
     ),
+    "fashion": ("ecommerce", {"product_name": ["Ada {}", "Bob {}"], "garment_group": ["Top", "Knit"]}),
+    "groceries": ("ecommerce", {"product_name": ["Oats {}", "Rye {}"], "aisle": ["grains", "bakery"]}),
+    "moocs with prices": (
+        "education",
+        {
+            "course_title": ["Guitar {}"],
+            "price": [10, 20],
+            "num_lectures": [3, 4],
+            "text": ["For learners of any level."],
+        },
+    ),
+    "shares": ("finance", {"title": ["Acme {}", "Globex {}"], "symbol": ["ACM", "GLX"], "exchange": ["N", "L"]}),
+    "short posts": ("social", {"text": ["what a day {} #sunny", "@ann see you there {}"]}),
+    "videos": ("social", {"title": ["Trip {}"], "likes": [3, 5], "comments": [1, 2], "channel": ["a", "b"]}),
+    "news": ("neutral", {"headline": ["Storm hits the coast {}"], "text": ["Hundreds left their homes on Monday."]}),
+    "hotels": ("neutral", {"title": ["Hotel Sol {}"], "city": ["Rome", "Oslo"], "text": ["Rooms near the station."]}),
+    "songs": ("neutral", {"title": ["Blue {}"], "artist": ["A", "B"], "album": ["X", "Y"]}),
+    "jobs": (
+        "neutral",
+        {"title": ["Nurse {}", "Welder {}"], "city": ["Rome", "Oslo"], "text": ["Full time, at once."]},
+    ),
     "ids only": ("neutral", {"title": ["{}"]}),
 }
 
