@@ -138,6 +138,7 @@ class Optimized:
             "kept": self.kept,
             "standing": self.arms[0].prompt.reference,
             "leader": self.leader.prompt.name,
+            "leader_layout": self.leader.layout,
             "chosen": self.chosen.prompt.name,
             "gain": _numbers(self.report),
             "select_gain": _numbers(self.select),

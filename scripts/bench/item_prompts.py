@@ -3,8 +3,8 @@
     RECLLM_DATA=… python scripts/bench/item_prompts.py ml-100k … --seeds 0 1 2 --values FOLDER
 
 Each catalog and seed is a race of its own: half of the users choose, the other half report; users of `test_users.txt`
-take no part. `selected` is what `optimize` says to use (the shipped prompt where nothing is surely better), `leader` the
-arm that won, `mean` the mean of all arms: what somebody's own idea of a prompt would get. One JSON a race, and a table.
+take no part. `selected` is what `optimize` says to use (the shipped prompt where nothing is surely better), `leader`
+the arm that won, `mean` the mean of all arms: what somebody's own idea of a prompt would get. One JSON a race, a table.
 """
 
 import argparse
@@ -43,32 +43,31 @@ def raced(name: str, seed: int) -> dict[str, Any]:
 
 def table(races: list[dict[str, Any]]) -> str:
     """A line a catalog, seeds pooled: gains in per cent with their intervals."""
-    lines = [
-        "| catalog | users | arms | selected - shipped | leader - shipped | leader - mean arm | kept | leaders |",
-        "|" + "---|" * 8,
-    ]
+    heads = (
+        "catalog",
+        "users",
+        "arms",
+        "selected - shipped",
+        "leader - shipped",
+        "leader - mean arm",
+        "kept",
+        "leaders",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for name in dict.fromkeys(race["set"] for race in races):
         mine = [race for race in races if race["set"] == name]
-        selected = [race["gain"] if not race["kept"] else {"value": 0.0, "low": 0.0, "high": 0.0} for race in mine]
-        leaders = sorted(
-            {race["figures"]["leader_layout"] if "leader_layout" in race["figures"] else _layout(race) for race in mine}
-        )
-        cells = [name, str(mine[0]["gain"]["n"]), str(mine[0]["facts"]["arms"])]
-        cells += [
-            _pooled(gains)
-            for gains in (selected, [race["gain"] for race in mine], [race["over_mean"] for race in mine])
+        nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
+        gains = [
+            [nothing if race["kept"] else race["gain"] for race in mine],
+            [race["gain"] for race in mine],
+            [race["over_mean"] for race in mine],
         ]
-        cells += [f"{sum(race['kept'] for race in mine)} of {len(mine)}", "; ".join(leaders)]
-        lines.append("| " + " | ".join(cells) + " |")
+        cells = [name, str(mine[0]["gain"]["n"]), str(mine[0]["facts"]["arms"]), *map(_pooled, gains)]
+        leaders = "; ".join(dict.fromkeys(race["leader_layout"] for race in mine))
+        lines.append(
+            "| " + " | ".join([*cells, f"{sum(race['kept'] for race in mine)} of {len(mine)}", leaders]) + " |"
+        )
     return "\n".join(lines)
-
-
-def _layout(race: dict[str, Any]) -> str:
-    return str(next(arm["layout"] for arm in race["arms"] if arm["prompt"] == race["leader"] and _leads(arm)))
-
-
-def _leads(arm: dict[str, Any]) -> bool:
-    return not arm["stopped"] and arm["rounds"][-1]["to_leader"]["value"] == 0.0
 
 
 def _pooled(gains: list[dict[str, float]]) -> str:
