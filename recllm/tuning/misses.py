@@ -1,15 +1,61 @@
 """What text alone misses worst: liked items that stand far down the lists, told in sentences, for a writer to mend."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from recllm.data.catalog import Catalog
+from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks
+from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
 from recllm.explain.wording import display_title
+from recllm.prompting.generator import Generator
+from recllm.prompting.template import Prompt
+from recllm.tuning.judge import ItemJudge
+from recllm.tuning.propose import Proposal, propose
 
 _TOLD = 3
 """Items of a history that a sentence names."""
+
+
+def item_drafts(
+    catalog: Catalog,
+    events: Interactions,
+    writer: Generator,
+    standing: Prompt,
+    *,
+    config: TextEncoderConfig | None = None,
+    seed: int = 0,
+    n: int = 6,
+    items: int = 2_000,
+    **how: Any,
+) -> Proposal:
+    """Item prompts to race beside others (`further`), drafted from what the standing one misses worst.
+
+    Args:
+        catalog: The items.
+        events: As in the race, whose users are split by the same seed: only those who choose are told of.
+        writer: Drafts prompts, if it can; mutations of the standing prompt are tried in any case.
+        standing: The prompt in use.
+        config: The text encoder.
+        seed: Of the race.
+        n: How many prompts, half of them drafts at most.
+        items: Among how many items, those with the most events, misses are looked for.
+        how: As in `propose`.
+
+    Raises:
+        DataError: Too few users can be asked.
+    """
+    encoder = TextEncoder(config or TextEncoderConfig(), prompt=standing)
+    judge = ItemJudge(catalog, events, encoder, seed=seed)
+    scope = judge.scope(items)
+    texts = judge.texts(standing, scope.rows)
+    vectors = encoder.encode(texts)
+    white = Whitening.fit(vectors[~scope.held_out], encoder.config.shrinkage)(vectors)
+    misses = worst_misses(white, scope.tasks["select"], texts)
+    return propose(standing, (), writer, n=n, seed=seed, misses=misses, **how)
 
 
 def worst_misses(

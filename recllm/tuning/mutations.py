@@ -6,7 +6,7 @@ without tags are dropped; partials and variables stay. Every mutant is parsed an
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import yaml
 from recllm.errors import PromptError
 from recllm.prompting.floor import complaints as floor_complaints
 from recllm.prompting.front_matter import FEWEST_TOKENS
-from recllm.prompting.template import Prompt, parse_prompt
+from recllm.prompting.template import SUFFIX, Prompt, parse_prompt
 from recllm.resources import data_folder
 from recllm.tuning.slots import lost, parts_of
 
@@ -43,7 +43,6 @@ def mutations(
     seed: int = 0,
     sentences: Sequence[str] = (),
     floor: Floor = floor_complaints,
-    folder: Path | None = None,
 ) -> tuple[Prompt, ...]:
     """Prompts that differ from `parent` in one thing each; ``metadata`` says in which.
 
@@ -53,7 +52,6 @@ def mutations(
         seed: Which, and in which order: kinds of change take turns.
         sentences: What may be added, where the parent is made of sentences.
         floor: Forbids mutants beyond what every revision has to keep.
-        folder: Where partials are; None: those that come with recllm.
     """
     rng = np.random.default_rng(seed)
     kinds = [list(kind(parent, sentences)) for kind in (_dropped, _reordered, _relabelled, _shortened, _added)]
@@ -65,7 +63,7 @@ def mutations(
         if n is not None and len(made) >= n:
             break
         front, body, change = mutation.front, mutation.body, mutation.change
-        candidate, wrong = revised(parent, front, body, "mutated", change, floor=floor, folder=folder)
+        candidate, wrong = revised(parent, front, body, "mutated", change, floor=floor)
         if candidate is not None and not wrong and candidate.digest != parent.digest:
             made.setdefault(candidate.digest, candidate)
     return tuple(made.values())
@@ -79,7 +77,6 @@ def revised(
     change: str,
     *,
     floor: Floor = floor_complaints,
-    folder: Path | None = None,
 ) -> tuple[Prompt | None, list[str]]:
     """A checked revision of `parent`, and what is wrong with it; None where it is no prompt at all.
 
@@ -90,15 +87,21 @@ def revised(
         made_by: How it was made, in a word, for the lineage.
         change: What was changed, for the lineage.
         floor: As in `mutations`.
-        folder: As in `mutations`.
     """
     lineage = {"parent": parent.reference, "made_by": made_by, "change": change}
     told = yaml.safe_dump({"metadata": {"lineage": lineage}}, sort_keys=False, allow_unicode=True, width=1000)
     try:
-        candidate = parse_prompt(f"---\n{front}{told}---\n{body}", parent.name, folder or data_folder("prompts"))
+        candidate = parse_prompt(f"---\n{front}{told}---\n{body}", parent.name, _partials() | dict(parent.partials))
     except PromptError as error:
         return None, [str(error)]
     return candidate, [*lost(candidate, parent), *floor(candidate, parent)]
+
+
+@cache
+def _partials() -> dict[str, str]:
+    """Those that come with recllm, by name; a prompt's own have the same names or further ones."""
+    paths = data_folder("prompts").glob(f"_*{SUFFIX}")
+    return {path.name.removeprefix("_").removesuffix(SUFFIX): path.read_text(encoding="utf-8") for path in paths}
 
 
 def pieces_of(body: str) -> list[str]:

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -15,10 +14,12 @@ from recllm.explain.evidence import Evidence
 from recllm.prompting.floor import complaints as floor_complaints
 from recllm.prompting.generator import Generator
 from recllm.prompting.template import Prompt
+from recllm.tuning.lineage import lineage_of
 from recllm.tuning.mutations import Floor
 from recllm.tuning.propose import Budget, Probe, Proposal, propose
 from recllm.tuning.race import Gain, Race, race
 from recllm.tuning.slots import parts_of
+from recllm.tuning.store import PromptStore
 from recllm.tuning.words import Said, WordJudge, spare_sentences, word_arms
 
 FEWEST_USERS = 4
@@ -96,11 +97,20 @@ class OptimizedWords:
 
     def lineage(self, arm: int) -> dict[str, Any]:
         """Where an arm comes from and what came of it, as it is written into its file."""
-        facts = {**_lineage(self.arms[arm]), "parent": self.arms[0].reference, **self.facts}
+        facts = {**lineage_of(self.arms[arm]), "parent": self.arms[0].reference, **self.facts}
         if self.arms[arm] is not self.leader:
             return facts | {"stopped": self.race.stopped(arm) or "measured to the end, and not the leader"}
         gain = {name: round(getattr(self.report, name), 5) for name in ("value", "low", "high")}
         return facts | {"gain": gain | {"n": self.report.n}, "verdict": self.verdict}
+
+    def written(self, store: PromptStore) -> "OptimizedWords":
+        """The same with every arm that ran kept in a folder: the leader, and apart from it those that lost."""
+        arms = list(self.arms)
+        for number, arm in enumerate(self.arms):
+            if number and self.race.laps[number]:
+                arms[number] = store.add(arm, self.lineage(number), lost=arm is not self.leader)
+        leader, chosen = (arms[self.arms.index(arm)] for arm in (self.leader, self.chosen))
+        return replace(self, arms=tuple(arms), leader=leader, chosen=chosen)
 
     def __str__(self) -> str:
         """The race arm by arm, the furthest first, and the verdict."""
@@ -129,7 +139,6 @@ def optimize_words(
     probe: Probe | None = None,
     further: Sequence[Prompt] = (),
     floor: Floor = floor_complaints,
-    folder: Path | None = None,
     over: Callable[[], bool] | None = None,
 ) -> OptimizedWords:
     """Race prompts for reasons. Users are split into those who choose and those who say what the choice is worth.
@@ -147,7 +156,6 @@ def optimize_words(
         probe: What is known of the writer already.
         further: Prompts to try as well.
         floor: Forbids candidates beyond what every revision has to keep.
-        folder: Where partials are; None: those that come with recllm.
         over: Whether time is up; asked between rounds. By default after ten minutes.
 
     Raises:
@@ -166,9 +174,8 @@ def optimize_words(
         budget=budget,
         probe=probe,
         floor=floor,
-        folder=folder,
     )
-    tried = [standing] if generator is None else word_arms(standing, floor=floor, folder=folder)
+    tried = [standing] if generator is None else word_arms(standing, floor=floor)
     arms = tuple({one.digest: one for one in (*tried, *proposal.arms, *further)}.values())
     result = _race(arms, judge, select, over or _in(600.0))
     users = {"select": len(select), "report": len(report)}
@@ -242,14 +249,9 @@ def _verdict(same: bool, leader: Prompt, gain: Gain, figures: dict[str, WordFigu
     return f"chose '{_named(leader)}': {told}", True
 
 
-def _lineage(prompt: Prompt) -> dict[str, Any]:
-    told = prompt.metadata.get("lineage")
-    return dict(told) if isinstance(told, dict) else {}
-
-
 def _named(prompt: Prompt) -> str:
     """Version, and what makes it another than its parent."""
-    told = _lineage(prompt)
+    told = lineage_of(prompt)
     return f"{prompt.reference}: {told['change']}" if "change" in told else f"{prompt.reference}, the standing prompt"
 
 

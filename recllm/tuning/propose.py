@@ -113,7 +113,6 @@ def propose(
     budget: Budget | None = None,
     probe: Probe | None = None,
     floor: Floor = floor_complaints,
-    folder: Path | None = None,
 ) -> Proposal:
     """Up to `n` prompts to try instead of `parent`. Nothing that a writer does is raised.
 
@@ -128,7 +127,6 @@ def propose(
         budget: Of the writer.
         probe: What is known of the writer already, from `probe_writer`.
         floor: Forbids candidates beyond what every revision has to keep.
-        folder: Where partials are; None: those that come with recllm.
     """
     drafts: dict[str, Prompt] = {}
     notes: list[str] = []
@@ -139,9 +137,9 @@ def propose(
         state = str(found)
         if found.on:
             shown = _Material(parent, tuple(complaints), tuple(misses), seed)
-            drafts = _drafts(asking, shown, (n + 1) // 2, floor, folder)
+            drafts = _drafts(asking, shown, (n + 1) // 2, floor)
         notes = [*found.notes, *asking.notes]
-    others = mutations(parent, n=n, seed=seed, sentences=sentences, floor=floor, folder=folder)
+    others = mutations(parent, n=n, seed=seed, sentences=sentences, floor=floor)
     arms = {**drafts, **{one.digest: one for one in others if one.digest not in drafts}}
     return Proposal(tuple(arms.values())[:n], state, tuple(notes), len(drafts))
 
@@ -241,7 +239,7 @@ def _rewrite(asking: _Asking, known: Prompt) -> str:
     return "; ".join(wrong)
 
 
-def _drafts(asking: _Asking, shown: _Material, n: int, floor: Floor, folder: Path | None) -> dict[str, Prompt]:
+def _drafts(asking: _Asking, shown: _Material, n: int, floor: Floor) -> dict[str, Prompt]:
     """Drafts that passed all checks, by digest."""
     task, parent = load_prompt("draft", _folder()).render(), shown.parent
     drafts: dict[str, Prompt] = {}
@@ -254,9 +252,7 @@ def _drafts(asking: _Asking, shown: _Material, n: int, floor: Floor, folder: Pat
         if answer is None:
             continue
         body, by = body_of(answer), plain(asking.writer.name)
-        candidate, wrong = revised(
-            parent, parts_of(parent)[0], body, "drafted", f"draft {number} by {by}", floor=floor, folder=folder
-        )
+        candidate, wrong = revised(parent, parts_of(parent)[0], body, "drafted", f"draft {number} by {by}", floor=floor)
         if candidate is not None:
             wrong += gained(candidate, parent) + repeated(candidate, parent, [*shown.complaints, *shown.misses])
             if candidate.digest == parent.digest or candidate.digest in drafts:

@@ -181,13 +181,12 @@ def evidence_of(recommender: Recommends, users: Interactions, *, n: int = 3) -> 
     return tuple(Evidence.from_dict({name: one for name, one in row.items() if name != "wording"}) for row in found)
 
 
-def word_arms(standing: Prompt, *, floor: Floor = floor_complaints, folder: Path | None = None) -> tuple[Prompt, ...]:
+def word_arms(standing: Prompt, *, floor: Floor = floor_complaints) -> tuple[Prompt, ...]:
     """Instructions × number of examples to try, the standing prompt first.
 
     Args:
         standing: Instructions for a model, without variables.
         floor: Forbids candidates beyond what every revision has to keep.
-        folder: Where the standing prompt's partials are; None: those that come with recllm.
     """
     front, body = parts_of(standing)
     bodies = {"the standing instructions": body} | {
@@ -202,7 +201,7 @@ def word_arms(standing: Prompt, *, floor: Floor = floor_complaints, folder: Path
             if count and not missing:
                 continue
             made = _with_examples(written, missing)
-            candidate, wrong = revised(standing, front, made, "composed", change, floor=floor, folder=folder)
+            candidate, wrong = revised(standing, front, made, "composed", change, floor=floor)
             if candidate is not None and not wrong:
                 arms.setdefault(candidate.digest, candidate)
     return tuple(arms.values())

@@ -1,10 +1,18 @@
 """What a writer is told of the lists."""
 
+from pathlib import Path
+
 import numpy as np
 
 from recllm.data.tasks import Tasks
-from recllm.tuning.misses import worst_misses
+from recllm.encoders.text import TextEncoderConfig
+from recllm.tuning.layout import Layout
+from recllm.tuning.misses import item_drafts, worst_misses
+from recllm.tuning.optimize import optimize_items
+from recllm.tuning.propose import Probe
 from tests.explain.world import users
+from tests.tuning.world import backbone, planted
+from tests.tuning.writers import good
 
 TEXTS = [f"Item {row}" for row in range(6)]
 # Items 0 to 2 point one way, 3 to 5 the other.
@@ -32,3 +40,20 @@ def test_titles_are_made_inert() -> None:
     texts = [*TEXTS[:5], "Buy <b>now</b> at https://evil.example “yes”"]
     (told,) = worst_misses(VECTORS, Tasks(users([0]), users([5]), np.arange(1), {}), texts)
     assert told.startswith("“Buy ‹b›now‹/b› at [link] ‘yes’” stood at place 5 of 6")
+
+
+def test_a_draft_that_reads_the_column_people_choose_by_wins_the_race(tmp_path: Path) -> None:
+    config = TextEncoderConfig(backbone=backbone(tmp_path / "kinds"))
+    world = planted()
+    # Of the standing prompt only the title is read, which says nothing.
+    standing = Layout(("title", "kind"), max_tokens=8).prompt("item.standing", "neutral", "Says the kind last.")
+    writer = good("{{#if kind}}\n{{kind}}\n{{/if}}\n{{title}}\n")
+    proposal = item_drafts(world.catalog, world.events, writer, standing, config=config, probe=Probe(10, 10), n=2)
+    assert proposal.drafted == 1
+    (asked, *_) = writer.asked
+    assert "Items that were liked and stood far down the list:\n“‘" in asked[1]
+    assert "for somebody who likes" in asked[1]
+    further = proposal.arms[:1]
+    result = optimize_items(world.catalog, world.events, config=config, standing=standing, layouts=(), further=further)
+    assert result.chosen.prompt is further[0]
+    assert result.report.low > 0.5
