@@ -21,7 +21,7 @@ from recllm.prompting.template import Prompt
 from recllm.prompting.template import list_prompts as list
 from recllm.prompting.template import load_prompt as load
 from recllm.prompting.template import parse_prompt as parse
-from recllm.tuning.doors import compose, optimize, promote, rollback, tree
+from recllm.tuning.doors import compose, optimize, optimize_words, promote, rollback, tree
 
 __all__ = [
     "Difference",
@@ -36,6 +36,7 @@ __all__ = [
     "list",
     "load",
     "optimize",
+    "optimize_words",
     "parse",
     "promote",
     "render",

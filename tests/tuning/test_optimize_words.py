@@ -1,17 +1,24 @@
 """A planted weakness is mended by measurement; what is not surely better is not used."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from recllm.errors import DataError
+import recllm
+from recllm.errors import DataError, LeakageError
 from recllm.explain.evidence import Evidence
+from recllm.options import TrainOptions
 from recllm.prompting.generator import CannedGenerator
-from recllm.prompting.template import load_prompt, parse_prompt
+from recllm.prompting.template import list_prompts, load_prompt, parse_prompt
+from recllm.recommender import Recommender
 from recllm.resources import data_folder
+from recllm.testing import ToyShop
 from recllm.tuning.optimize_words import optimize_words
 from recllm.tuning.propose import Probe
+from recllm.tuning.store import PromptStore
 from tests.explain.examples import evidence, shared
+from tests.small import config_for
 from tests.tuning.writers import BETTER, WEAK, Scripted, good, speaker
 
 STANDING = parse_prompt(WEAK, "write.reason", data_folder("prompts"))
@@ -124,3 +131,31 @@ def test_time_that_is_up_cuts_the_race() -> None:
     result = optimize_words(STANDING, cases(), generator=speaker(), over=lambda: True)
     assert result.race.cut
     assert all(len(laps) == 1 for laps in result.race.laps)
+
+
+def test_arms_are_kept_with_what_came_of_them(tmp_path: Path) -> None:
+    result = optimize_words(STANDING, cases(), generator=speaker(), writer=good()).written(PromptStore(tmp_path))
+    kept = PromptStore(tmp_path).prompt(result.chosen.name)
+    assert kept.digest == result.chosen.digest
+    assert kept.render() == result.chosen.render()
+    told = kept.metadata["lineage"]
+    assert (told["parent"], told["made_by"], told["writer"]) == (STANDING.reference, "drafted", "on")
+    assert told["gain"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 6}
+    lost = PromptStore(tmp_path).prompt(next(one.name for one in result.arms[1:] if one is not result.leader))
+    assert lost.metadata["lineage"]["stopped"]
+    move = PromptStore(tmp_path).promote(kept.name, "write", standing=STANDING)
+    assert PromptStore(tmp_path).current("write").digest == kept.digest
+    assert move.prompt == kept.name
+
+
+def test_the_door_takes_a_recommender_and_its_strangers(tiny: Path, toy: ToyShop, tmp_path: Path) -> None:
+    users = toy.events.user_ids
+    fitted = toy.events.of_users(users[:60])
+    model = Recommender(config_for(tiny)).fit(toy.catalog, fitted, options=TrainOptions(seed=0))
+    strangers = toy.events.of_users(users[60:]).frame
+    result = recllm.prompts.optimize_words(model, strangers, generator=speaker(), standing=STANDING, folder=tmp_path)
+    assert not result.kept
+    assert list_prompts(tmp_path) == (result.chosen.name,)
+    assert recllm.prompts.optimize_words(model, strangers).facts["speaker"] == "template"
+    with pytest.raises(LeakageError):
+        recllm.prompts.optimize_words(model, toy.events)

@@ -68,10 +68,12 @@ def speaker() -> Scripted:
     """Praises where it is told to, names all causes where it is told to, and what is shared likewise."""
 
     def speak(system: str, user: str) -> str:
-        cited = re.search(r"Because you \w+ (?P<cited>.*)\.", user)
-        titles = re.findall("“[^”]+”", cited["cited"]) if cited else []
+        cited = re.search(r"Because (?P<how>you \w+|of) (?P<cited>“.*”)(?P<end>.*)", user)
+        if cited is None:
+            return "We suggest this."
+        titles = re.findall("“[^”]+”", cited["cited"])
         said = " and ".join(titles if "every" in system else titles[:1])
-        text = f"Because you bought {said}."
+        text = f"Because {cited['how']} {said}{cited['end']}"
         shared = re.search(r"Like .*, it is in .*\.", user)
         text += f" {shared[0]}" if shared and "shared" in system else ""
         return text + (" It is excellent." if "excellent" in system else "")
