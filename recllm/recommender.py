@@ -34,7 +34,7 @@ from recllm.data.process import stay_in_process
 from recllm.data.saved import LATEST
 from recllm.data.trained import TrainedOn
 from recllm.errors import AdapterMismatch, ConfigError, DataError, NotFittedError
-from recllm.explain.explainer import Explainer, Level
+from recllm.explain.explainer import Audience, Explainer, Level
 from recllm.explain.overall import Overall
 from recllm.explain.proof import Verification
 from recllm.explain.reasons import Reasons, explanations, weighed
@@ -302,6 +302,7 @@ class Recommender:
         without: Any = None,
         wishes: Sequence[Wish | str] | Wish | str | None = None,
         level: Level | None = None,
+        audience: Audience = "customer",
     ) -> Explanations:
         """Why these items suit these users, or that nothing in their history says so.
 
@@ -316,6 +317,7 @@ class Recommender:
             without: As in `recommend`.
             wishes: As in `recommend`.
             level: The rung of the ladder of words, L0 to L3; by default L0, with a generator what it is good for.
+            audience: "owner": also say what in the history speaks against an item, which customers are not told.
 
         Raises:
             DataError: An item that the catalog does not have.
@@ -327,7 +329,8 @@ class Recommender:
             n = n or max((row.rank for row in item_ids), default=10)
         items = read_items(item_ids, "item_ids")
         request = ListRequest(10 if n is None else n, adapt, without=without, wishes=wishes)
-        explainer = Explainer(_generator(generator), domain=self.config.domain, level=level, detail="full")
+        writer, domain = _generator(generator), self.config.domain
+        explainer = Explainer(writer, domain=domain, level=level, detail="full", audience=audience)
         histories, notes = state.histories(state.events_of(users))
         tell(notes)
         return explanations(state, histories, items, request, explainer)

@@ -92,6 +92,7 @@ def _samples() -> Iterator[Evidence]:
             counterfactual=Counterfactual(ids[:removed], titles[:removed], instead and "d", instead),
             against=Cause("e", "Office chair", -0.4, 1.0, event),
         )
+    yield from _groups(verbs["bought"])
     for count in (1, 2, 3):
         yield _sample("asked", wishes=("Garden", "something warm", "tea")[:count])
     for count in (0, 1, 2, 3):
@@ -102,6 +103,19 @@ def _samples() -> Iterator[Evidence]:
     yield _sample("weak", popular=True)
     yield _sample("cold_start")
     yield _sample("cold_start", popular=True)
+
+
+def _groups(event: str) -> Iterator[Evidence]:
+    """More causes than are named, with and without something in common; and histories that count as a whole."""
+    titles = ("Oak shelf", "Paper lantern", "Tea caddy", "Bread bin", "Wall clock", "Door mat")
+    for count, what, code in product((4, 5, 6), (event, None), ("history", "owned")):
+        causes = tuple(Cause(f"i{i}", titles[i], 1.0, 0.1, what) for i in range(count))
+        for sharing in (count, count - 1):
+            ids = tuple(cause.item_id for cause in causes[:sharing])
+            yield _sample(code, causes=causes, attributes=(SharedAttribute("categories", "Garden", ids, ()),))
+    for count in (0, 1, 2):
+        causes = tuple(Cause(f"i{i}", titles[i], 1.0, 0.1, event) for i in range(count))
+        yield _sample("history", causes=causes, whole=True)
 
 
 def _sample(code: ReasonCode, *, causes: tuple[Cause, ...] = (), popular: bool = False, **more: Any) -> Evidence:

@@ -51,6 +51,7 @@ class Kind:
 
 KINDS = {
     "cited": Kind(("cited",), ("verb",)),
+    "whole": Kind((), ("leading",)),
     "asked": Kind(("wishes",)),
     "owned": Kind(),
     "owned.cited": Kind(("cited",)),
@@ -274,7 +275,7 @@ def _no_partial(partial: str) -> str:
 def _reason_kind(facts: Mapping[str, Fact]) -> str:
     if facts["owned"]:
         return "owned.cited" if facts["cited"] else "owned"
-    for kind, slot in (("cited", "cited"), ("asked", "wishes")):
+    for kind, slot in (("cited", "cited"), ("whole", "whole"), ("asked", "wishes")):
         if facts[slot]:
             return kind
     if facts["cold_start"]:

@@ -13,7 +13,8 @@ class Cause:
     """A history item that pushes the recommendation up, or, as `Evidence.against`, down.
 
     Attributes:
-        contribution: How much of the recommended item's score goes when this history item does.
+        contribution: What it does to the recommended item's score: the mean of how much goes when this history item is
+            taken out of the whole history, and how much comes when it is all that is known.
         share: The contribution over the sum of all contributions of its sign, 0 to 1.
         event: The name of the user's event with it, "rating" for a rating, None if the log does not say.
         editions: Other items of the history that are the same thing (duplicates, editions) and were left out with it.
@@ -78,19 +79,30 @@ class Counterfactual:
 
 
 @dataclass(frozen=True)
+class Likewise:
+    """Another recommendation to the same user, of which the same is to be said."""
+
+    item_id: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All that may be said about one recommendation.
 
     Attributes:
         title: Of the recommended item.
-        reason_code: "history" (the causes made it), "asked" (it is there because of a wish of the user's), "popular"
-            (it would be there without the history, and is popular), "weak" (nothing can be named as its cause),
+        reason_code: "history" (the history lifts it), "asked" (it is there because of a wish of the user's), "popular"
+            (it would be there without the history, and is popular), "weak" (it is neither),
             "cold_start" (there is no history), "owned" (the user has the item; the causes are other history items that
             raise its score).
         causes: The cited history items, strongest first; empty unless the reason is "history" or "owned".
+        whole: Whether it is the history as a whole that carries the item: no small part of it does. The causes are then
+            the strongest of it, where they may be named.
         attributes: What the item shares with them.
         counterfactual: A small set of history items without which it would not be in the list; None: no small set.
         against: The history item that lowers its score most, if by much.
+        same_as: A recommendation that stands before this one and has the same reason, if there is one.
         wishes: The user's wishes that raised its score, in their words.
         channel: What retrieved the item, if known.
         confidence: 0 to 1, how strongly the history raises the score: x / (1 + x), where x is the sum of positive
@@ -119,6 +131,8 @@ class Evidence:
     attributes: tuple[SharedAttribute, ...] = ()
     counterfactual: Counterfactual | None = None
     against: Cause | None = None
+    whole: bool = False
+    same_as: Likewise | None = None
     wishes: tuple[str, ...] = ()
     place: int | None = None
     place_without_history: int | None = None

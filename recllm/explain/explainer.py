@@ -12,10 +12,12 @@ from recllm.explain.evidence import Evidence
 from recllm.explain.verify.complaints import complaints
 from recllm.explain.verify.reading import LONGEST_TEXT
 from recllm.explain.wording import (
+    LIKEWISE,
     Detail,
     Fact,
     facts_of,
     is_plain,
+    likewise,
     listed,
     plain,
     reason_facts,
@@ -27,6 +29,7 @@ from recllm.prompting.generator import Generator
 from recllm.prompting.template import Prompt, list_prompts, prompt_domains
 
 Level = Literal["L0", "L1", "L2", "L3"]
+Audience = Literal["customer", "owner"]
 
 LONGEST_FALLBACK = 200
 TRIES = 2
@@ -90,9 +93,11 @@ class Explainer:
             with free text, L1 with another.
         detail: How much L0 and L2 say: "short" is the reason alone, "full" adds what else the evidence knows.
         instructions: What a model is told at L3, in place of ``write.reason``; a prompt without variables.
+        audience: Who reads it: a "customer" is not told what speaks against a recommendation, the "owner" of the
+            recommender is.
 
     Raises:
-        ConfigError: There is no such domain, level or detail, the generator cannot serve the level, or the
+        ConfigError: There is no such domain, level, detail or audience, the generator cannot serve the level, or the
             instructions want values.
     """
 
@@ -104,12 +109,14 @@ class Explainer:
         level: Level | None = None,
         detail: Detail = "short",
         instructions: Prompt | None = None,
+        audience: Audience = "customer",
     ) -> None:
         if level is None:
             level = "L0" if generator is None else "L3" if generator.writes else "L1"
         _check("domain", domain, prompt_domains())
         _check("level", level, get_args(Level))
         _check("detail", detail, get_args(Detail))
+        _check("audience", audience, get_args(Audience))
         if level in ("L1", "L3") and generator is None:
             raise ConfigError(f"level {level} needs a generator; pass one, or choose level L0 or L2")
         if level == "L3" and generator is not None and not generator.writes:
@@ -123,12 +130,13 @@ class Explainer:
                 f"the instructions {self.instructions.name!r} want a value for {wanted[0]!r}; the facts follow them, "
                 "so pass a prompt without variables"
             )
-        self.generator, self.domain, self.level, self.detail = generator, domain, level, detail
+        self.generator, self.domain, self.level, self.detail, self.audience = generator, domain, level, detail, audience
         ending = f"disclaimer.{domain}"
         self._ending = shipped_prompt(ending).render() if ending in list_prompts() else ""
 
     def explain(self, evidence: Sequence[Evidence]) -> list[Wording]:
         """One wording for each piece of evidence, in its order. No trouble with the model is raised."""
+        evidence = [self._for_reader(one) for one in evidence]
         if self.generator is not None and self.level == "L1":
             return self._choose(self.generator, evidence)
         if self.generator is not None and self.level == "L3":
@@ -145,19 +153,22 @@ class Explainer:
         has to pass the verifier. The model's name, instructions of somebody's own, and why the model was not followed,
         cannot be found out again.
         """
+        evidence = self._for_reader(evidence)
         if level in ("L0", "L2"):
-            own = Explainer(domain=self.domain, level=level, detail=self.detail)
+            own = Explainer(domain=self.domain, level=level, detail=self.detail, audience=self.audience)
             return Retold(own.explain([evidence])[0])
         name, fallback = wording.get("generator"), wording.get("fallback")
         if wording.get("method") == level and isinstance(name, str) and name:
             if level == "L3":
-                bare = self._without_ending(text)
+                bare = self._bare(text, evidence)
                 if wrong := self.wrong_with(bare, evidence):
                     return Retold(self._template(evidence), complaints=wrong)
-                shipped, claimed = self._written_with(), wording.get("prompt")
-                told = claimed if isinstance(claimed, str) and _PROMPTS.fullmatch(claimed) else shipped
-                words = Wording(self._ended(bare), "L3", True, None, evidence.share, told, name)
-                return Retold(words, (GENERATOR,) if told == shipped else (GENERATOR, PROMPT))
+                words, claimed = self._worded(bare, "L3", evidence, self._written_with(), name), wording.get("prompt")
+                if isinstance(claimed, str) and claimed != words.prompt:
+                    own = claimed.removeprefix(_sources("", evidence))
+                    if _PROMPTS.fullmatch(own):
+                        return Retold(replace(words, prompt=_sources(own, evidence)), (GENERATOR, PROMPT))
+                return Retold(words, (GENERATOR,))
             for option in options_for(evidence, self.domain) if names_something(evidence) else ():
                 words = self._say(evidence, option.clause, "L1", name)
                 if words.text == text:
@@ -168,16 +179,27 @@ class Explainer:
         return Retold(template, complaints=(f"the wording says neither that {level} was made nor why it was not",))
 
     def _template(self, evidence: Evidence, fallback: str | None = None) -> Wording:
-        text = word(evidence, self.domain, detail=self.detail)
+        text = likewise(word(evidence, self.domain, detail=self.detail), evidence)
         verified = not complaints(text, evidence, domain=self.domain)
-        prompt = shipped_prompt(f"reason.{self.domain}").reference
+        prompt = _sources(shipped_prompt(f"reason.{self.domain}").reference, evidence)
         return Wording(text, "L0", verified, fallback and _sentence(fallback), evidence.share, prompt)
+
+    def _for_reader(self, evidence: Evidence) -> Evidence:
+        """What of `evidence` this audience is told."""
+        return evidence if self.audience == "owner" else replace(evidence, against=None)
+
+    def _worded(
+        self, text: str, method: Level, evidence: Evidence, prompt: str, generator: str | None = None
+    ) -> Wording:
+        """`text`, which was verified, with what comes before and behind it."""
+        whole = f"{likewise(text, evidence)} {self._ending}".strip()
+        return Wording(whole, method, True, None, evidence.share, _sources(prompt, evidence), generator)
 
     def _say(self, evidence: Evidence, clause: Clause, method: Level, generator: str | None = None) -> Wording:
         """`clause`, though it was verified on samples, is read against this evidence, too."""
         if wrong := self.wrong_with(clause.text, evidence):
             return self._template(evidence, f"The clause {clause.prompt} did not pass the check: {wrong[0]}")
-        return Wording(self._ended(clause.text), method, True, None, evidence.share, clause.prompt, generator)
+        return self._worded(clause.text, method, evidence, clause.prompt, generator)
 
     def _choose(self, generator: Generator, evidence: Sequence[Evidence]) -> list[Wording]:
         """L1, with one call for all that have something to choose from."""
@@ -225,8 +247,7 @@ class Explainer:
             text = self.draft(generator, evidence, wrong)
             wrong = self.wrong_with(text, evidence)
             if not wrong:
-                told = self._written_with()
-                return Wording(self._ended(text), "L3", True, None, evidence.share, told, generator.name)
+                return self._worded(text, "L3", evidence, self._written_with(), generator.name)
         return self._template(evidence, f"The model's text did not pass the check {TRIES} times: {wrong[0]}")
 
     def draft(self, generator: Generator, evidence: Evidence, wrong: Sequence[str] = ()) -> str:
@@ -241,7 +262,7 @@ class Explainer:
             GenerationError: There is no answer.
         """
         facts = _facts_prompt(evidence, facts_of(evidence), wrong)
-        return self._without_ending(text_of(generator, self.instructions.render(), facts))
+        return self._bare(text_of(generator, self.instructions.render(), facts), evidence)
 
     def wrong_with(self, text: str, evidence: Evidence) -> tuple[str, ...]:
         """What is wrong with a text, before its ending; the cheap checks keep the verifier from absurd ones."""
@@ -255,11 +276,10 @@ class Explainer:
         """The prompts of L3."""
         return f"{self.instructions.reference}+{shipped_prompt('facts.reason').reference}"
 
-    def _ended(self, text: str) -> str:
-        """`text` with what the domain wants at the end."""
-        return f"{text} {self._ending}".strip()
-
-    def _without_ending(self, text: str) -> str:
+    def _bare(self, text: str, evidence: Evidence) -> str:
+        """`text` without what `_worded` puts before and behind it."""
+        before = likewise("", evidence)
+        text = text.removeprefix(before).lstrip() if before else text
         while self._ending and text.endswith(self._ending):
             text = text.removesuffix(self._ending).rstrip()
         return text
@@ -272,6 +292,11 @@ def names_something(evidence: Evidence) -> bool:
     """Whether a model has something to put into words; that the user has the item already is said by a template."""
     facts = facts_of(evidence)
     return bool(facts["cited"] or facts["wishes"]) and not facts["owned"]
+
+
+def _sources(prompt: str, evidence: Evidence) -> str:
+    """The files of a wording: those of its sentence, and that which joins it to another recommendation."""
+    return prompt if evidence.same_as is None else f"{shipped_prompt(LIKEWISE).reference}+{prompt}"
 
 
 def _facts_prompt(evidence: Evidence, known: Mapping[str, Fact], wrong: Sequence[str] = ()) -> str:

@@ -15,12 +15,12 @@ from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.errors import ConfigError, DataError
-from recllm.explain.explainer import Level
+from recllm.explain.explainer import Audience, Level
 from recllm.explain.wording import Detail
 from recllm.lists.request import ListRequest
 from recllm.ranking.filters import Accepted, plain_filters
 
-FORMAT = "recllm-proof-2"
+FORMAT = "recllm-proof-3"
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 """How far figures may lie apart: other batches and other machines round differently."""
 LATEST = 2**53
@@ -123,6 +123,7 @@ class Proof:
             events.
         level: The rung of the ladder of words that was asked for.
         detail: How much the words were to say.
+        audience: Who was to read them.
         request: What list was asked for.
         history: All that the user had, oldest first.
         seal: As `seal_of` the row. There is no key to it: it tells what was changed without a thought, not by whom.
@@ -135,6 +136,7 @@ class Proof:
     remade: bool
     level: Level
     detail: Detail
+    audience: Audience
     request: Request
     history: tuple[KnownEvent, ...]
     seal: str = ""
@@ -155,6 +157,7 @@ class Proof:
         remade: bool = True,
         level: Level = "L0",
         detail: Detail = "short",
+        audience: Audience = "customer",
         steps: int | None = None,
     ) -> Self:
         """Of one user's request, adapted with so many steps (None: as the model is configured)."""
@@ -180,7 +183,7 @@ class Proof:
             steps=steps,
         )
         known = tuple(KnownEvent(*event) for event in events)
-        return cls(FORMAT, model, user, about, remade, level, detail, plain, known)
+        return cls(FORMAT, model, user, about, remade, level, detail, audience, plain, known)
 
     def to_dict(self) -> dict[str, Any]:
         """In types that JSON knows."""

@@ -46,18 +46,15 @@ class Ranking:
         ahead = (scores > score) | ((scores == score) & (self.ties < self.ties[item]))
         return 1 + int((ahead & self.listed[history]).sum())
 
-    def rises(self, before: int, now: int, item: int) -> bool:
-        """Whether the item's place is better with history `now` than with `before`, or the first.
+    def middle(self, history: int, item: int) -> float:
+        """The item's place, from 1, among what may be listed; equal scores all count as the middle of their places.
 
-        Equal scores all count as the middle of their places: where nothing is known, chance gives no item a place.
-        What may not be listed has no place to lose.
+        Where nothing is known, chance gives no item a place. What may not be listed itself has one by its score.
         """
-        places = [self.place(history, item) for history in (before, now)]
-        return None in places or places[1] == 1 or self._middle(now, item) < self._middle(before, item)
-
-    def _middle(self, history: int, item: int) -> float:
-        scores, score = self.scores[history][self.listed[history]], self.scores[history, item]
-        return float((scores > score).sum() + (scores == score).sum() / 2)
+        listed = self.listed[history].copy()
+        listed[item] = True
+        scores, score = self.scores[history][listed], self.scores[history, item]
+        return float((scores > score).sum() + ((scores == score).sum() + 1) / 2)
 
 
 RankFunction = Callable[[Histories], Ranking]

@@ -16,6 +16,7 @@ from recllm.explain.gathering import Background, gather_evidence
 from recllm.explain.overall import Influence, Overall, influences
 from recllm.explain.proof import Proof, differences, digest_of, seal_of
 from recllm.explain.ranker import Ranking
+from recllm.explain.repeats import grouped
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanations
 from recllm.lists.serve import Lists, Served
@@ -112,7 +113,7 @@ class Reasons:
         """
         ready_made = steps is not None
         steps = [None] * len(rows) if steps is None else steps
-        evidence = self.evidence(served, histories, rows, steps)
+        evidence = grouped(self.evidence(served, histories, rows, steps))
         wordings = explainer.explain(evidence)
         columns: dict[str, list[Any]] = {
             "explanation": [wording.text for wording in wordings],
@@ -135,6 +136,7 @@ class Reasons:
                 remade=remade,
                 level=explainer.level,
                 detail=explainer.detail,
+                audience=explainer.audience,
                 steps=steps[user],
             ).to_dict()
             proofs.append(proof)

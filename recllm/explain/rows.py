@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from recllm.data.histories import Histories
 from recllm.errors import DataError, RecllmError
 from recllm.explain.evidence import Evidence
 from recllm.explain.explainer import Explainer
 from recllm.explain.proof import Check, Proof, Verification, differences, is_close, seal_of
 from recllm.explain.reasons import Reasons, ServedRanking
+from recllm.explain.repeats import grouped
 from recllm.lists.serve import Served
 
 _OF_BOTH = ("user_id", "item_id", "title", "explanation", "reason_code", "evidence", "proof")
@@ -42,7 +44,7 @@ def _checked(explanation: Mapping[str, Any], reasons: Reasons, domain: str) -> V
         raise DataError(f"the explanation is about item {item!r}, which the model's catalog does not have.")
     history = proof.histories(catalog, reasons.model.feedback)
     served = _served(proof, reasons)
-    (found,) = reasons.evidence(served, history, [rows], [proof.request.steps])
+    found = _evidence(evidence, int(rows[0]), reasons, served, history, proof.request.steps)
     claimed = {name: value for name, value in evidence.items() if name != "wording"}
     words, taken = _words(text, evidence.get("wording"), found, proof, domain)
     place, unplaced = _place(explanation, proof, served, history, int(rows[0]))
@@ -59,6 +61,17 @@ def _checked(explanation: Mapping[str, Any], reasons: Reasons, domain: str) -> V
 
 
 _ANOTHER = "it was made by another model; verify it with that one"
+
+
+def _evidence(
+    claimed: Mapping[str, Any], row: int, reasons: Reasons, served: Served, history: Histories, steps: int | None
+) -> Evidence:
+    """What is true of the item; that another one has the same reason is true if it is found for both."""
+    other = claimed.get("same_as")
+    named = other.get("item_id") if isinstance(other, Mapping) else None
+    before = reasons.model.catalog.rows([named])[0] if isinstance(named, str) else -1
+    rows = [row] if before < 0 else [int(before), row]
+    return grouped(reasons.evidence(served, history, [np.array(rows, dtype=np.int64)], [steps]))[-1]
 
 
 def _served(proof: Proof, reasons: Reasons) -> Served:
@@ -121,7 +134,9 @@ def _words(
     """What is wrong with the words and their labels, and which labels nothing can be computed for."""
     if not isinstance(claimed, Mapping):
         return ("there is no wording",), ()
-    retold = Explainer(domain=domain, detail=proof.detail).retold(found, text, claimed, proof.level)
+    retold = Explainer(domain=domain, detail=proof.detail, audience=proof.audience).retold(
+        found, text, claimed, proof.level
+    )
     wording, wrong = retold.wording, list(retold.complaints)
     if text != wording.text and not wrong:
         source = "template" if wording.method == "L0" else "clause"

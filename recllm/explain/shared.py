@@ -40,19 +40,29 @@ class SharedText:
 
         Words of titles come last, and only where some are shared that are rare in the catalog.
         """
-        found: list[tuple[int, int, SharedAttribute]] = []
-        others = {row: {(c, v.casefold()): e for c, e, v in self._attributes.of(row)} for row in cited}
+        words = [shared for row in cited if (shared := self._title_words(item, row)) is not None][:1]
+        found = []
+        for column, entry, value, having in self._values(item, cited)[: MOST_ATTRIBUTES - len(words)]:
+            spans = (self._span(item, column, entry), *(self._span(row, column, at) for row, at in having.items()))
+            found.append(SharedAttribute(column, value, self._ids(list(having)), spans))
+        return (*found, *words)
+
+    def alike(self, item: int, rows: Sequence[int]) -> list[tuple[int, ...]]:
+        """Several of `rows` that have a value of item row `item`, for each such value, in the order of `rows`."""
+        groups = (tuple(having) for *_, having in self._values(item, rows))
+        return [group for group in dict.fromkeys(groups) if len(group) > 1]
+
+    def _values(self, item: int, rows: Sequence[int]) -> list[tuple[str, int, str, dict[int, int]]]:
+        """(column, entry, value, row -> its entry with the value) for values of `item` that some of `rows` have."""
+        found: list[tuple[int, int, tuple[str, int, str, dict[int, int]]]] = []
+        others = {row: {(c, v.casefold()): e for c, e, v in self._attributes.of(row)} for row in rows}
         for column, entry, value in self._attributes.of(item):
             key = (column, value.casefold())
-            having = [row for row in cited if key in others[row]]
+            having = {row: others[row][key] for row in rows if key in others[row]}
             size = len(self._attributes.rows_of[key])
-            if not having or size > COMMON_VALUE * len(self._catalog) or self._config.forbids(value):
-                continue
-            spans = (self._span(item, column, entry), *(self._span(row, column, others[row][key]) for row in having))
-            found.append((-len(having), size, SharedAttribute(column, value, self._ids(having), spans)))
-        found.sort(key=lambda one: one[:2])
-        words = [shared for row in cited if (shared := self._title_words(item, row)) is not None][:1]
-        return (*(shared for *_, shared in found[: MOST_ATTRIBUTES - len(words)]), *words)
+            if having and size <= COMMON_VALUE * len(self._catalog) and not self._config.forbids(value):
+                found.append((-len(having), size, (column, entry, value, having)))
+        return [one for *_, one in sorted(found, key=lambda one: one[:2])]
 
     def _ids(self, rows: Sequence[int]) -> tuple[str, ...]:
         return tuple(self._catalog.item_ids[row] for row in rows)

@@ -14,9 +14,16 @@ LONGEST_TITLE = 60
 Detail = Literal["short", "full"]
 Fact = str | bool | None
 
+CATEGORIES = "categories"
+LIKEWISE = "likewise.neutral"
+COUNTED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
 REMEMBERED = 4096  # titles whose shown form is kept: each is asked for some seventy times for one reason
 _READ = 20 * LONGEST_TITLE  # what stands further back in a title is not shown anyway
-_REASON_FACTS = ("owned", "cited", "verb", "wishes", "popular", "cold_start")
+_REASON_FACTS = ("owned", "cited", "verb", "whole", "leading", "wishes", "popular", "cold_start")
+MOST_NAMED = 3
+"""Of more causes than this, `NAMED` are named and the rest counted."""
+NAMED = 2
 # What programs further down might turn into a thing to click or run. “ ” would fake a second citation, < > markup.
 _QUOTES = str.maketrans("“”", "‘’")
 _INERT = _QUOTES | str.maketrans("<>＜＞", "‹›‹›")
@@ -46,6 +53,8 @@ _EVENTS_OF = {
     "read": "read",
     "downloaded": "download",
     "enrolled in": "enroll enrol",
+    "asked": "ask question",
+    "answered": "answer",
     "completed": "complete",
 }
 VERBS = {event: verb for verb, events in _EVENTS_OF.items() for event in events.split()}
@@ -78,26 +87,36 @@ def word(evidence: Evidence, domain: str = "neutral", verb: str | None = None, d
     return clean_text(shipped_prompt(f"reason.{domain}").render(**facts))
 
 
+def likewise(reason: str, evidence: Evidence) -> str:
+    """`reason`, with the recommendation before it that has the same one, if there is one."""
+    if evidence.same_as is None:
+        return reason
+    return clean_text(shipped_prompt(LIKEWISE).render(title=listed([evidence.same_as.title]), reason=reason))
+
+
 def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
     """What prompts and clauses may say of `evidence`, ready to print; None where it holds nothing.
 
-    Titles, values and wishes come in quotation marks, several of them as one list in words. Four facts are flags:
-    ``owned``, ``popular``, ``cold_start`` and ``them`` (what is taken out is exactly what is cited, more than one
-    thing).
+    Titles, values and wishes come in quotation marks, several of them as one list in words, of many causes two and the
+    number of the others. Five facts are flags: ``owned``, ``whole``, ``popular``, ``cold_start`` and ``them`` (what is
+    taken out is exactly what is cited, more than one thing).
     """
-    verbs = {verb_for(cause.event) for cause in evidence.causes}
+    named = None if evidence.whole else evidence.causes
+    verbs = {verb_for(cause.event) for cause in named or ()}
     changed = evidence.counterfactual
     taken_out = {display_title(title) for title in changed.titles} if changed else set()
     return {
         "owned": evidence.reason_code == "owned",
-        "cited": listed(cause.title for cause in evidence.causes),
+        "cited": _cited(evidence) if named else None,
         "verb": verb or (verbs.pop() if len(verbs) == 1 else None),
+        "whole": evidence.whole,
+        "leading": listed(cause.title for cause in evidence.causes) if evidence.whole else None,
         "wishes": listed(evidence.wishes) if evidence.reason_code == "asked" else None,
         "popular": evidence.popular and evidence.reason_code != "weak",
         "cold_start": evidence.reason_code == "cold_start",
         **_shared(evidence),
         "without": listed(changed.titles) if changed else None,
-        "them": len(taken_out) > 1 and taken_out == {display_title(cause.title) for cause in evidence.causes},
+        "them": len(taken_out) > 1 and taken_out == {display_title(cause.title) for cause in named or ()},
         "instead": listed([changed.instead_title]) if changed and changed.instead_title is not None else None,
         "against": listed([evidence.against.title]) if evidence.against else None,
     }
@@ -109,13 +128,46 @@ def reason_facts(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]
     return facts | dict.fromkeys(name for name in facts if name not in _REASON_FACTS)
 
 
+def distinct(titles: Iterable[str]) -> list[str]:
+    """Titles as they are displayed, each once, whatever its case."""
+    shown: dict[str, str] = {}
+    for title in map(display_title, titles):
+        shown.setdefault(fold(title), title)
+    return list(shown.values())
+
+
+def fold(text: str) -> str:
+    """Lower case and plain single quotes, character by character, so that positions stay."""
+    lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+    return lower.replace("‘", "'").replace("’", "'")
+
+
+def value_of_all(evidence: Evidence) -> str | None:
+    """The category that the item shares with all causes."""
+    causes = {cause.item_id for cause in evidence.causes}
+    return next(
+        (one.value for one in evidence.attributes if one.kind == CATEGORIES and causes <= {*one.item_ids}), None
+    )
+
+
+def _cited(evidence: Evidence) -> str | None:
+    titles = distinct(cause.title for cause in evidence.causes)
+    if len(titles) <= MOST_NAMED:
+        return listed(titles)
+    value, more = value_of_all(evidence), len(titles) - NAMED
+    number = COUNTED[more - 1] if more <= len(COUNTED) else str(more)
+    prompt = shipped_prompt("titles_more.neutral")
+    return prompt.render(titles=titles[:NAMED], number=number, value=listed([value]) if value is not None else None)
+
+
 def _shared(evidence: Evidence) -> dict[str, Fact]:
     """The first attribute that cited items share: one sentence of this kind is enough."""
     facts: dict[str, Fact] = dict.fromkeys(("sharing", "category", "title_words", "column", "value"))
     for attribute in evidence.attributes[:1]:
         value = listed([attribute.value])
-        facts["sharing"] = listed(cause.title for cause in evidence.causes if cause.item_id in attribute.item_ids)
-        if attribute.kind == "categories":
+        sharing = [cause.title for cause in evidence.causes if cause.item_id in attribute.item_ids]
+        facts["sharing"] = listed(sharing[:MOST_NAMED])
+        if attribute.kind == CATEGORIES:
             facts["category"] = value
         elif attribute.kind == "title":
             facts["title_words"] = value

@@ -5,7 +5,8 @@
 A model is fitted without the users that are asked: the fixed test users and, if more are wanted, others by the hash of
 their id (--keep saves it, --model takes a saved one). A user's history is their last 20 events. For each of the five
 best items, items are taken out of the history and everything is computed again with `recommend(without=…)`: what is
-cited, the three strongest likes, three by likeness of text, three by chance.
+cited (all of the history, where the reason is the history as a whole) and as many by chance, the three strongest likes,
+three by likeness of text, three by chance. What is cited has no effect if the item's place is not worse without it.
 """
 
 import argparse
@@ -78,19 +79,28 @@ def causes_by_contribution(rec: recllm.Recommender, user: recllm.Interactions, r
     return result
 
 
+ARMS = ("true", "likeness", "chance", "cited", "as many by chance")
+COUNTS = (
+    "explained", "cited", "cited with a contribution of 0 or less", "cited with no effect",
+    "of these first all the same", "history as a whole", "repeated in a list", "counterfactuals",
+    "counterfactuals that hold", "with something in its place", "whose replacement comes",
+)  # fmt: skip
+
+
 def measure(rec: recllm.Recommender, people: list[recllm.Interactions], adapt: bool) -> dict[str, Any]:
     rng, text = np.random.default_rng(0), rec.model.channels.text.numpy()
-    left: dict[str, list[bool]] = {name: [] for name in ("true", "likeness", "chance", "cited")}
+    left: dict[str, list[bool]] = {name: [] for name in ARMS}
     sizes: list[int | None] = []
-    counts = {"explained": 0, "cited": 0, "cited with a contribution of 0 or less": 0, "counterfactuals": 0}
-    counts |= {"counterfactuals that hold": 0, "with something in its place": 0, "whose replacement comes": 0}
-    codes: dict[str, int] = {}
+    counts, codes = dict.fromkeys(COUNTS, 0), dict[str, int]()
+    cited_sizes: dict[int, int] = {}
     for user in people:
         best = [row.item_id for row in rec.recommend(user, n=N, adapt=adapt)][:EXPLAINED]
         rows, known = rec.catalog.rows(best), list(dict.fromkeys(user.frame["item_id"].to_list()))
         known_rows = rec.catalog.rows(known)
         strongest = causes_by_contribution(rec, user, rows, adapt)
-        for place, line in enumerate(rec.explain(user, best, adapt=adapt)):
+        lines = list(rec.explain(user, best, adapt=adapt))
+        counts["repeated in a list"] += len(lines) - len({line.explanation for line in lines})
+        for place, line in enumerate(lines):
             evidence, item = line.evidence, line.item_id
             alike = np.argsort(-(text[known_rows] @ text[rows[place]]), kind="stable")[:3]
             removed = {
@@ -98,26 +108,46 @@ def measure(rec: recllm.Recommender, people: list[recllm.Interactions], adapt: b
                 "likeness": [known[one] for one in alike],
                 "chance": [known[one] for one in rng.permutation(len(known))[:3]],
             }
-            cited = [cause["item_id"] for cause in evidence["causes"]]
-            if cited:
-                removed["cited"] = cited
+            if cited := cited_of(evidence, known):
+                removed["as many by chance"] = [known[one] for one in rng.permutation(len(known))[: len(cited)]]
+                after = place_of(rec, user, item, cited, adapt)
+                left["cited"].append(after > N)
+                without_effect = after <= evidence["place"]
+                counts["cited with no effect"] += without_effect
+                counts["of these first all the same"] += without_effect and after == 1
             for name, ids in removed.items():
                 left[name].append(not in_list(rec, user, item, ids, adapt))
             counts["explained"] += 1
             codes[line.reason_code] = codes.get(line.reason_code, 0) + 1
             counts["cited"] += len(cited)
+            counts["history as a whole"] += evidence["whole"]
+            cited_sizes[len(evidence["causes"])] = cited_sizes.get(len(evidence["causes"]), 0) + 1
             counts["cited with a contribution of 0 or less"] += sum(c["contribution"] <= 0 for c in evidence["causes"])
             sizes.append(check_counterfactual(rec, user, item, evidence["counterfactual"], adapt, counts))
     return {
         "adapt": adapt,
         "users": len(people),
         "leaves the top 10, %": {name: share(values) for name, values in left.items()},
+        "cited minus as many by chance, points": round(share(left["cited"]) - share(left["as many by chance"]), 1),
         "n": {name: len(values) for name, values in left.items()},
         "counterfactual with at most 2 items, %": share([size is not None and size <= 2 for size in sizes]),
         "counterfactual with at most 5 items, %": share([size is not None and size <= 5 for size in sizes]),
         "reason codes": codes,
+        "items cited": dict(sorted(cited_sizes.items())),
         **counts,
     }
+
+
+def cited_of(evidence: dict[str, Any], known: list[str]) -> list[str]:
+    """What a reason says is the cause."""
+    if evidence["whole"]:
+        return known
+    return [one for cause in evidence["causes"] for one in (cause["item_id"], *cause["editions"])]
+
+
+def place_of(rec: recllm.Recommender, user: recllm.Interactions, item: str, without: list[str], adapt: bool) -> int:
+    lines = rec.recommend(user, n=len(rec.catalog), without=without, adapt=adapt)
+    return next(row.rank for row in lines if row.item_id == item)
 
 
 def check_counterfactual(rec: Any, user: Any, item: str, said: Any, adapt: bool, counts: dict[str, int]) -> int | None:

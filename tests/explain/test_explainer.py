@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from recllm.errors import ConfigError, GenerationError
 from recllm.explain.clauses import compose, options_for
-from recllm.explain.evidence import Evidence
-from recllm.explain.explainer import LONGEST_FALLBACK, LONGEST_TEXT, Explainer, Wording
+from recllm.explain.evidence import Evidence, Likewise
+from recllm.explain.explainer import LONGEST_FALLBACK, LONGEST_TEXT, Explainer, Level, Wording
 from recllm.explain.verify.complaints import complaints
 from recllm.explain.wording import display_title, word
 from recllm.prompting import load_prompt
@@ -78,10 +79,43 @@ def test_without_a_model_it_is_the_template() -> None:
     (wording,) = Explainer().explain([RICH])
     prompt = load_prompt("reason.neutral").reference
     assert wording == Wording("Because you bought “Lantern” and “Bunting”.", "L0", True, None, 0.6, prompt, None)
-    (full,) = Explainer(domain="finance", detail="full").explain([RICH])
+    (full,) = Explainer(domain="finance", detail="full", audience="owner").explain([RICH])
     assert full.text == word(RICH, "finance", detail="full")
     assert full.prompt.startswith("reason.finance@")
     assert full.verified
+
+
+@pytest.mark.parametrize("level", ["L0", "L1", "L2", "L3"])
+def test_what_speaks_against_it_is_for_the_owner(level: Level) -> None:
+    texts = ["Because you bought “Lantern”, although “Office chair” speaks against it."] * 2
+    said = {}
+    for audience in ("customer", "owner"):
+        generator = CannedGenerator(texts, choices=[2])
+        (wording,) = Explainer(generator, level=level, detail="full", audience=audience).explain([RICH])  # type: ignore[arg-type]
+        assert wording.verified
+        said[audience] = wording.text
+        told = Explainer(level="L0", detail="full", audience=audience)  # type: ignore[arg-type]
+        assert told.retold(RICH, wording.text, wording.to_dict(), level).complaints == ()
+    assert ("Office chair" in said["customer"], "Office chair" in said["owner"]) == (False, True)
+    with pytest.raises(ConfigError, match="there is no audience 'admin'; choose one of: customer, owner"):
+        Explainer(audience="admin")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("level", ["L0", "L1", "L2", "L3"])
+@pytest.mark.parametrize("domain", ["neutral", "finance"])
+def test_a_reason_that_another_has_names_it(level: Level, domain: str) -> None:
+    generator = CannedGenerator([TRUE, "As with “Teapot”: " + TRUE], choices=[0, 0])
+    explainer = Explainer(generator, level=level, domain=domain)
+    (alone,) = explainer.explain([PLAIN])
+    same = replace(PLAIN, same_as=Likewise("t", "Teapot"))
+    (wording,) = explainer.explain([same])
+    assert wording.text == f"As with “Teapot”: {alone.text}"
+    assert (wording.method, wording.verified) == (level, True)
+    assert wording.prompt == f"{load_prompt('likewise.neutral').reference}+{alone.prompt}"
+    assert complaints(wording.text.removesuffix(" Not financial advice."), same) == ()
+    assert complaints(wording.text, replace(PLAIN, same_as=Likewise("u", "Urn"))) != ()
+    retold = Explainer(domain=domain).retold(same, wording.text, wording.to_dict(), level)
+    assert (retold.wording, retold.complaints) == (wording, ())
 
 
 def test_labels_are_json() -> None:
@@ -99,7 +133,7 @@ def test_labels_are_json() -> None:
 
 def test_clauses_without_a_model() -> None:
     for detail, details in (("short", ()), ("full", ("attribute", "counterfactual", "against"))):
-        (wording,) = Explainer(level="L2", detail=detail, domain="ecommerce").explain([RICH])
+        (wording,) = Explainer(level="L2", detail=detail, domain="ecommerce", audience="owner").explain([RICH])
         clause = compose(RICH, "ecommerce", details)
         assert wording == Wording(clause.text, "L2", True, None, 0.6, clause.prompt, None)
     assert [one.method for one in Explainer(level="L2").explain(NOTHING)] == ["L2"] * 4
@@ -115,7 +149,7 @@ def test_the_longest_titles_fit() -> None:
         against=against("F" * 80),
     )
     for level in ("L0", "L2"):
-        (wording,) = Explainer(level=level, detail="full", domain="finance").explain([longest])
+        (wording,) = Explainer(level=level, detail="full", domain="finance", audience="owner").explain([longest])
         assert (wording.method, wording.verified) == (level, True)
         assert all(letter * 20 in wording.text for letter in "ABCDEF")
 
@@ -129,7 +163,7 @@ def test_a_model_is_not_asked_where_none_is_needed() -> None:
 
 def test_a_model_chooses_among_clauses() -> None:
     generator = Chooser([1, None, 0])
-    chosen, abstained, weak, plain = Explainer(generator).explain([RICH, RICH, NOTHING[0], PLAIN])
+    chosen, abstained, weak, plain = Explainer(generator, audience="owner").explain([RICH, RICH, NOTHING[0], PLAIN])
     options = options_for(RICH)
     assert chosen == Wording(options[1].clause.text, "L1", True, None, 0.6, options[1].clause.prompt, "chooser")
     assert is_template(abstained, RICH)
@@ -146,7 +180,7 @@ def test_a_model_chooses_among_clauses() -> None:
 
 
 def test_the_canned_model_chooses() -> None:
-    (wording,) = Explainer(CannedGenerator(choices=[2]), level="L1").explain([RICH])
+    (wording,) = Explainer(CannedGenerator(choices=[2]), level="L1", audience="owner").explain([RICH])
     assert (wording.method, wording.text) == ("L1", options_for(RICH)[2].clause.text)
 
 

@@ -32,8 +32,9 @@ def test_cites_what_caused_it_strongest_first() -> None:
 
 
 def test_at_most_three_and_no_more_than_is_enough() -> None:
-    four = Additive({(j, 10): 1.0 + j / 10 for j in range(4)})
-    assert cited(gather(four, users([0, 1, 2, 3]), [10])[0]) == ["i3", "i2", "i1"]
+    # A fifth keeps it in the list without any of the four.
+    four = Additive({(j, 10): 1.0 + j / 10 for j in range(4)} | {(4, 10): 0.2}, prior={11: 1.9})
+    assert cited(gather(four, users([0, 1, 2, 3, 4]), [10], n=1)[0]) == ["i3", "i2", "i1"]
     # One of three carries 80 %: it is enough.
     one = Additive({(0, 10): 8.0, (1, 10): 1.0, (2, 10): 1.0}, prior={11: 5.0})
     assert cited(gather(one, users([0, 1, 2]), [10], n=1)[0]) == ["i0"]
@@ -41,8 +42,8 @@ def test_at_most_three_and_no_more_than_is_enough() -> None:
     one.prior[11] = 1.5
     assert cited(gather(one, users([0, 1, 2]), [10], n=1)[0]) == ["i0", "i2"]
     # Much less than an even share is not cited.
-    some = Additive({(0, 10): 5.0, (1, 10): 5.0, (2, 10): 0.5, (3, 10): 4.5})
-    assert cited(gather(some, users([0, 1, 2, 3]), [10])[0]) == ["i1", "i0", "i3"]
+    some = Additive({(0, 10): 5.0, (1, 10): 5.0, (2, 10): 0.5, (3, 10): 4.5}, prior={11: 3.0})
+    assert cited(gather(some, users([0, 1, 2, 3]), [10], n=1)[0]) == ["i1", "i0", "i3"]
 
 
 @pytest.mark.parametrize("signal", [0, -1])
@@ -51,8 +52,9 @@ def test_what_was_not_liked_is_not_cited(signal: int) -> None:
     (evidence,) = gather(score, users([0, 1], signals=[signal, 1]), [10])
     assert cited(evidence) == ["i1"]
     assert evidence.causes[0].share == pytest.approx(0.5)
+    # What lifts it may not be named, and is no guess for that.
     (evidence,) = gather(score, users([0, 1], signals=[signal, signal]), [10])
-    assert (evidence.reason_code, evidence.causes) == ("weak", ())
+    assert (evidence.reason_code, evidence.causes, evidence.whole) == ("history", (), True)
 
 
 def test_the_latest_opinion_of_an_item_counts() -> None:
@@ -84,12 +86,18 @@ def test_a_place_that_needs_no_history_is_not_explained_by_it(item: int, reason:
     assert (evidence.reason_code, evidence.causes, evidence.counterfactual) == (reason, (), None)
 
 
-@pytest.mark.parametrize(("item", "reason"), [(19, "popular"), (10, "weak")])
-def test_small_contributions_are_weak(item: int, reason: str) -> None:
+@pytest.mark.parametrize("item", [19, 10])
+def test_what_little_lifts_is_its_cause_without_much_confidence(item: int) -> None:
     score = Additive({(0, item): 0.01}, prior={3: 1.0, 4: 2.0})
     (evidence,) = gather(score, users([0, 1]), [item])
-    assert (evidence.reason_code, evidence.causes) == (reason, ())
+    assert (evidence.reason_code, cited(evidence)) == ("history", ["i0"])
     assert 0 < evidence.confidence < 0.1
+
+
+def test_what_is_popular_and_first_for_everybody_is_popular() -> None:
+    """However much further ahead the history puts it."""
+    (evidence,) = gather(Additive({(0, 19): 3.0}, prior={19: 1.0}), users([0]), [19])
+    assert (evidence.reason_code, evidence.causes) == ("popular", ())
 
 
 def test_the_first_place_is_explained_by_its_contributions() -> None:
@@ -100,7 +108,8 @@ def test_the_first_place_is_explained_by_its_contributions() -> None:
 def test_a_lifted_item_is_not_called_popular() -> None:
     """A disliked item lifts a popular one: "not based on your history" would be a lie."""
     (evidence,) = gather(Additive({(0, 19): 3.0}, prior={3: 1.0}), users([0], signals=[-1]), [19])
-    assert (evidence.reason_code, evidence.popular) == ("weak", True)
+    assert (evidence.reason_code, evidence.popular) == ("history", True)
+    assert (evidence.causes, evidence.whole) == ((), True)
 
 
 @pytest.mark.parametrize(("item", "popular"), [(19, True), (18, True), (17, False), (0, False)])

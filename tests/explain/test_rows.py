@@ -263,22 +263,27 @@ def test_threads_explain_as_one_does(fitted: Recommender, shop: ToyShop) -> None
 
 
 def test_the_clock_stands_still_while_items_are_left_out(fitted: Recommender, shop: ToyShop) -> None:
-    """A contribution is what the score loses at one and the same moment, also where the newest event goes."""
+    """A contribution is what the score loses and gains at one and the same moment, also where the newest event goes."""
     end = fitted.model.channels.trend.end
     step = fitted.model.channels.trend.half_life
     items = newcomer(shop, 1)
     late = {"x": [{"item_id": item, "timestamp": end + step * (1 + at)} for at, item in enumerate(items)]}
     size = len(shop.catalog)
     rows = list(fitted.recommend(late, n=size, explain=True))
-    without = {
-        item: {row.item_id: row.score for row in fitted.recommend(late, n=size, without=[item])} for item in items
-    }
+
+    def scores(*left_out: str) -> dict[str, float]:
+        return {row.item_id: row.score for row in fitted.recommend(late, n=size, without=left_out)}
+
+    nothing = scores(*items)
+    without = {item: scores(item) for item in items}
+    alone = {item: scores(*(other for other in items if other != item)) for item in items}
     checked = 0
     for row in rows:
         assert row.evidence is not None
         for cause in row.evidence["causes"]:
             lost = row.score - without[cause["item_id"]][row.item_id]
-            assert cause["contribution"] == pytest.approx(lost, abs=1e-4)
+            came = alone[cause["item_id"]][row.item_id] - nothing[row.item_id]
+            assert cause["contribution"] == pytest.approx((lost + came) / 2, abs=1e-4)
             checked += cause["item_id"] == items[-1]
     assert checked
 

@@ -46,6 +46,30 @@ class Additive:
         return Ranking.of_scores(self.scores(histories), self.listed)
 
 
+class Saturating(Additive):
+    """The same where one is as good as several: of the weights only the largest counts.
+
+    Args:
+        least: So many history items with a weight are needed for any of it.
+    """
+
+    def __init__(
+        self,
+        weights: dict[tuple[int, int], float],
+        prior: dict[int, float] | None = None,
+        seen: Sequence[int] = (),
+        items: int = N_ITEMS,
+        least: int = 1,
+    ) -> None:
+        super().__init__(weights, prior, seen, items)
+        self.least = least
+
+    def scores(self, histories: Histories) -> NDArray[np.float32]:
+        known = [self.weights[np.unique(histories.items_of(u))] for u in range(len(histories))]
+        best = [rows.max(axis=0, initial=0.0) * ((rows > 0).sum(axis=0) >= self.least) for rows in known]
+        return np.stack(best) + self.prior
+
+
 def users(
     *item_rows: Sequence[int], signals: Sequence[int] | None = None, tokens: Sequence[int] | None = None
 ) -> Histories:

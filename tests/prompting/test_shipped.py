@@ -11,7 +11,9 @@ OTHERS = {
     "choose.reason",
     "disclaimer.finance",
     "facts.reason",
+    "likewise.neutral",
     "titles.neutral",
+    "titles_more.neutral",
     "write.reason",
 }
 SAMPLES = {"string": "text", "number": 3, "boolean": True, "list": ["one", "two"]}

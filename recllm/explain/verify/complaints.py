@@ -23,6 +23,9 @@ _SENTENCES = {
     "guess": "It is not a guess; name the given causes.",
     "unknown_taste": "It is not true that nothing is known of the user.",
     "count": "The number {value} is not in the evidence; leave it out.",
+    "whole": "It is not the history as a whole that brought it; name the given causes.",
+    "alike": "Not all causes are known to have “{value}” in common with it; leave it out.",
+    "same": "{titles} is not known to be recommended for the same reason; leave it out.",
     "unread": "“{value}” is not in the evidence or cannot be checked; leave it out.",
 }
 

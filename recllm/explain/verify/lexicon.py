@@ -26,6 +26,8 @@ VERB_FORMS = {
     "read": "read|reading",
     "downloaded": "downloaded|downloading|downloads",
     "enrolled in": "enrolled in|signed up for|enrolling in|signing up for",
+    "asked": "asked|asking",
+    "answered": "answered|answering",
     "completed": "completed|finished|completing|finishing",
 }
 # One thing, done once: only behind such a word, or "purchase this" would be read as something the user did.
@@ -100,3 +102,14 @@ def fillers(domain: str) -> frozenset[str]:
     several = nouns(domain).split("|")
     forms = [form for noun in several for form in ((noun[:-2], noun[:-2] + "s") if noun.endswith("s?") else (noun,))]
     return frozenset(_FILLERS.split()) | frozenset(forms)
+
+
+def digits(word: str) -> str:
+    """A number in digits, whatever else as it is."""
+    return NUMBERS.get(word, word)
+
+
+def verb_in(text: str) -> str:
+    """The verb, a key of `VERB_FORMS`, that a phrase ends in."""
+    text = text.removesuffix(" by you")
+    return VERB_OF[max((form for form in VERB_OF if text.endswith(form)), key=len)]

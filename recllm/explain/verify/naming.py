@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from recllm.explain import wording
 from recllm.explain.evidence import Evidence
-from recllm.explain.verify.claims import fold, key, keys, kind_key
+from recllm.explain.verify.claims import key, keys, kind_key
 from recllm.explain.verify.lexicon import CONTRACTIONS, NUMBERS, SEPARATORS
 from recllm.explain.verify.phrases import vocabulary
 
@@ -41,6 +41,7 @@ class Names:
         """All titles, values, wishes and columns of `evidence`."""
         change, against = evidence.counterfactual, evidence.against
         titles = [evidence.title, *(cause.title for cause in evidence.causes), *([against.title] if against else [])]
+        titles += [evidence.same_as.title] if evidence.same_as else []
         if change:
             titles += [*change.titles, *([change.instead_title] if change.instead_title is not None else [])]
         kind_of = {key(wish): "" for wish in evidence.wishes}
@@ -52,11 +53,12 @@ class Names:
         # A title of one word is taken without quotes only as it is written: "Heat", not "heat".
         unquoted = [Unquoted(kind, kind, "column", False) for kind in kinds]
         unquoted += [
-            Unquoted(fold(form), form, "name", " " not in form and name in title_keys) for form, name in shown.items()
+            Unquoted(wording.fold(form), form, "name", " " not in form and name in title_keys)
+            for form, name in shown.items()
         ]
         known = vocabulary(domain)
         found = sorted((entry for entry in unquoted if _is_foreign(entry.small, known)), key=lambda e: -len(e.small))
-        forms = {fold(form): name for form, name in shown.items()}
+        forms = {wording.fold(form): name for form, name in shown.items()}
         return cls(key(evidence.title), title_keys, kind_of, kinds, forms, tuple(found))
 
 
@@ -108,7 +110,7 @@ def split_sentences(text: str, names: Names) -> list[Sentence]:
 
 
 def _tokens(text: str, names: Names) -> Iterator[_Token]:
-    folded = fold(text)
+    folded = wording.fold(text)
     at, starts = 0, True
     while at < len(text):
         if text[at].isspace():

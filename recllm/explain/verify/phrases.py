@@ -26,7 +26,15 @@ _MARKS = (
         r"§(?: , §)*(?:(?: ,)? (?:and|&|plus|as well as|along with|alongside|together with)(?: also)?(?: your"
         r"| the)? §)*",
     ),
+    ("same", r"as with(?= § :)"),
+    ("more", r"(?:, )?and (?:{number}) (?:more|others)(?! than)"),
     # What is said without naming anything.
+    (
+        "whole",
+        r"(?:(?:because of|based on|due to|given|thanks to) )?(?:your history as a whole|your whole history"
+        r"|all of your history)",
+    ),
+    ("cause_firm", r"most of all(?= §)"),
     (
         "popular",
         r"popular(?: here)?(?: (?:with|among)(?: all)?(?: our| the| other| of our)? (?:{people})(?: here)?)?",
@@ -193,6 +201,16 @@ _MARKS = (
 VALUE_BEFORE = re.compile(r"(?:^| )(?:in|is|are|to|shares?|common|same|under)(?: the| a| an| its)? $")
 EITHER_BEFORE = re.compile(
     r"(?:^| )(?:both|also|from|has|have|contains?|includes?|carry|carries)(?: the| a| an| its)? $"
+)
+AFTER_KIND = frozenset({"the", "has", "have", "contains", "contain", "also"})
+KIND_BEHIND = re.compile(r"(?: (?:is|are|the|a|as))* (?:¤|categor|genre)| (?:in|of) (?:its|their|the) title")
+MORE = re.compile(r" and \w+ (?:more|others)\b")
+PREDICATES = frozenset({"is", "was", "has", "shares", "belongs", "appears", "goes", "comes", "made"})
+SEVERAL = frozenset({"items", "products", "things", "ones", "them", "these", "those", "both"})
+# Between titles and "you bought", if that is about them.
+WHICH = re.compile(
+    r"|,? ?(?:(?:both|all|each) (?:of )?)?(?:which|that)"
+    r"|(?:is|are|was|were) (?!that\b|because\b|what\b)(?:something|(?:\w+ of )?(?:the |those )?\w+)(?: that| which)?"
 )
 
 

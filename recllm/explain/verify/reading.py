@@ -3,10 +3,10 @@
 import re
 
 from recllm.explain.evidence import Evidence
+from recllm.explain.verify import phrases
 from recllm.explain.verify.claims import Claim, Claims, Role
-from recllm.explain.verify.lexicon import NUMBERS, SEPARATORS, VERB_OF, fillers
+from recllm.explain.verify.lexicon import SEPARATORS, digits, fillers, verb_in
 from recllm.explain.verify.naming import Names, Sentence, split_sentences
-from recllm.explain.verify.phrases import EITHER_BEFORE, VALUE_BEFORE, marks
 from recllm.explain.verify.roles import Group, Statement, Value
 from recllm.texts import clean_text
 
@@ -14,18 +14,17 @@ LONGEST_TEXT = 1200  # all that can be said of three titles of the greatest leng
 LONGEST_BESIDE_NAMES = 400
 MOST_SENTENCES = 6  # a shipped text has at most five, and a disclaimer
 
-_WITHOUT_NAMES: tuple[Role, ...] = ("popular", "not_from_history", "no_cause", "guess", "unknown_taste", "owned")
-_ROLES_OF_WHAT_FOLLOWS = ("removed", "against", "wish", "with", "similar", "condition")
-_KINDS = ("kind", "title_kind", "its_kind")
-_AFTER_KIND = frozenset({"the", "has", "have", "contains", "contain", "also"})
-_KIND_BEHIND = re.compile(r"(?: (?:is|are|the|a|as))* (?:¤|categor|genre)| (?:in|of) (?:its|their|the) title")
-_PREDICATES = frozenset({"is", "was", "has", "shares", "belongs", "appears", "goes", "comes", "made"})
-_SEVERAL = frozenset({"items", "products", "things", "ones", "them", "these", "those", "both"})
-# Between titles and "you bought", if that is about them.
-_WHICH = re.compile(
-    r"|,? ?(?:(?:both|all|each) (?:of )?)?(?:which|that)"
-    r"|(?:is|are|was|were) (?!that\b|because\b|what\b)(?:something|(?:\w+ of )?(?:the |those )?\w+)(?: that| which)?"
+_WITHOUT_NAMES: tuple[Role, ...] = (
+    "popular",
+    "not_from_history",
+    "no_cause",
+    "guess",
+    "unknown_taste",
+    "owned",
+    "whole",
 )
+_ROLES_OF_WHAT_FOLLOWS = ("removed", "against", "wish", "with", "similar", "condition", "same")
+_KINDS = ("kind", "title_kind", "its_kind")
 
 
 def read_claims(text: str, evidence: Evidence, *, domain: str = "neutral") -> Claims:
@@ -72,7 +71,7 @@ class _SentenceReader:
         self._columns = iter(sentence.columns)
         self._earlier_causes = causes
         self._fillers = fillers(domain)
-        self._pattern, self._kinds = marks(domain)
+        self._pattern, self._kinds = phrases.marks(domain)
         self._found = Statement(frozenset(self._text.split()), {_unread(what) for what in sentence.junk})
         if "§ §" in self._text:
             self._found.refuse("titles without a word between them")
@@ -141,12 +140,12 @@ class _SentenceReader:
     def _apart(self, names: list[str], rest: str) -> tuple[list[str], list[Value]]:
         """Titles, and the values before them; the words around tell one from the other where a name can be both."""
         before = " ".join(self._gap) + " "
-        of_kind = self._last in _KINDS and set(self._gap) <= _AFTER_KIND
-        must_be_value = bool(VALUE_BEFORE.search(before)) or of_kind
+        of_kind = self._last in _KINDS and set(self._gap) <= phrases.AFTER_KIND
+        must_be_value = bool(phrases.VALUE_BEFORE.search(before)) or of_kind
         may_be_value = bool(
             must_be_value
-            or EITHER_BEFORE.search(before)
-            or _KIND_BEHIND.match(rest)
+            or phrases.EITHER_BEFORE.search(before)
+            or phrases.KIND_BEHIND.match(rest)
             or (self._last in _KINDS and self._gap == ["of"])
             or self._since_title[-1:] == ["("]
         )
@@ -166,7 +165,8 @@ class _SentenceReader:
         if role is None and self._gap == ["as"] and self._last in _KINDS:  # "the same category as “A”"
             role = "with"
         # "Because you bought “A”, “Y” is recommended": the comma alone makes it look like a list.
-        only_commas = len(titles) > 1 and text.endswith(", §") and rest.strip() and not rest.startswith(" ,")
+        ends = rest.strip() and not rest.startswith(" ,") and not phrases.MORE.match(rest)
+        only_commas = len(titles) > 1 and text.endswith(", §") and ends
         next_clause = [titles.pop()] if role and (only_commas or self._starts_clause(titles, rest)) else []
         self._found.groups.append(Group(titles, role, {self._verb} - {""}))
         if next_clause:
@@ -176,7 +176,7 @@ class _SentenceReader:
     def _starts_clause(self, titles: list[str], rest: str) -> bool:
         """As in "you bought “A” and “Y” is recommended"."""
         is_item = len(titles) > 1 and titles[-1] == self._names.item
-        return is_item and not _PREDICATES.isdisjoint(rest.split()[:1])
+        return is_item and not phrases.PREDICATES.isdisjoint(rest.split()[:1])
 
     def _before(self, role: str, *instead_of: str | None) -> bool:
         """Give the titles before a role, if they have one of `instead_of`."""
@@ -188,8 +188,8 @@ class _SentenceReader:
     # What the user did
 
     def _on_did(self, text: str, kind: str, rest: str) -> None:
-        verb = _verb_in(text)
-        if self._found.groups and (_WHICH.fullmatch(" ".join(self._since_title)) or text.endswith("by you")):
+        verb = verb_in(text)
+        if self._found.groups and (phrases.WHICH.fullmatch(" ".join(self._since_title)) or text.endswith("by you")):
             self._found.groups[-1].verbs.add(verb)
             self._found.groups[-1].by_deed = self._before("cause", None)
             return
@@ -198,14 +198,14 @@ class _SentenceReader:
             return
         if re.match(r" (?:it|this)(?: |$)", rest):
             self._found.refuse(f"{text} it")
-        several = {*self._since_title[-1:], *rest.split()[:1]} & _SEVERAL or text.endswith("s")
+        several = {*self._since_title[-1:], *rest.split()[:1]} & phrases.SEVERAL or text.endswith("s")
         self._expect(self._role if self._role in ("against", "removed") else "cause", verb)
         self._needs_title = not several
 
     def _on_removed_did(self, text: str, kind: str, rest: str) -> None:
         if re.match(r" (?:them|these|those)(?: |$)", rest):
             self._on_removed_them(text, kind, rest)
-        self._expect("removed", _verb_in(text))
+        self._expect("removed", verb_in(text))
 
     def _on_removed_them(self, text: str, kind: str, rest: str) -> None:
         self._found.claims.add(Claim("removed", frozenset(self._earlier_causes + self._found.of_role("cause"))))
@@ -279,6 +279,13 @@ class _SentenceReader:
 
     # Columns and numbers
 
+    def _on_more(self, text: str, kind: str, rest: str) -> None:
+        number = next((int(word) for word in map(digits, text.split()) if word.isdigit()), 0)
+        if not number or not self._found.groups or self._since_title or self._found.groups[-1].more:
+            self._found.refuse(text)
+        else:
+            self._found.groups[-1].more = number
+
     def _on_kind(self, text: str, kind: str, rest: str) -> None:
         name = next(self._columns) if text == "¤" else "categories" if kind == "kind" else "title"
         if self._last == "value" and not self._gap and not self._found.values[-1].kind:
@@ -294,8 +301,7 @@ class _SentenceReader:
             self._found.refuse(name)
 
     def _on_count(self, text: str, kind: str, rest: str) -> None:
-        words = (NUMBERS.get(word, word) for word in text.split())
-        number = next(word for word in words if word[0].isdigit())
+        number = next(word for word in map(digits, text.split()) if word[0].isdigit())
         if kind == "cited":
             self._found.counts.append(number)
         else:
@@ -307,8 +313,3 @@ class _SentenceReader:
     _on_title_kind = _on_kind
     _on_comma = _on_separator
     _on_cited = _on_total = _on_length = _on_percent = _on_count
-
-
-def _verb_in(text: str) -> str:
-    text = text.removesuffix(" by you")
-    return VERB_OF[max((form for form in VERB_OF if text.endswith(form)), key=len)]

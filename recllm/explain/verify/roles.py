@@ -8,7 +8,7 @@ from recllm.explain.verify.naming import Names
 
 _POINTING_BACK = frozenset({"both", "same", "they", "them", "these", "those", "also", "too", "all", "each", "common"})
 _MAINLY = frozenset({"main", "mainly", "most", "mostly", "strongest", "primarily"})
-_EACH: tuple[Role, ...] = ("item", "cause", "against")
+_EACH: tuple[Role, ...] = ("item", "cause", "against", "same")
 _TOGETHER: tuple[Role, ...] = ("removed", "instead")
 
 
@@ -20,12 +20,14 @@ class Group:
         role: A `Role`, or "with" (shares something), "similar" or "condition"; None as long as only what follows can
             tell.
         verbs: What the user did with them.
+        more: How many are named with them only by their number.
         by_deed: Whether the role is known only from "which you bought" behind them.
     """
 
     titles: list[str]
     role: str | None
     verbs: set[str] = field(default_factory=set)
+    more: int = 0
     by_deed: bool = False
 
 
@@ -80,6 +82,7 @@ class Statement:
             self.refuse("without")
         self._share(names, earlier_causes)
         self._count()
+        self._count_more(names)
         if self.gives_cause and all(claim.role in ("item", "unread") for claim in self.claims):
             self.claims.add(Claim("cause"))  # "the reason lies in your history"
 
@@ -114,3 +117,17 @@ class Statement:
         named = len(set(self.of_role("cause") + self.of_role("with")))
         counts = self.counts + (["2"] if named > 2 and "both" in self.words else [])
         self.claims |= {Claim("count", value=count, kind="cited") for count in counts if count != str(named)}
+
+    def _count_more(self, names: Names) -> None:
+        """As in “A”, “B” and two more in “Garden”: so many are causes, and what is said of these is said of all."""
+        for group in self.groups:
+            if not group.more:
+                continue
+            if group.role != "cause":
+                self.refuse(f"and {group.more} more")
+            number = len(set(self.of_role("cause"))) + group.more
+            self.claims.add(Claim("count", value=str(number), kind="titles"))
+            self.claims |= {Claim("did", value=verb) for verb in group.verbs}
+            for value in self.values:
+                kind = value.kind or names.kind_of.get(value.name) or "categories"
+                self.claims.add(Claim("alike", value=value.name, kind=kind))
