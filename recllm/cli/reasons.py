@@ -15,6 +15,8 @@ from recllm.cli.request import Adapt, Length, Steering, Whom
 from recllm.terminal import make_console, make_table
 from recllm.texts import clean_text
 
+Audience = Annotated[str, typer.Option(help="customer, or owner: also say what in the history speaks against an item.")]
+
 
 @command()
 def explain(
@@ -34,6 +36,7 @@ def explain(
         list[str] | None, typer.Option(help="Another host than this machine that a URL may name; may be repeated.")
     ] = None,
     level: Annotated[str | None, typer.Option(help="L0 template, L1 chosen, L2 clause bank, L3 free text.")] = None,
+    audience: Audience = "customer",
     overall: Annotated[bool, typer.Option("--global", help="What the ranking weighs, for everybody.")] = False,
     logs: Logs,
     as_json: AsJson = False,
@@ -52,7 +55,7 @@ def explain(
     users = whom.among(rec, logs)
     given: dict[str, Any] = {"n": n, "adapt": adapt, **steering.given()}
     items: Any = item or rec.recommend(users, **given)
-    reasons = rec.explain(users, items, writer, level=level, **given)  # type: ignore[arg-type]
+    reasons = rec.explain(users, items, writer, **given, **{"level": level, "audience": audience})
     if as_json:
         typer.echo(reasons.to_json(indent=2))
         return

@@ -163,11 +163,12 @@ class Explainer:
                 bare = self._bare(text, evidence)
                 if wrong := self.wrong_with(bare, evidence):
                     return Retold(self._template(evidence), complaints=wrong)
-                words, claimed = self._worded(bare, "L3", evidence, self._written_with(), name), wording.get("prompt")
+                words = self._worded(bare, "L3", evidence, self._written_with(), name)
+                claimed = wording.get("prompt")
                 if isinstance(claimed, str) and claimed != words.prompt:
-                    own = claimed.removeprefix(_sources("", evidence))
-                    if _PROMPTS.fullmatch(own):
-                        return Retold(replace(words, prompt=_sources(own, evidence)), (GENERATOR, PROMPT))
+                    theirs = claimed.removeprefix(_sources("", evidence))
+                    if _PROMPTS.fullmatch(theirs):
+                        return Retold(replace(words, prompt=_sources(theirs, evidence)), (GENERATOR, PROMPT))
                 return Retold(words, (GENERATOR,))
             for option in options_for(evidence, self.domain) if names_something(evidence) else ():
                 words = self._say(evidence, option.clause, "L1", name)
