@@ -55,7 +55,8 @@ def explain(
     users = whom.among(rec, logs)
     given: dict[str, Any] = {"n": n, "adapt": adapt, **steering.given()}
     items: Any = item or rec.recommend(users, **given)
-    reasons = rec.explain(users, items, writer, **given, **{"level": level, "audience": audience})
+    told: Any = {"level": level, "audience": audience}
+    reasons = rec.explain(users, items, writer, **given, **told)
     if as_json:
         typer.echo(reasons.to_json(indent=2))
         return
