@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from recllm.tuning.compose import OWN, Composed
+from recllm.tuning.compose import OWN, Composed, is_ambiguous
 from recllm.tuning.layout import Labels, Layout
 
 MOST_ARMS = 32
@@ -82,4 +82,6 @@ def _plain(layout: Layout) -> Layout:
 
 def _readable(composed: Composed, name: str) -> bool:
     column: Any = composed.profile.by_name[name]
+    if is_ambiguous(name, composed.profile):
+        return False
     return column.role in ("value", "name") or (column.role == "number" and column.full > 0.5)

@@ -10,6 +10,7 @@ from recllm.data.catalog import Catalog
 from recllm.encoders.backbone import resolve_backbone
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import DataError
+from recllm.prompting.items import variable_of
 from recllm.prompting.template import Prompt
 from recllm.tuning.domains import Domain, choose_domain
 from recllm.tuning.layout import Layout
@@ -104,6 +105,8 @@ def _columns(profile: CatalogProfile) -> tuple[dict[str, str], dict[str, str]]:
     reads_text = profile.full("text") > 0 and profile.by_name["text"].role == "text"
     for column in sorted(profile.columns, key=_rank):
         why_not = _why_not(column, reads_text)
+        if is_ambiguous(column.name, profile):
+            why_not = "another column has nearly the same name"
         further = [name for name in named if name not in OWN]
         if why_not is None and column.name not in OWN and len(further) >= MOST_COLUMNS:
             why_not = f"{MOST_COLUMNS} further columns are read already"
@@ -116,6 +119,11 @@ def _columns(profile: CatalogProfile) -> tuple[dict[str, str], dict[str, str]]:
         named, left = {title: "nothing else could be read"}, {name: why for name, why in left.items() if name != title}
     order = {"categories": 0, "title": 1, "text": 3}
     return dict(sorted(named.items(), key=lambda pair: order.get(pair[0], 2))), left
+
+
+def is_ambiguous(column: str, profile: CatalogProfile) -> bool:
+    """Whether a prompt's variable could mean another column as well."""
+    return sum(variable_of(other.name) == variable_of(column) for other in profile.columns) > 1
 
 
 def _rank(column: ColumnProfile) -> tuple[int, float]:

@@ -199,6 +199,15 @@ def test_a_column_may_have_any_name() -> None:
     assert "{{" not in said
 
 
+def test_columns_that_a_prompt_cannot_tell_apart_are_left_out() -> None:
+    shop = catalog_of({"title": ["oak chair {}"], "Main colour": ["red", "blue"], "main_colour": ["dark", "pale"]})
+    composed = compose(shop)
+    assert composed.layout.columns == ("title",)
+    assert set(composed.left.values()) == {"another column has nearly the same name"}
+    for layout in item_layouts(composed):
+        assert describe_items(shop, layout.prompt("item.arm", "neutral", "d"))[0] == "oak chair 0"
+
+
 @settings(max_examples=40)
 @given(
     st.dictionaries(
