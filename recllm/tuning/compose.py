@@ -27,6 +27,9 @@ MOST_COLUMNS = 6
 LEAST_TEXT = 24
 """Tokens that are left to the text, where there is one; columns that would leave it less are left out."""
 
+SPELLED = 0.85
+"""Tokens per letter from which an encoder spells a text; .25 is usual where it knows the language."""
+
 COUNTED = 200
 """Items whose tokens are counted."""
 
@@ -80,8 +83,10 @@ def compose(catalog: Catalog, config: TextEncoderConfig | None = None, *, domain
         )
     profile = CatalogProfile.of(catalog)
     chosen = choose_domain(profile) if domain is None else Domain(domain, {}, "as asked for")
+    tokens = tokens_of(config)
     read, left = _columns(profile)
-    _fit_into(config.max_tokens, _lengths(catalog, read, tokens_of(config)), read, left)
+    _leave_unknown(profile, tokens, read, left)
+    _fit_into(config.max_tokens, _lengths(catalog, read, tokens), read, left)
     layout = Layout(tuple(read))
     facts = {
         "composed": {
@@ -143,7 +148,7 @@ def _why_not(column: ColumnProfile, reads_text: bool) -> str | None:
     }
     if column.role in reasons:
         return reasons[column.role]
-    if column.coded > CODED:
+    if column.coded > CODED and column.name != "title":  # titles share parts, also where they are codes
         return f"{column.coded:.0%} of its values are codes"
     if reads_text and column.role in ("value", "name") and column.said >= SAID:
         return f"{column.said:.0%} of its values stand in the text already"
@@ -155,6 +160,15 @@ def _why(column: ColumnProfile) -> str:
     if column.role in ("value", "categories"):
         return f"{full}, {column.distinct} values shared by {column.sharing:.1f} items each"
     return f"{full}, {column.words:.0f} words" if column.words > 1 else full
+
+
+def _leave_unknown(profile: CatalogProfile, tokens: Tokens, read: dict[str, str], left: dict[str, str]) -> None:
+    """Leave out a text that the encoder spells sign by sign, if there is anything else to read."""
+    texts = [text.rpartition("\n")[2] for text in profile.sample[:COUNTED]]
+    letters = sum(sum(map(str.isalpha, text)) for text in texts)
+    if "text" in read and len(read) > 1 and letters and sum(tokens(texts)) > SPELLED * letters:
+        del read["text"]
+        left["text"] = "the encoder has no words for it, and spells it sign by sign"
 
 
 def _fit_into(budget: int, lengths: dict[str, float], read: dict[str, str], left: dict[str, str]) -> None:

@@ -20,6 +20,8 @@ FULL, SHARED, SAID = 0.05, 1.5, 0.8
 """A column with fewer values than this share of the items is idle; items per value from which values are shared; share
 of a column's values that stand in the item's text already from which they need not be said again."""
 
+YEARS = (1800, 2100)
+
 _ID = re.compile(r"(^|_)(id|ids|uid|uuid|guid|key|sku|isbn|ean|gtin|upc|hash)($|_)", re.IGNORECASE)
 _LINK = re.compile(r"(^|_)(url|uri|link|href|image|img|picture|thumbnail|poster)s?($|_)", re.IGNORECASE)
 _CODE = re.compile(r"(?=.*\d)[!-~]{4,}")
@@ -127,10 +129,18 @@ def _of_no_text(series: pl.Series) -> ColumnProfile:
     else:
         role = "number"
     known = series.drop_nulls()
+    if role == "number" and _are_years(known):
+        role = "value"
     full, distinct = len(known) / max(len(series), 1), known.n_unique() if len(known) else 0
     if full < FULL or distinct < 2:
         role = "idle"
     return ColumnProfile(series.name, role, full, distinct, sharing=len(known) / max(distinct, 1))
+
+
+def _are_years(values: pl.Series) -> bool:
+    """Whole numbers of the last two centuries and the next: what a film or a wine is known by, and words know it."""
+    inside = values.is_between(YEARS[0], YEARS[1]) & (values == values.round())
+    return len(values) > 0 and float(inside.mean() or 0) > 0.95  # type: ignore[arg-type]
 
 
 def _role(name: str, values: Sequence[str], full: float, distinct: int) -> Role:

@@ -165,12 +165,23 @@ def test_what_is_no_word_is_left_out_and_the_prompt_says_why() -> None:
     assert "S-0" not in said
 
 
-def test_codes_as_titles_are_not_read_where_there_is_a_text() -> None:
-    courses = catalog_of({"title": "TsinghuaX+02{}X+sp", "text": ["本课程介绍微积分{}", "唐诗宋词{}"]})
+def test_a_text_that_the_encoder_would_spell_is_left_out_where_there_is_something_else() -> None:
+    courses = catalog_of({"title": "TsinghuaX+02{}X+sp", "text": ["本课程介绍微积分{}", "唐诗宋词欣赏{}"]})
     composed = compose(courses)
-    assert composed.layout.columns == ("text",)
-    assert "codes" in composed.left["title"]
-    assert compose(catalog_of({"title": "AB+02{}X"})).layout.columns == ("title",), "something has to be read"
+    assert composed.layout.columns == ("title",), "codes share parts, such as whose course it is"
+    assert "sign by sign" in composed.left["text"]
+    alone = catalog_of({"text": ["本课程介绍微积分{}", "唐诗宋词欣赏{}"]})
+    assert compose(alone).layout.columns == ("text",), "something has to be read"
+    english = catalog_of({"title": "AB+02{}X", "text": ["A course in calculus {}", "Poems of the Tang {}"]})
+    assert compose(english).layout.columns == ("title", "text")
+
+
+def test_years_are_words_and_other_numbers_are_not() -> None:
+    films = catalog_of({"title": "Long Night {}", "year": [1950, 1972, 1999], "votes": [3, 1800, 12]})
+    composed = compose(films)
+    assert composed.layout.columns == ("title", "year")
+    assert "numbers" in composed.left["votes"]
+    assert describe_items(films, composed.prompt)[0] == "Long Night 0\nyear: 1950"
 
 
 def test_further_columns_leave_the_text_its_room() -> None:
