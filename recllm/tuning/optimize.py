@@ -26,13 +26,13 @@ from recllm.tuning.store import PromptStore
 FIRST_TOKENS, LAST_TOKENS = 500_000, 700_000
 """Tokens that are read in the first round, by all arms together, and in the last one: minutes on two cores."""
 
-FEWEST_ITEMS = 400
+FEWEST_ITEMS = 300
 """Of the first round."""
 
 WHOLE = 0.6
 """If the first round could read this share of the catalog, one round reads all of it."""
 
-FINALISTS = (3, 8)
+FINALISTS = (2, 8)
 """At least and at most so many go on to the whole catalog."""
 
 TOKEN_PRICE = 0.005
