@@ -15,6 +15,7 @@ from recllm.explain.verify.lexicon import VERB_FORMS
 from recllm.explain.verify.phrases import vocabulary
 from recllm.explain.verify.reading import read_claims
 from recllm.explain.wording import display_title, shorten, verb_for
+from tests.explain import examples
 
 SPANS = (Span("mug", "title", 0, 1),)
 MUG = Evidence(
@@ -342,3 +343,19 @@ def test_it_takes_less_than_two_milliseconds() -> None:
         complaints(text, MUG)
         took.append(time.perf_counter() - begin)
     assert min(took) < 0.002, "the fastest of fifty: other work on the machine makes the rest slower"
+
+
+def test_a_group_has_its_true_number_and_in_common_what_all_of_it_has() -> None:
+    ids = [f"i{number}" for number in range(4)]
+    titles = ("Oak shelf", "Paper lantern", "Tea caddy", "Door mat")
+    group = examples.evidence("history", *titles, attributes=examples.shared("categories", "Garden", *ids))
+    text = "Because you bought “Oak shelf”, “Paper lantern” and {} more{}."
+    assert complaints(text.format("two", " in “Garden”"), group) == ()
+    assert complaints(text.format("two", ""), group) == ()
+    assert complaints(text.format("three", ""), group) == ("The number 5 is not in the evidence; leave it out.",)
+    some = replace(group, attributes=examples.shared("categories", "Garden", *ids[:3]))
+    assert complaints(text.format("two", " in “Garden”"), some) != ()
+    seen = replace(group, causes=(*group.causes[:3], replace(group.causes[3], event="view")))
+    assert complaints(text.format("two", ""), seen) != ()
+    assert complaints("Because of your history as a whole.", group) != ()
+    assert complaints("Because of your history as a whole.", replace(group, whole=True)) == ()
