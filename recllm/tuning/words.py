@@ -20,7 +20,7 @@ from recllm.errors import ConfigError, GenerationError, LeakageError, PromptErro
 from recllm.explain.evidence import Evidence
 from recllm.explain.explainer import Explainer, names_something
 from recllm.explain.verify.complaints import complaints
-from recllm.explain.wording import display_title, facts_of
+from recllm.explain.wording import facts_of
 from recllm.prompting.floor import complaints as floor_complaints
 from recllm.prompting.front_matter import split_prompt
 from recllm.prompting.generator import Generator
@@ -37,6 +37,8 @@ PASSED = 0.5
 """What a text is worth that passes and names nothing that could be named; one that names all of it is worth 1."""
 
 _LEFT_OUT = "The text is true, and leaves out items or attributes that the facts name."
+_NAMING = ("cited", "leading", "wishes", "category", "title_words", "value")
+_QUOTED = re.compile("“([^”]+)”")
 _INSTRUCTIONS, _EXAMPLE = "instructions.", "example."
 
 
@@ -136,14 +138,13 @@ class WordJudge:
 
 
 def share_said(text: str, evidence: Evidence) -> float:
-    """How much of what could be named a text names: cited items, the first shared attribute, wishes that were granted.
+    """How much of what the facts name a text names: cited items, a shared attribute, wishes that were granted.
 
     Names are looked for as they are shown, longer ones first, so that “Lantern” is not found in “Red lantern”. 1 where
     there is nothing to name.
     """
-    names = [display_title(cause.title) for cause in evidence.causes]
-    names += [display_title(attribute.value) for attribute in evidence.attributes[:1]]
-    names += [display_title(wish) for wish in evidence.wishes] if evidence.reason_code == "asked" else []
+    facts = facts_of(evidence)
+    names = [name for fact in _NAMING for name in _QUOTED.findall(str(facts.get(fact) or ""))]
     left, found = clean_text(text).casefold(), 0
     distinct = sorted({name.casefold() for name in names}, key=len, reverse=True)
     for name in distinct:

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from recllm.data.tasks import Tasks
-from recllm.encoders.text import TextEncoderConfig
+from recllm.encoders.text import TextEncoder, TextEncoderConfig
+from recllm.tuning import misses
+from recllm.tuning.judge import ItemJudge
 from recllm.tuning.layout import Layout
 from recllm.tuning.misses import item_drafts, worst_misses
 from recllm.tuning.optimize import optimize_items
@@ -40,6 +43,17 @@ def test_titles_are_made_inert() -> None:
     texts = [*TEXTS[:5], "Buy <b>now</b> at https://evil.example “yes”"]
     (told,) = worst_misses(VECTORS, Tasks(users([0]), users([5]), np.arange(1), {}), texts)
     assert told.startswith("“Buy ‹b›now‹/b› at [link] ‘yes’” stood at place 5 of 6")
+
+
+def test_only_users_who_choose_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, world = TextEncoderConfig(backbone=backbone(tmp_path / "kinds")), planted()
+    standing = Layout(("title",)).prompt("item.standing", "neutral", "Says nothing.")
+    told: list[Tasks] = []
+    monkeypatch.setattr(misses, "worst_misses", lambda vectors, tasks, texts: told.append(tasks) or ())
+    item_drafts(world.catalog, world.events, good(), standing, config=config, seed=3, probe=Probe(0, 3))
+    judge = ItemJudge(world.catalog, world.events, TextEncoder(config, prompt=standing), seed=3)
+    assert told[0].user_ids == judge.tasks["select"].user_ids
+    assert not set(told[0].user_ids) & set(judge.tasks["report"].user_ids)
 
 
 def test_a_draft_that_reads_the_column_people_choose_by_wins_the_race(tmp_path: Path) -> None:
