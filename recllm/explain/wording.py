@@ -99,7 +99,7 @@ def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
 
     Titles, values and wishes come in quotation marks, several of them as one list in words, of many causes two and the
     number of the others. Five facts are flags: ``owned``, ``whole``, ``popular``, ``cold_start`` and ``them`` (what is
-    taken out is exactly what is cited, more than one thing).
+    taken out is exactly what is cited, two or three things: of more, not all are named).
     """
     named = None if evidence.whole else evidence.causes
     verbs = {verb_for(cause.event) for cause in named or ()}
@@ -116,7 +116,7 @@ def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
         "cold_start": evidence.reason_code == "cold_start",
         **_shared(evidence),
         "without": listed(changed.titles) if changed else None,
-        "them": len(taken_out) > 1 and taken_out == {display_title(cause.title) for cause in named or ()},
+        "them": 1 < len(taken_out) <= MOST_NAMED and taken_out == {display_title(cause.title) for cause in named or ()},
         "instead": listed([changed.instead_title]) if changed and changed.instead_title is not None else None,
         "against": listed([evidence.against.title]) if evidence.against else None,
     }
