@@ -70,6 +70,12 @@ def table(races: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _short(race: dict[str, Any]) -> dict[str, Any]:
+    """A race with a line an arm: layout, tokens, value in each round."""
+    arms = [[arm["layout"], arm["tokens"], *(round(lap["value"], 4) for lap in arm["rounds"])] for arm in race["arms"]]
+    return race | {"arms": arms}
+
+
 def _pooled(gains: list[dict[str, float]]) -> str:
     """The mean over seeds; its interval as wide as one seed's, since seeds share their users."""
     value = float(np.mean([gain["value"] for gain in gains]))
@@ -97,7 +103,8 @@ def main() -> None:
     races = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(options.values.glob("*.json"))]
     print(table(races))
     if options.out is not None:
-        options.out.write_text(json.dumps(races, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        lines = [json.dumps(_short(race), ensure_ascii=False) for race in races]
+        options.out.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
