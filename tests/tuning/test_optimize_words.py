@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import recllm
+from recllm.data.tasks import split_users
 from recllm.errors import DataError, LeakageError
 from recllm.explain.evidence import Evidence
 from recllm.options import TrainOptions
@@ -66,6 +67,21 @@ def test_the_two_groups_of_users_are_disjoint_and_complaints_are_of_those_who_ch
     first = users[:12]  # the standing prompt is asked about the cases of those who choose, and nobody else's
     assert len(set(first)) == 6
     assert len(set(users)) == 12
+
+
+def test_a_writer_hears_of_users_who_choose_alone() -> None:
+    letters = "abcdefghijkl"
+
+    def naming(_: str, user: str) -> str:
+        (number,) = re.findall(r"Lights (\d+)[01]”", user)
+        return f"Because you bought “Teapot{letters[int(number)]}”."
+
+    writer = good()
+    optimize_words(STANDING, cases(), generator=Scripted(naming), writer=writer, n=12, probe=Probe(10, 10))
+    users = [f"u{user}" for user in range(12)]
+    choosing = {users[place] for place in split_users(users, {"select": 0.5, "report": 0.5}, seed=0)["select"]}
+    told = {f"u{letters.index(user)}" for _, shown in writer.asked for user in re.findall("[Tt]eapot([a-l])", shown)}
+    assert told == choosing
 
 
 def test_without_a_writer_fragments_and_mutations_go_on() -> None:
