@@ -55,7 +55,7 @@ def price(
     encoder = TextEncoder(config, prompt=prompt)
     texts = describe_items(catalog, prompt)
     if encoder.knows(texts):
-        return f"{len(texts):,} items, whose texts have been read already"
+        return f"reads nothing anew: the vectors of all {len(texts):,} items are kept"
     shortest_first = sorted(dict.fromkeys(texts), key=len)
     sample = shortest_first[:: max(1, len(shortest_first) // PRICED)]
     encoder.encode(sample[:8], keep=False)  # loading the weights is no part of the price

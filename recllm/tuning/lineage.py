@@ -37,8 +37,8 @@ class Node:
 
 
 def lineage_of(prompt: Prompt) -> Mapping[str, Any]:
-    """Where a prompt comes from, as its file tells; empty where it does not."""
-    told = prompt.metadata.get("lineage")
+    """Where a prompt comes from, as its file tells: raced, or composed; empty where it does not."""
+    told = prompt.metadata.get("lineage", prompt.metadata.get("composed"))
     return told if isinstance(told, Mapping) else {}
 
 

@@ -102,6 +102,14 @@ DOMAINS = {
         "neutral",
         {"title": ["Nurse {}", "Welder {}"], "city": ["Rome", "Oslo"], "text": ["Full time, at once."]},
     ),
+    "films with props": (
+        "neutral",
+        {"title": ["Dusk {}"], "text": ["A thief steals a necklace.", "Two friends at sea.", "A war ends."]},
+    ),
+    "neither a shop nor a school": (
+        "neutral",
+        {"title": ["Thing {}"], "text": ["A mug.", "A course.", "A lamp for students.", "A lecture on furniture."]},
+    ),
     "ids only": ("neutral", {"title": ["{}"]}),
 }
 

@@ -148,4 +148,4 @@ def test_the_price_is_told_before_it_is_paid(
     assert told.startswith(f"encodes {len(toy.catalog):,} items again: about ")
     assert int(told.split()[-2]) >= 4 * texts // 100
     encoder_for(config, toy.catalog).encode_catalog(toy.catalog)
-    assert price(prompt, toy.catalog, config).endswith("have been read already")
+    assert price(prompt, toy.catalog, config).startswith("reads nothing anew")

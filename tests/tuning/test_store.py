@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+import recllm
 from recllm.errors import PromptError
 from recllm.prompting.template import SUFFIX, Prompt, load_prompt, parse_prompt
+from recllm.tuning.compose import compose
 from recllm.tuning.layout import Layout
 from recllm.tuning.store import HISTORY, PromptStore
 
@@ -126,6 +129,15 @@ def test_a_prompt_chosen_for_another_catalog_or_encoder_is_refused(store: Prompt
     assert not store.history()
     store.promote(kept.name, catalog="aaaa1111", model="bbbb1111")
     assert store.history()[0].catalog == "aaaa1111"
+
+
+def test_a_composed_prompt_is_for_its_catalog_too(store: PromptStore) -> None:
+    one = recllm.Catalog.from_frame(pl.DataFrame({"item_id": ["a", "b"], "title": ["oak chair", "linen shirt"]}))
+    other = recllm.Catalog.from_frame(pl.DataFrame({"item_id": ["a", "b"], "title": ["oak chair", "wool shirt"]}))
+    kept = store.add(compose(one).prompt)
+    with pytest.raises(PromptError, match="chosen for another catalog"):
+        store.promote(kept.name, catalog=other.fingerprint)
+    store.promote(kept.name, catalog=one.fingerprint)
 
 
 def test_a_line_cut_short_moves_nothing_and_any_other_damage_is_told(store: PromptStore) -> None:
