@@ -237,3 +237,19 @@ def test_the_heads_of_all_parts_share_the_time_of_one(
     Recommender(config(tiny)).fit(toy.catalog, toy.events, options=TrainOptions(budget="60s"))
     assert len(given) == PARTS + 1
     assert 0 < sum(given) <= head_stage.HEAD_SHARE * 60
+
+
+def test_who_judges_tuned_texts_in_vain_is_learned_from_like_everybody(
+    tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FitRun(config(tiny, finetune="lora"), toy.catalog, toy.events, TrainOptions())
+    assert run.reserves
+    assert len(run.validation.query) > 0, "somebody has to say whether tuning pays"
+    monkeypatch.setattr("recllm.encoders.finetuning.tuner.TextTuner.run", lambda self, seconds: None)
+    fit_text(run)
+    assert not run.reserves
+    assert len(run.base) == run.report.counts["base users"] == 80
+    assert run.warm.sum() == len(set(run.histories.item_rows.tolist()))
+    shop = FitRun(config(tiny, finetune="lora", prior=None), toy.catalog, toy.events, TrainOptions())
+    fit_text(shop)
+    assert shop.reserves, "without a prior nobody could make up for them"
