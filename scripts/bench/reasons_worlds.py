@@ -52,13 +52,13 @@ def log(rows: list[tuple[str, str, int, str]]) -> recllm.Interactions:
     return recllm.Interactions.from_frame(pl.DataFrame(rows, names, orient="row"))
 
 
-def measure(rec: recllm.Recommender, known: int) -> dict[str, Any]:
+def measure(rec: recllm.Recommender, known: int, users: int) -> dict[str, Any]:
     """Of the reasons for the two best items of 200 customers with so many known events."""
     rows = customers("new", known, seed=known)
     asked = log(rows)
     counts = dict.fromkeys(("reasons", "of the right taste", "moved up", "weak though moved up", "right", "whole"), 0)
     repeated = 0
-    for user in dict.fromkeys(row[0] for row in rows):
+    for user in list(dict.fromkeys(row[0] for row in rows))[:users]:
         own = asked.of_users([user])
         lines = list(rec.recommend(own, n=LISTED, explain=True))
         repeated += len(lines) - len({line.explanation for line in lines})
@@ -85,6 +85,7 @@ def rows_taste(rows: list[tuple[str, str, int, str]], user: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=USERS, help="who ask, for each number of known events")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -92,7 +93,7 @@ def main() -> None:
     for kind in ("tastes", "copies"):
         learned = log(customers("old", EVENTS, seed=0))
         rec = recllm.Recommender().fit(world(kind), learned, options=recllm.TrainOptions(seed=0))
-        result[kind] = [measure(rec, known) for known in KNOWN]
+        result[kind] = [measure(rec, known, args.users) for known in KNOWN]
     text = json.dumps(result, indent=2)
     print(text)
     if args.out is not None:
