@@ -35,7 +35,9 @@ def fitted(here: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """`fit` comes to what was learned once, without learning again; the options it was called with."""
     calls: list[Any] = []
 
-    def fit(self: Recommender, catalog: Any, events: Any, *, options: recllm.TrainOptions) -> Recommender:
+    def fit(
+        self: Recommender, catalog: Any, events: Any, *, options: recllm.TrainOptions, prompts: Any = None
+    ) -> Recommender:
         calls.append(options)
         for done, total in ((0, 2), (2, 2)):
             options.progress("encode items", done, total)

@@ -170,13 +170,13 @@ def world_of_partners(monkeypatch: pytest.MonkeyPatch) -> tuple[Catalog, Interac
     vectors = np.eye(8, dtype=np.float32)[kind] + rng.normal(0, 0.05, (44, 8)).astype(np.float32)
 
     class Encoder:
-        def __init__(self, config: TextEncoderConfig) -> None:
+        def __init__(self, config: TextEncoderConfig, catalog: Catalog) -> None:
             pass
 
         def encode_catalog(self, catalog: Catalog) -> np.ndarray:
             return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    monkeypatch.setattr(text_module, "TextEncoder", Encoder)
+    monkeypatch.setattr(text_module, "encoder_for", Encoder)
     catalog = Catalog.from_frame(pl.DataFrame({"item_id": [f"i{row}" for row in range(44)]}))
     rows = []
     for user in range(120):
