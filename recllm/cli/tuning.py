@@ -67,7 +67,9 @@ def optimize(
     *,
     items: Items,
     events: Events,
-    folder: Folder,
+    folder: Annotated[
+        Path | None, typer.Option("--prompts", help="A folder of prompts of your own, to keep the result in.")
+    ] = None,
     standing: Annotated[
         str | None, typer.Option(help="The prompt in use; without it what was promoted, else the domain's own.")
     ] = None,
@@ -95,7 +97,9 @@ def optimize(
         write_json(result.to_dict())
         return
     typer.echo(str(result))
-    if not result.kept:
+    if folder is None:
+        typer.echo("\nNothing was kept; say where to, with --prompts FOLDER.")
+    elif not result.kept:
         name = result.chosen.prompt.name
         typer.echo(f"\nTo use it: recllm prompts promote {name} --prompts {folder} --items {items}")
 

@@ -69,8 +69,10 @@ def optimize(
     items, log = read_catalog(catalog), read_events(events)
     options = of_kind(TrainOptions() if options is None else options, TrainOptions, "options")
     store = None if folder is None else PromptStore(folder)
+    if store is not None:
+        store.make_room()  # before minutes of racing
     if isinstance(standing, str):
-        standing = load_prompt(standing)
+        standing = load_prompt(standing) if store is None or not store.holds(standing) else store.prompt(standing)
     if standing is None and store is not None and store.history(ITEM):
         standing = store.current(ITEM)
     further: tuple[Prompt, ...] = ()

@@ -70,6 +70,18 @@ class PromptStore:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
+    def make_room(self) -> None:
+        """Make the folder, where it is not there yet.
+
+        Raises:
+            PromptError: It cannot be made, or is a file.
+        """
+        _made(self.folder)
+
+    def holds(self, name: str) -> bool:
+        """Whether a prompt of this name is in the folder, arms that lost included."""
+        return any((folder / f"{name}{SUFFIX}").is_file() for folder in (self.folder, self.folder / ARMS))
+
     # -- files --------------------------------------------------------------------------------------------------------
 
     def add(self, prompt: Prompt, lineage: Mapping[str, Any] | None = None, *, lost: bool = False) -> Prompt:
@@ -86,7 +98,7 @@ class PromptStore:
         source = prompt.source if lineage is None else with_metadata(prompt, {"lineage": dict(lineage)})
         name = f"{plain_name(prompt.name)}-{prompt.digest[:8]}"
         folder = self.folder / ARMS if lost else self.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        _made(folder)
         for partial, text in prompt.partials.items():
             _write_new(folder / f"_{partial}{SUFFIX}", text)
         kept = parse_prompt(source, name, prompt.partials)
@@ -260,7 +272,7 @@ class PromptStore:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         move = Move(alias, prompt.name, prompt.digest, why, at, before, catalog, model, price)
         versions = self.folder / VERSIONS
-        versions.mkdir(parents=True, exist_ok=True)
+        _made(versions)
         kept = json.dumps({"source": prompt.source, "partials": dict(prompt.partials)}, ensure_ascii=False, indent=1)
         _write_new(versions / f"{prompt.digest}.json", kept, replaces=True)
         path = self.folder / HISTORY
@@ -278,6 +290,16 @@ def _all(folder: Path) -> Iterator[Prompt]:
     for name in list_prompts(folder) if folder.is_dir() else ():
         with contextlib.suppress(PromptError):
             yield load_prompt(name, folder)
+
+
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError("it cannot be written to")
+    except OSError as error:
+        reason = error.strerror or error
+        raise PromptError(f"prompts cannot be kept in {folder}: {reason}; choose another folder") from error
 
 
 def _write_new(path: Path, text: str, *, replaces: bool = False) -> None:

@@ -79,6 +79,7 @@ def test_optimize_prints_the_race_and_how_to_use_the_winner(shop: Path, tmp_path
     assert "the standing prompt" in result.stdout
     assert "users who had no part in it" in result.stdout
     assert "To use it: recllm prompts promote item.arm-" in result.stdout
+    assert "Nothing was kept" in run(*RACE, "--arms", "3").stdout
 
 
 def test_bad_input_is_told_in_a_sentence(shop: Path, tmp_path: Path) -> None:

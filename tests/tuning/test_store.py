@@ -36,6 +36,14 @@ def test_a_prompt_is_kept_under_its_version_and_never_changed(store: PromptStore
         store.add(prompt("title"))
 
 
+def test_where_nothing_can_be_kept_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PromptError, match=r"prompts cannot be kept in .*; choose another folder"):
+        PromptStore(tmp_path / "file").make_room()
+    with pytest.raises(PromptError, match="prompts cannot be kept in"):
+        PromptStore(tmp_path / "file" / "below").add(prompt("title"))
+
+
 def test_a_prompt_with_partials_brings_them_along(store: PromptStore) -> None:
     kept = store.add(load_prompt("item.ecommerce"))
     assert store.prompt(kept.name).render(title="Cup", text="Blue.") == "Cup\nBlue."
