@@ -90,9 +90,8 @@ def optimize(
     log = files.events(events)
     with ProgressBar(quiet=as_json) as progress:
         options = recllm.TrainOptions(seed=seed, device=device, budget=budget, progress=progress)
-        result = prompts.optimize(
-            catalog, log, folder=folder, config=asked.text, standing=standing, most=arms, options=options
-        )
+        how: dict[str, Any] = {"config": asked.text, "liked_from": asked.liked_from, "options": options}
+        result = prompts.optimize(catalog, log, folder=folder, standing=standing, most=arms, **how)
     if as_json:
         write_json(result.to_dict())
         return

@@ -47,6 +47,7 @@ def optimize(
     standing: Prompt | str | None = None,
     writer: Generator | str | None = None,
     most: int = MOST_ARMS,
+    liked_from: float | None = None,
     options: TrainOptions | None = None,
 ) -> Optimized:
     """Race item prompts for a catalog, by recall and NDCG of held-out users and items; no language model judges.
@@ -61,6 +62,7 @@ def optimize(
         writer: A language model, or the name or URL of one, that drafts some of the arms from what the standing prompt
             misses worst, if it can write prompts. It is shown titles of items that users have.
         most: Arms at most.
+        liked_from: As in the recommender's settings.
         options: Seed, budget, progress.
 
     Raises:
@@ -81,7 +83,8 @@ def optimize(
         standing = standing or load_prompt(f"item.{composing.compose(items, config).domain.name}")
         proposal = item_drafts(items, log, _opened(writer), standing, config=config, seed=options.seed)
         further, told = proposal.arms, {"writer": proposal.writer}
-    result = optimize_items(items, log, config=config, standing=standing, further=further, most=most, options=options)
+    how: dict[str, Any] = {"config": config, "standing": standing, "further": further, "most": most}
+    result = optimize_items(items, log, **how, liked_from=liked_from, options=options)
     result.facts.update(told)
     return result if store is None else result.written(store)
 

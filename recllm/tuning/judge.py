@@ -1,6 +1,6 @@
 """How good an item prompt is, with nothing trained: text alone, on users and items that were held out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -53,6 +53,7 @@ class ItemJudge:
         encoder: Reads the texts.
         seed: Of the split of users and of the items held out.
         liked_from: As in the recommender's settings.
+        device: Where texts are read.
 
     Raises:
         DataError: Too few users can be asked.
@@ -66,8 +67,9 @@ class ItemJudge:
         *,
         seed: int,
         liked_from: float | None = None,
+        device: str = "cpu",
     ) -> None:
-        self.catalog, self.encoder = catalog, encoder
+        self.catalog, self.encoder, self.device = catalog, encoder, device
         known = events.known_items(catalog)
         histories = make_histories(known, catalog, Feedback.infer(known.frame, liked_from), seed=seed)
         tasks = make_tasks(histories)
@@ -98,14 +100,15 @@ class ItemJudge:
         frame = self.catalog.frame[np.asarray(rows)]
         return describe_items(Catalog(frame, self.catalog.report), prompt)
 
-    def figures(
-        self, prompt: Prompt, scope: Scope, progress: Callable[[float, float], None] | None = None
-    ) -> dict[str, TextFigures]:
-        """Of select and report users: vectors are read, or found in the cache, whitened and asked as text alone."""
-        encoder = self.encoder.reading(prompt)
-        vectors = encoder.encode(self.texts(prompt, scope.rows), progress=progress)
+    def white(self, prompt: Prompt, scope: Scope) -> Float[np.ndarray, "rows dim"]:
+        """The items' vectors, read or found in the cache, whitened by those that have events and are not held out."""
+        vectors = self.encoder.reading(prompt).encode(self.texts(prompt, scope.rows), device=self.device)
         learned = (self.counts[scope.rows] > 0) & ~scope.held_out
-        white = Whitening.fit(vectors[learned], encoder.config.shrinkage)(vectors)
+        return Whitening.fit(vectors[learned], self.encoder.config.shrinkage)(vectors)
+
+    def figures(self, prompt: Prompt, scope: Scope) -> dict[str, TextFigures]:
+        """Of select and report users, asked as text alone is."""
+        white = self.white(prompt, scope)
         return {name: TextFigures.measure(white, tasks, scope.held_out) for name, tasks in scope.tasks.items()}
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks
-from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening
+from recllm.encoders.text import TextEncoder, TextEncoderConfig
 from recllm.explain.wording import display_title
 from recllm.prompting.generator import Generator
 from recllm.prompting.template import Prompt
@@ -52,9 +52,7 @@ def item_drafts(
     judge = ItemJudge(catalog, events, encoder, seed=seed)
     scope = judge.scope(items)
     texts = judge.texts(standing, scope.rows)
-    vectors = encoder.encode(texts)
-    white = Whitening.fit(vectors[~scope.held_out], encoder.config.shrinkage)(vectors)
-    misses = worst_misses(white, scope.tasks["select"], texts)
+    misses = worst_misses(judge.white(standing, scope), scope.tasks["select"], texts)
     return propose(standing, (), writer, n=n, seed=seed, misses=misses, **how)
 
 

@@ -218,7 +218,8 @@ class _Run:
     def __post_init__(self) -> None:
         self.begin = self.options.clock()
         encoder = TextEncoder(self.config, prompt=self.composed.prompt)
-        self.judge = ItemJudge(self.catalog, self.events, encoder, seed=self.options.seed, liked_from=self.liked_from)
+        seed, device = self.options.seed, str(self.options.torch_device())
+        self.judge = ItemJudge(self.catalog, self.events, encoder, seed=seed, liked_from=self.liked_from, device=device)
 
     def arms(self, standing: Prompt, layouts: Sequence[Layout], further: Sequence[Prompt], most: int) -> list[Arm]:
         """The standing prompt and what differs from it in what it says of some items."""
@@ -234,11 +235,11 @@ class _Run:
         for prompt, words in named:
             texts = self.judge.texts(prompt, rows)
             length = min(prompt.max_tokens or self.config.max_tokens, self.config.max_tokens)
-            lengths = np.minimum(count(texts), length)
-            key = (length if (np.array(count(texts)) > length).any() else 0, *texts)
+            lengths = np.array(count(texts))
+            key = (length if (lengths > length).any() else 0, *texts)
             if key not in said and len(found) < most:
                 said.add(key)
-                found.append(Arm(prompt, words, float(np.mean(lengths))))
+                found.append(Arm(prompt, words, float(np.minimum(lengths, length).mean())))
         return found
 
     def run(self, arms: list[Arm]) -> Optimized:

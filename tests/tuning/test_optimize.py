@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import recllm
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import DataError
+from recllm.options import TrainOptions
 from recllm.prompting.template import load_prompt
 from recllm.tuning.judge import ItemJudge
 from recllm.tuning.layout import Layout
@@ -82,6 +84,32 @@ def test_who_chooses_and_who_reports_are_different_people(world: World, config: 
     other = ItemJudge(world.catalog, world.events, encoder, seed=1)
     assert set(other.tasks["select"].user_ids) != select
     assert not np.array_equal(other.held_out, judge.held_out)
+
+
+def test_texts_are_read_where_the_options_say(
+    world: World, config: TextEncoderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, read = [], recllm.encoders.text.TextEncoder.encode
+    monkeypatch.setattr(TrainOptions, "torch_device", lambda self: f"the {self.device}")
+
+    def encode(self: Any, texts: list[str], *, device: str = "cpu", **how: Any) -> Any:
+        asked.append(device)
+        return read(self, texts, **how)
+
+    monkeypatch.setattr("recllm.encoders.text.TextEncoder.encode", encode)
+    raced(world, config, options=TrainOptions(device="gpu"))
+    assert set(asked) == {"the gpu"}
+
+
+def test_liking_begins_where_the_settings_say(world: World, config: TextEncoderConfig) -> None:
+    rated = world.events.frame.with_columns(rating=pl.lit(3.0))
+    events = recllm.Interactions.from_frame(rated)
+    encoder = recllm.encoders.text.TextEncoder(config)
+    assert len(ItemJudge(world.catalog, events, encoder, seed=0, liked_from=3.0).tasks["select"]) == 100
+    result = recllm.prompts.optimize(world.catalog, events, config=config, most=2, liked_from=3.0)
+    assert result.report.n == 100
+    with pytest.raises(DataError, match="0 users have enough"):
+        recllm.prompts.optimize(world.catalog, events, config=config, most=2, liked_from=4.0)
 
 
 def test_a_part_of_the_catalog_is_that_with_the_most_events(world: World, config: TextEncoderConfig) -> None:
