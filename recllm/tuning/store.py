@@ -221,7 +221,7 @@ class PromptStore:
         for move in moves:  # what a rollback went back from is no longer before it
             if move.why == "rollback":
                 stack.pop()
-            else:
+            elif not stack or stack[-1].digest != move.digest:  # promoted twice, it is not before itself
                 stack.append(move)
         if len(stack) < 2:
             raise PromptError(f"nothing was in use as '{alias}' in {self.folder} before, so there is no way back")

@@ -80,6 +80,15 @@ def test_rollbacks_go_back_one_at_a_time_and_are_lines_too(store: PromptStore) -
     assert [move.why for move in store.history()] == ["promote"] * 3 + ["rollback"] * 2 + ["promote", "rollback"]
 
 
+def test_what_was_promoted_twice_is_not_before_itself(store: PromptStore) -> None:
+    first, second = store.add(prompt("title")).name, store.add(prompt("text")).name
+    for name in (first, second, second):
+        store.promote(name)
+    assert store.rollback().prompt == first
+    with pytest.raises(PromptError, match="no way back"):
+        store.rollback()
+
+
 def test_aliases_do_not_disturb_each_other(store: PromptStore) -> None:
     first, second = store.add(prompt("title")).name, store.add(prompt("text")).name
     store.promote(first)
