@@ -14,6 +14,11 @@ Each message is a sentence that says what came, what was wanted and what to do. 
     ├── NotFittedError          the recommender has to be fitted or loaded first
     ├── LeakageError            an evaluation would use users that the model was trained on
     ├── ResourceError           a file that recllm ships is not where it should be
+    ├── ServeError              a server cannot do what it was asked for
+    │   ├── BusyError           more is asked at once than it can answer; ask again in a moment
+    │   ├── ConflictError       it is known otherwise already
+    │   ├── UnknownError        there is no such user, item or recommendation
+    │   └── StorageError        the disk refuses, so nothing of it was taken in
     └── MissingExtraError       an optional dependency is not installed   (also an ImportError)
 """
 
@@ -24,7 +29,9 @@ __all__ = [
     "AdapterMismatch",
     "ArtifactError",
     "BackboneError",
+    "BusyError",
     "ConfigError",
+    "ConflictError",
     "DataError",
     "ForkError",
     "GenerationError",
@@ -34,6 +41,9 @@ __all__ = [
     "PromptError",
     "RecllmError",
     "ResourceError",
+    "ServeError",
+    "StorageError",
+    "UnknownError",
     "require",
 ]
 
@@ -96,6 +106,26 @@ class LeakageError(RecllmError):
 
 class ResourceError(RecllmError):
     """A file that recllm ships is not where it should be."""
+
+
+class ServeError(RecllmError):
+    """A server cannot do what it was asked for."""
+
+
+class BusyError(ServeError):
+    """More is asked at once than the server can answer; ask again in a moment."""
+
+
+class ConflictError(ServeError):
+    """It is known otherwise already."""
+
+
+class UnknownError(ServeError):
+    """There is no such user, item or recommendation."""
+
+
+class StorageError(ServeError):
+    """The disk refuses, so nothing of it was taken in."""
 
 
 class MissingExtraError(RecllmError, ImportError):

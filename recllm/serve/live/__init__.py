@@ -1,0 +1,1 @@
+"""What answers: a recommender that takes in every acknowledged event, and is exchanged without a pause."""
