@@ -34,6 +34,8 @@ def test_the_wheel_works_outside_the_checkout(built, tmp_path) -> None:
         name for name in names if name.startswith("recllm/_data/prompts/") and name.endswith(".prompt")
     }
     assert {"recllm/py.typed", "recllm/_data/adapters/README.md", "recllm/data/demo/interactions.parquet"} <= names
+    page = ROOT / "recllm" / "serve" / "page"
+    assert {path.relative_to(ROOT).as_posix() for path in page.rglob("*.*") if path.suffix != ".pyc"} <= names
     assert not [name for name in names if name.startswith(("tests/", "adapters/", "prompts/", "scripts/"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)
     code = (

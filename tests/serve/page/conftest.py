@@ -1,0 +1,14 @@
+import pytest
+from starlette.testclient import TestClient
+
+from tests.serve.page.shop import ShopLive, application
+
+
+@pytest.fixture
+def live() -> ShopLive:
+    return ShopLive()
+
+
+@pytest.fixture
+def browser(live: ShopLive) -> TestClient:
+    return TestClient(application(live))

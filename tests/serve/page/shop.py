@@ -1,0 +1,50 @@
+"""The engine without a model, whose reasons have the fields of real ones; and an application with nothing but pages."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+
+from recllm.explain.evidence import Cause, Counterfactual, Evidence
+from recllm.serve.page.routes import router
+from recllm.serve.state.records import Event, Stored
+from tests.serve.fake import FakeLive
+
+
+class ShopLive(FakeLive):
+    def _row(self, item_id: str, have: Sequence[str]) -> dict[str, Any]:
+        cited = [one for one in have if one in self.records and self._department(one) == self._department(item_id)]
+        evidence = Evidence(
+            user_id="visitor",
+            item_id=item_id,
+            title=self._title(item_id),
+            reason_code="history" if cited else "popular",
+            causes=tuple(Cause(one, self._title(one), 1.0, 1 / len(cited)) for one in cited),
+            channel="text",
+            confidence=0.5,
+            popularity_rank=0.9,
+            popular=True,
+            n_events=len(have),
+            counterfactual=Counterfactual(tuple(cited), tuple(map(self._title, cited)), "bear", "Brown bear")
+            if cited
+            else None,
+            place=2,
+            place_without_history=1_234,
+        )
+        return {**super()._row(item_id, cited), "reason_code": evidence.reason_code, "evidence": evidence.to_dict()}
+
+    def rename(self, item_id: str, title: str) -> None:
+        record = self.records[item_id]
+        self.records[item_id] = dataclasses.replace(record, fields={**record.fields, "title": title})
+
+    def remember(self, user_id: str, *item_ids: str) -> None:
+        events = [Event(f"{user_id} {item_id}", user_id, item_id, 1_700_000_000.0) for item_id in item_ids]
+        number = self.as_of_event
+        self.events += [Stored(number + place, event) for place, event in enumerate(events, 1)]
+
+
+def application(live: FakeLive) -> FastAPI:
+    app = FastAPI()
+    app.include_router(router(live))
+    return app
