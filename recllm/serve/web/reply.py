@@ -1,0 +1,181 @@
+"""What goes out: JSON, and every error as a code and one sentence."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from recllm.errors import (
+    BusyError,
+    ConfigError,
+    ConflictError,
+    DataError,
+    RecllmError,
+    ServeError,
+    StorageError,
+    UnknownError,
+)
+
+LOG = logging.getLogger("recllm.serve")
+
+LONGEST = 400
+"""Characters of an error's sentence: what came is quoted in part, never echoed."""
+
+CODES = {
+    400: "invalid",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "unknown",
+    405: "method",
+    408: "slow",
+    409: "conflict",
+    413: "too_large",
+    415: "invalid",
+    422: "invalid",
+    429: "rate",
+    500: "internal",
+    503: "busy",
+    507: "storage",
+}
+
+STATUS: tuple[tuple[type[RecllmError], int], ...] = (
+    (UnknownError, 404),
+    (ConflictError, 409),
+    (BusyError, 503),
+    (StorageError, 507),
+    (DataError, 422),
+    (ConfigError, 422),
+    (ServeError, 503),
+)
+
+RETRY_AFTER = 1
+"""Seconds after which a busy server may be asked again."""
+
+
+class Problem(BaseModel):
+    """What went wrong.
+
+    Attributes:
+        code: For programs.
+        message: One sentence for people: what came, what was wanted, what to do.
+    """
+
+    code: str = Field(examples=["unknown"])
+    message: str = Field(examples=["the catalog has no item 'x'; send it to /api/items first."])
+
+
+class ErrorBody(BaseModel):
+    """Every answer that is not a success."""
+
+    error: Problem
+
+
+class Refused(HTTPException):
+    """The request is turned down before it reaches the engine."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, message, headers)
+
+
+def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON of plain types and dataclasses; what is no number is null."""
+    body = to_json(content, inf_nan_mode="null", fallback=_plain)
+    return Response(body, status, headers, "application/json")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as Python's; whatever else there is, as a text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def error_reply(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """An error as a code and a sentence."""
+    words = " ".join(message.encode("utf-8", "backslashreplace").decode().split())
+    if len(words) > LONGEST:
+        words = f"{words[: LONGEST // 2]} … {words[-LONGEST // 2 :]}"
+    content = {"error": {"code": CODES.get(status, "invalid" if status < 500 else "internal"), "message": words}}
+    return reply(content, status, headers)
+
+
+def problem_of(error: Exception) -> tuple[int, str, dict[str, str] | None]:
+    """Status, sentence and headers of whatever was raised; what was not raised on purpose tells nothing of itself."""
+    for kind, status in STATUS:
+        if isinstance(error, kind):
+            return status, str(error), {"retry-after": str(RETRY_AFTER)} if status == 503 else None
+    if isinstance(error, RequestValidationError):
+        return 422, sentence(error.errors()), None
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers) if error.headers else None
+        return error.status_code, str(error.detail), headers
+    return 500, "the server failed at this; its log says why.", None
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """The one handler of all errors."""
+    status, message, headers = problem_of(error)
+    if status == 401 and wants_page(request):
+        return RedirectResponse(f"/login?next={'/dashboard' if request.url.path == '/dashboard' else '/'}", 303)
+    if isinstance(error, HTTPException) and not isinstance(error, Refused):
+        message = _routing(request, status, message)
+    if status == 500:
+        LOG.error("%s %s failed", request.method, _template(request), exc_info=error)
+    return error_reply(status, message, headers)
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person looks, not a program."""
+    is_page = not request.url.path.startswith(("/api", "/mcp", "/metrics", "/static"))
+    return request.method == "GET" and is_page and "text/html" in request.headers.get("accept", "")
+
+
+def _routing(request: Request, status: int, message: str) -> str:
+    if status == 404:
+        return f"there is nothing at {request.url.path[:80]!r}; /api/openapi.json says what there is."
+    if status == 405:
+        return f"{request.method[:20]} is not possible here; /api/openapi.json says what is."
+    return message
+
+
+def _template(request: Request) -> str:
+    return str(getattr(request.scope.get("route"), "path_format", "?"))
+
+
+def sentence(errors: Sequence[Any]) -> str:
+    """The first thing that is wrong, in words, and how many more there are."""
+    first = errors[0]
+    where, kind, text = _where(first["loc"]), first["type"], str(first["msg"])
+    if kind == "json_invalid":
+        return f"the body is no JSON: {first.get('ctx', {}).get('error', text)}; send a JSON document."
+    if tuple(first["loc"]) == ("body",) and isinstance(first.get("input"), bytes):
+        return "the body is not sent as JSON; set the header 'Content-Type: application/json'."
+    if kind == "missing":
+        words = f"{where} is missing; it is needed."
+    elif kind == "extra_forbidden":
+        words = f"{where} is not known here; /api/openapi.json says what is."
+    elif kind == "value_error":
+        words = f"{where}: {text.removeprefix('Value error, ')}"
+    else:
+        words = f"{where}: {text.removeprefix('Input ')}; got {_came(first.get('input'))}."
+    return words if len(errors) == 1 else f"{words} ({len(errors) - 1} more like this)"
+
+
+def _where(loc: Sequence[str | int]) -> str:
+    """`events[3].item_id` of `("body", "events", 3, "own", "item_id")`."""
+    parts = [part for part in loc[1:] if part not in ("own", "gorse", "ubi")]
+    words = "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:60]}" for part in parts).lstrip(".")
+    return words or {"body": "the body", "query": "the query"}.get(str(loc[0]), str(loc[0])) if loc else "the request"
+
+
+def _came(value: Any) -> str:
+    if isinstance(value, str | bytes):
+        return repr(value[:40]) + ("…" if len(value) > 40 else "")
+    if isinstance(value, int | float | bool) or value is None:
+        return str(value)[:40] if not isinstance(value, int) or abs(value) < 10**40 else "a huge number"
+    return {"dict": "an object", "list": "an array"}.get(type(value).__name__, "something else")
