@@ -1,6 +1,5 @@
 """What a browser is shown when something cannot be answered."""
 
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -8,51 +7,50 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from recllm.errors import BusyError, ConfigError, DataError, RecllmError, StorageError, UnknownError
 from recllm.serve.page.render import respond
+from recllm.serve.web.reply import LOG, problem_of
 
-_KINDS: tuple[tuple[type[Exception], int, str], ...] = (
-    (UnknownError, 404, "Not found"),
-    (BusyError, 503, "Busy for a moment"),
-    (StorageError, 507, "The disk is full"),
-    (DataError, 422, "That cannot be shown"),
-    (ConfigError, 422, "That cannot be shown"),
-    (RecllmError, 500, "Something went wrong"),
-)
+_TITLES = {
+    403: "Not allowed",
+    404: "Not found",
+    422: "That cannot be shown",
+    429: "Too many requests",
+    503: "Busy for a moment",
+    507: "The disk is full",
+}
 
 
 class PageRoute(APIRoute):
     """A route whose errors are pages too: htmx puts their content where the answer would have been."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's handler; what it raises on purpose, and what it did not expect, becomes a page."""
+        """The route's handler; what it raises becomes a page, but for 401, which the application sends to the login."""
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
             try:
                 return await handle(request)
-            except RecllmError as error:
-                status, title = next((status, title) for kind, status, title in _KINDS if isinstance(error, kind))
-                return error_page(request, status, title, str(error))
             except Exception as error:
-                if hasattr(error, "status_code") or hasattr(error, "errors"):  # the application's own, with a status
+                status, message, headers = problem_of(error)
+                if status == 401:
                     raise
-                logging.getLogger(__name__).exception("a page could not be made")
-                return error_page(request, 500, "Something went wrong", "The server could not make this page.")
+                if status == 500:
+                    LOG.exception("a page could not be made")
+                return error_page(request, status, message, headers)
 
         return guarded
 
 
-def error_page(request: Request, status: int, title: str, message: str) -> HTMLResponse:
+def error_page(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> HTMLResponse:
     """A whole page about an error, with a way back.
 
     Args:
         request: Where it happened.
         status: Of the response.
-        title: A few words.
         message: A sentence.
+        headers: Further ones.
     """
-    page = respond(request, "error.html.jinja", status, title=title, message=message, here=str(request.url.path))
-    if status in (429, 503):
-        page.headers["Retry-After"] = "1"
+    title = _TITLES.get(status, "Something went wrong")
+    page = respond(request, "error.html.jinja", status, title=title, message=f"{message[:1].upper()}{message[1:]}")
+    page.headers.update(headers or {})
     return page

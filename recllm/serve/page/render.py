@@ -69,6 +69,9 @@ def _environment() -> Any:
     )
     environment.globals["static"] = lambda name: f"/static/{name}?v={static(name)[1]}"
     environment.filters["count"] = lambda number: f"{number:,}"
+    escape = require("markupsafe", extra="serve").escape
+    # The one text whose lines are kept.
+    environment.filters["lines"] = lambda text: escape("\n".join(map(clean_text, text.splitlines())))
     return environment
 
 

@@ -8,9 +8,11 @@ from fastapi.params import Depends
 from starlette.responses import HTMLResponse, Response
 
 from recllm.errors import UnknownError
+from recllm.serve.page.board import Board
 from recllm.serve.page.failing import PageRoute
 from recllm.serve.page.render import STATIC, static
 from recllm.serve.page.shop import Shop
+from recllm.serve.web.guard import OPEN
 
 
 def router(live: Any, *, read: Sequence[Depends] = (), admin: Sequence[Depends] = ()) -> APIRouter:
@@ -27,7 +29,8 @@ def router(live: Any, *, read: Sequence[Depends] = (), admin: Sequence[Depends] 
         ("/", shop.visitor, read),
         ("/reasons", shop.reasons, read),
         ("/user/{user_id:path}", shop.user, read),
-        ("/static/{name}", static_file, ()),
+        ("/dashboard", Board(live).show, admin),
+        ("/static/{name}", static_file, [OPEN]),
     ):
         routes.add_api_route(path, handler, methods=["GET"], dependencies=list(allowed), response_model=None)
     return routes

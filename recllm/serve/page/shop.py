@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -45,7 +46,7 @@ class Shop:
         if visit.why in items:
             (row,) = await self.live.explain_session(visit.have, [visit.why], visit.without)
             told = tell(row, lambda causes: visit.strike(causes, now))
-        kinds = kinds_of(self.live, [*items, *(line.item_id for line in hits)])
+        kinds = await run_in_threadpool(kinds_of, self.live, [*items, *(line.item_id for line in hits)])
         return respond(
             request,
             "page.html.jinja",
@@ -77,14 +78,15 @@ class Shop:
         if len(user_id) > LONGEST_ID:
             raise UnknownError(f"user ids have at most {LONGEST_ID} characters; got {len(user_id)}.")
         visit = Visit.read(f"{root_of(request)}/user/{quote(user_id, safe='', errors='replace')}", request.query_params)
-        events = list(self.live.user(user_id)["events"])
-        history = list(dict.fromkeys(str(event["item_id"]) for event in reversed(events)))
+        known = await run_in_threadpool(self.live.user, user_id)
+        history = list(dict.fromkeys(str(event["item_id"]) for event in reversed(known["events"])))
         titles = self.live.titles(history)
         answer = await self.live.recommend(user_id, Ask(n=N, without=visit.without, explain=True))
         items = [line.item_id for line in answer.items]
         now, told = marks(items), None
         if visit.why in items:
             told = tell(row_of(answer.items[items.index(visit.why)]), lambda causes: visit.strike(causes, now))
+        kinds = await run_in_threadpool(kinds_of, self.live, items)
         left = [item for item in history if item in titles and item not in visit.without]
         return respond(
             request,
@@ -94,7 +96,7 @@ class Shop:
             picks=chips([*visit.without, *left[:NEWEST]], titles, visit, now),
             more=len(left[NEWEST:]),
             answer=answer,
-            lines=listed(answer.items, visit, told, kinds_of(self.live, items)),
+            lines=listed(answer.items, visit, told, kinds),
             hits=[],
             named=True,
             passed=0,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,9 +11,20 @@ from recllm.explain.evidence import Cause, Counterfactual, Evidence
 from recllm.serve.page.routes import router
 from recllm.serve.state.records import Event, Stored
 from tests.serve.fake import FakeLive
+from tests.serve.page.figures import figures
 
 
 class ShopLive(FakeLive):
+    shown: SimpleNamespace = figures()
+    made = "# A model\n\n- items: 12\n"
+
+    def figures(self) -> SimpleNamespace:
+        self._called("figures")
+        return self.shown
+
+    def card(self) -> str:
+        return self.made
+
     def _row(self, item_id: str, have: Sequence[str]) -> dict[str, Any]:
         cited = [one for one in have if one in self.records and self._department(one) == self._department(item_id)]
         evidence = Evidence(

@@ -188,7 +188,7 @@ def test_errors_are_pages_with_a_way_back(browser: TestClient, live: ShopLive) -
     # What htmx puts in place of the list, as it does with 4xx and 5xx since version 4.
     assert "busy" in read(answer.text).named("main").text
     live.fault = DataError("no <b>such</b> thing.")
-    assert "no <b>such</b> thing." in page(browser, "/", 422).named("main").text
+    assert "No <b>such</b> thing." in page(browser, "/", 422).named("main").text
     live.fault = ZeroDivisionError("a secret path")
     assert "secret" not in page(browser, "/", 500).text
     assert "secret" not in page(browser, "/reasons?have=spade&item=hose", 500).text

@@ -38,7 +38,7 @@ def check(tree: Node) -> None:
                 assert (value or "").startswith(("/", "#main")), value
                 assert not (value or "").startswith("//"), value
             if name == "hx-trigger":
-                assert value in ("load", "input changed delay:300ms")
+                assert value in ("load", "input changed delay:300ms", "every 30s")
     assert ours in (["/static/htmx.min.js", "/static/page.js"], [])
 
 
