@@ -1,7 +1,6 @@
 """The app: all routes with their roles, in one place."""
 
 import contextlib
-import importlib
 import importlib.util
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from recllm.errors import ConfigError, RecllmError, ServeError
+from recllm.serve.page import routes as page
 from recllm.serve.web import kept, lists, login, running
 from recllm.serve.web.edge import Edge
 from recllm.serve.web.engine import Engine
@@ -19,6 +19,9 @@ from recllm.serve.web.keys import Keys
 from recllm.serve.web.metrics import Metrics
 from recllm.serve.web.openapi import describe, routes_of
 from recllm.serve.web.reply import on_error
+
+STATIC = "/static/{name}"
+"""The one route that is open without saying so: styles and scripts of the page, the same for everybody."""
 
 
 def create_app(live: Engine, keys: Keys | None = None) -> FastAPI:
@@ -50,15 +53,13 @@ def create_app(live: Engine, keys: Keys | None = None) -> FastAPI:
     app.state.live, app.state.gate, app.state.metrics, app.state.running = live, gate, metrics, []
     for module in (lists, kept, running, login):
         app.include_router(module.router)
-    if importlib.util.find_spec("recllm.serve.page.routes") is not None:
-        page = importlib.import_module("recllm.serve.page.routes")
-        app.include_router(page.router(live, read=[READ], admin=[ADMIN]))
+    app.include_router(page.router(live, read=[READ], admin=[ADMIN]))
     if importlib.util.find_spec("mcp") is not None:
         from recllm.serve.web.mcp import mount
 
         mount(app, live, gate)
     app.add_middleware(Edge, gate=gate, metrics=metrics, live=live)
-    bare = sorted(path for path, _, needs in routes_of(app) if needs is None)
+    bare = sorted(path for path, _, needs in routes_of(app) if needs is None and path != STATIC)
     if bare:
         raise ServeError(f"{', '.join(bare)} state no role; put READ, WRITE, ADMIN or OPEN into their dependencies.")
     description: dict[str, Any] = {}

@@ -99,3 +99,22 @@ USER: dict[str, Any] = {
     "adapter": None,
 }
 ITEM: dict[str, Any] = {"item_id": "kite", "fields": {"title": "Red kite", "categories": ["Toys"]}, "hidden": False}
+
+SESSION_BODY: dict[str, Any] = {
+    "two picks": {
+        "summary": "from two picks, with a wish",
+        "value": {
+            "events": [{"item_id": "lamp"}, {"item_id": "spade"}],
+            "n": 5,
+            "wishes": ["more of Garden"],
+            "explain": True,
+        },
+    }
+}
+RANK_BODY: dict[str, Any] = {
+    "three": {"summary": "three items", "value": {"user_id": "mia", "items": ["lamp", "hose", "kite"]}}
+}
+PAGE_BODY: dict[str, Any] = {"start": {"summary": "a start page", "value": {"user_id": "mia", "rows": 3, "n": 5}}}
+WHATIF_BODY: dict[str, Any] = {
+    "one more": {"summary": "if mia had the spade", "value": {"user_id": "mia", "add": ["spade"], "n": 5}}
+}

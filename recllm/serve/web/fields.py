@@ -20,8 +20,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=WO
 Kind = Annotated[str, StringConstraints(max_length=100, pattern=WORDS)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=WORDS)]
 LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=WORDS)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+Number = Annotated[float, Field(ge=-(2**53), le=2**53, allow_inf_nan=False)]
+"""As far as every language counts exactly."""
+
 Scalar = bool | Whole | Number | LongText
 Column = Scalar | None | Annotated[list[Scalar], Field(max_length=200)]
 """A value of a catalog's or profile's column."""

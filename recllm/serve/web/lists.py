@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
 from recllm.serve.answers import Answer, Line, Page, Reason, Shift
@@ -80,7 +80,9 @@ async def recommend(
     response_model=Answer,
     responses=example(examples.SESSION_ANSWER, "The list.") | errors(*SENT),
 )
-async def session(request: Request, body: SessionBody) -> Response:
+async def session(
+    request: Request, body: Annotated[SessionBody, Body(openapi_examples=examples.SESSION_BODY)]
+) -> Response:
     """What suits somebody who just did this; nothing of it is stored but the list that was answered."""
     live = live_of(request)
     check_limits(live.settings, body)
@@ -96,7 +98,7 @@ async def session(request: Request, body: SessionBody) -> Response:
     response_model=Answer,
     responses=example(examples.ANSWER, "All given items that the catalog has, best first.") | errors(*SENT),
 )
-async def rank(request: Request, body: RankBody) -> Response:
+async def rank(request: Request, body: Annotated[RankBody, Body(openapi_examples=examples.RANK_BODY)]) -> Response:
     """Put items of your choice in a user's order."""
     live = live_of(request)
     check_limits(live.settings, body)
@@ -112,7 +114,7 @@ async def rank(request: Request, body: RankBody) -> Response:
     response_model=Page,
     responses=example(examples.PAGE, "The rows; no item is in two of them.") | errors(*SENT),
 )
-async def page(request: Request, body: PageBody) -> Response:
+async def page(request: Request, body: Annotated[PageBody, Body(openapi_examples=examples.PAGE_BODY)]) -> Response:
     """Rows such as “For you”, “Because you have …” and “New”, for a start page."""
     live = live_of(request)
     check_limits(live.settings, body)
@@ -126,7 +128,9 @@ async def page(request: Request, body: PageBody) -> Response:
     response_model=Shifts,
     responses=example(examples.SHIFTS, "Every item of the two lists, and its two places.") | errors(*SENT, 404),
 )
-async def whatif(request: Request, body: WhatifBody) -> Response:
+async def whatif(
+    request: Request, body: Annotated[WhatifBody, Body(openapi_examples=examples.WHATIF_BODY)]
+) -> Response:
     """What adding and dropping items, or wishes, would change in a user's list. Nothing of it is stored."""
     live = live_of(request)
     check_limits(live.settings, body)

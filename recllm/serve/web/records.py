@@ -6,13 +6,13 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from recllm.serve.state.records import ItemRecord, UserRecord
-from recllm.serve.web.fields import Body, Column, Few, Id, Kind, LongText, Name, Scalar
+from recllm.serve.web.fields import Body, Column, Few, Id, Kind, LongText, Name
 
 MOST_COLUMNS = 100
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _COLUMNS = {"propertyNames": {"minLength": 1, "maxLength": 100}, "maxProperties": MOST_COLUMNS}
 
-Labels = dict[Name, Column] | list[LongText] | None
+LabelsOf = dict[Name, Column] | list[LongText] | None
 
 
 class _Columns(Body):
@@ -55,7 +55,7 @@ class GorseItem(Body):
     IsHidden: bool = False
     Categories: list[LongText] | None = Field(None, max_length=200)
     Timestamp: LongText | None = None
-    Labels: Labels = None
+    Labels: LabelsOf = None
     Comment: LongText | None = None
 
     def record(self) -> ItemRecord:
@@ -87,7 +87,7 @@ class GorseUser(Body):
     """A user as Gorse's clients send it."""
 
     UserId: Id
-    Labels: Labels = None
+    Labels: LabelsOf = None
     Subscribe: list[Kind] | None = Field(None, max_length=200)
     Comment: LongText | None = None
 
@@ -104,5 +104,3 @@ def _shape(value: Any) -> str:
 
 AnyItem = Annotated[Annotated[OwnItem, Tag("own")] | Annotated[GorseItem, Tag("gorse")], Discriminator(_shape)]
 AnyUser = Annotated[Annotated[OwnUser, Tag("own")] | Annotated[GorseUser, Tag("gorse")], Discriminator(_shape)]
-
-__all__ = ["AnyItem", "AnyUser", "GorseItem", "GorseUser", "OwnItem", "OwnUser", "Scalar"]

@@ -22,8 +22,17 @@ from recllm.errors import (
     StorageError,
     UnknownError,
 )
+from recllm.serve.page.failing import error_page
 
 LOG = logging.getLogger("recllm.serve")
+
+TITLES = {
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible",
+    422: "That cannot be shown",
+    429: "Too many requests",
+}
 
 LONGEST = 400
 """Characters of an error's sentence: what came is quoted in part, never echoed."""
@@ -126,6 +135,8 @@ async def on_error(request: Request, error: Exception) -> Response:
         message = _routing(request, status, message)
     if status == 500:
         LOG.error("%s %s failed", request.method, _template(request), exc_info=error)
+    if wants_page(request):
+        return error_page(request, status, TITLES.get(status, "Something went wrong"), message)
     return error_reply(status, message, headers)
 
 
@@ -162,7 +173,7 @@ def sentence(errors: Sequence[Any]) -> str:
     elif kind == "value_error":
         words = f"{where}: {text.removeprefix('Value error, ')}"
     else:
-        words = f"{where}: {text.removeprefix('Input ')}; got {_came(first.get('input'))}."
+        words = f"{where}: {_plain_words(text)}; got {_came(first.get('input'))}."
     return words if len(errors) == 1 else f"{words} ({len(errors) - 1} more like this)"
 
 
@@ -171,6 +182,12 @@ def _where(loc: Sequence[str | int]) -> str:
     parts = [part for part in loc[1:] if part not in ("own", "gorse", "ubi")]
     words = "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:60]}" for part in parts).lstrip(".")
     return words or {"body": "the body", "query": "the query"}.get(str(loc[0]), str(loc[0])) if loc else "the request"
+
+
+def _plain_words(text: str) -> str:
+    """Pydantic's sentence as the end of ours."""
+    words = text.removeprefix("Input ")
+    return words[:1].lower() + words[1:]
 
 
 def _came(value: Any) -> str:
