@@ -195,6 +195,7 @@ class Recommender:
         diversity: float = 0.0,
         without: Any = None,
         wishes: Sequence[Wish | str] | Wish | str | None = None,
+        exclude: Items = None,
     ) -> Recommendations:
         """Ranked lists, one per user, in the order of `users`.
 
@@ -215,12 +216,13 @@ class Recommender:
             wishes: "more of Garden", "less of Toys", "never of Candles": values of columns, or words of titles and
                 texts. More and less move scores by a third of the way from the user's average item to the best one;
                 never means none.
+            exclude: None of these items (all users alike, or each user's own).
 
         Raises:
             ConfigError: `n` or `diversity` is out of range.
             DataError: A filter names a column that is not there or cannot match, or a wish means no item.
         """
-        request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes)
+        request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes, exclude)
         state = self._fitted()
         kept = kept_for(adapters, state.fingerprint)
         seen, notes = state.histories(state.events_of(users, kept))
@@ -538,6 +540,18 @@ class Recommender:
         other = Recommender(config)
         other._state = replace(self._fitted(), model=model, config=config)
         return other
+
+    @property
+    def fitted(self) -> Fitted:
+        """What answers now, as one value that never changes; for what serves it."""
+        return self._fitted()
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> "Recommender":
+        """A recommender that answers from this."""
+        recommender = cls(fitted.config)
+        recommender._state = fitted
+        return recommender
 
     @property
     def counts(self) -> Counts:

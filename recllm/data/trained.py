@@ -37,9 +37,16 @@ class TrainedOn:
 
     def and_of(self, events: Interactions) -> "TrainedOn":
         """With the users of further events, which are counted, too."""
-        more = TrainedOn.of(events)
-        users = np.unique(np.concatenate([self.users, more.users]), axis=0)
-        return TrainedOn(users, max(self.until, more.until))
+        until = max(self.until, float(events.frame["timestamp"].to_numpy().max(initial=0.0)))
+        ids = dict.fromkeys(events.frame["user_id"].to_list())
+        fresh = sorted(one for one in map(_hash, ids) if one not in self._known)
+        users = self.users
+        if fresh:
+            rows = np.frombuffer(b"".join(fresh), dtype=np.uint8).reshape(-1, HASH_BYTES)
+            users = np.insert(users, np.searchsorted(_as_keys(users), _as_keys(rows)), rows, axis=0)
+        grown = TrainedOn(users, until)
+        vars(grown)["_known"] = self._known.union(fresh) if fresh else self._known
+        return grown
 
     def includes(self, user_ids: Iterable[str]) -> NDArray[np.bool_]:
         """bool [users]: which of these ids training has seen."""
@@ -48,6 +55,11 @@ class TrainedOn:
     @cached_property
     def _known(self) -> frozenset[bytes]:
         return frozenset(row.tobytes() for row in self.users)
+
+
+def _as_keys(hashes: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """One value per hash, in the order of the hashes."""
+    return np.ascontiguousarray(hashes).view(f"S{HASH_BYTES}").ravel()
 
 
 def _hash(user: str) -> bytes:

@@ -18,7 +18,7 @@ class ListRequest:
 
     Raises:
         ConfigError: `n`, `diversity`, `filters`, `wishes` or a switch is of the wrong kind or out of range.
-        DataError: `candidates` or `without` are no ids.
+        DataError: `candidates`, `exclude` or `without` are no ids.
     """
 
     n: int = 10
@@ -29,6 +29,7 @@ class ListRequest:
     diversity: float = 0.0
     without: Any = None
     wishes: Any = None
+    exclude: Any = None
 
     def __post_init__(self) -> None:
         n, diversity = check_list_options(self.n, self.diversity)
@@ -40,6 +41,7 @@ class ListRequest:
             "adapt": truth(self.adapt, "adapt"),
             "exclude_seen": truth(self.exclude_seen, "exclude_seen"),
             "candidates": None if self.candidates is None else read_items(self.candidates, "candidates"),
+            "exclude": None if self.exclude is None else read_items(self.exclude, "exclude"),
             "without": None if self.without is None else tuple(read_ids(self.without, "without")),
             "wishes": _wishes(self.wishes),
         }

@@ -51,6 +51,8 @@ class Served:
     def eligible(self, histories: Histories) -> np.ndarray:
         """bool [users, items]: what may be listed for users who have all of `histories`."""
         eligible = eligible_items(self.model.catalog, histories, self.allowed, self.request.candidates)
+        if self.request.exclude is not None:
+            eligible &= ~items_named(self.model.catalog, histories, self.request.exclude)
         if self.request.exclude_seen:
             eligible[histories.user_rows, histories.item_rows] = False
         return eligible
@@ -65,7 +67,7 @@ class Served:
         own = candidates.get(user, []) if isinstance(candidates, Mapping) else candidates
         if own is not None and not (catalog.rows(own) >= 0).any():
             return f"none of the {len(own):,} candidates is in the catalog"
-        return "filters, candidates, wishes and what the user has already leave nothing"
+        return "filters, candidates, what is excluded, wishes and what the user has already leave nothing"
 
     def asked_at(self, histories: Histories) -> np.ndarray:
         """float64 [users]: now, for users who have all of `histories`; what is left out of them changes no clock."""
@@ -186,16 +188,21 @@ def eligible_items(catalog: Catalog, histories: Histories, allowed: np.ndarray, 
     eligible = np.tile(allowed, (len(histories), 1))
     if candidates is None:
         return eligible
-    chosen = np.zeros_like(eligible)
-    if isinstance(candidates, Mapping):
-        for row, user in enumerate(histories.user_ids):
-            found = catalog.rows(candidates.get(user, []))
-            chosen[row, found[found >= 0]] = True
-    else:
-        found = catalog.rows(candidates)
-        chosen[:, found[found >= 0]] = True
-    result: np.ndarray = eligible & chosen
+    result: np.ndarray = eligible & items_named(catalog, histories, candidates)
     return result
+
+
+def items_named(catalog: Catalog, histories: Histories, items: Items) -> np.ndarray:
+    """bool [users, items]: the same for all users, or each user's own; unknown ids are passed over."""
+    named = np.zeros((len(histories), len(catalog)), dtype=bool)
+    if isinstance(items, Mapping):
+        for row, user in enumerate(histories.user_ids):
+            found = catalog.rows(items.get(user, []))
+            named[row, found[found >= 0]] = True
+    else:
+        found = catalog.rows(items)
+        named[:, found[found >= 0]] = True
+    return named
 
 
 def _left_out(catalog: Catalog, attributes: Attributes, without: Sequence[Any]) -> np.ndarray:

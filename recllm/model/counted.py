@@ -41,7 +41,13 @@ class Counted:
         return replace(self, counts=self.counts.extended(items))
 
     def moved(
-        self, before: Histories, after: Histories, model: Model, recount: Callable[[], PairCounts]
+        self,
+        before: Histories,
+        after: Histories,
+        model: Model,
+        recount: Callable[[], PairCounts],
+        *,
+        weights: bool = True,
     ) -> tuple["Counted", Model]:
         """Users' old events are taken out and their new ones put in; popularity follows at once.
 
@@ -53,6 +59,7 @@ class Counted:
             after: The same users as they are now.
             model: Served until now.
             recount: Counts the pairs of all users as they are now, where they have not been counted yet.
+            weights: Whether weights between items follow here; else they are left for `renewed`.
 
         Returns:
             The counts, and the model that goes by them.
@@ -68,13 +75,24 @@ class Counted:
             raise DataError("these events were not counted as they are given here, so nothing was deleted.")
         came = max(after.n_events - before.n_events, 0)
         gone = after.n_events < before.n_events
-        changed = self.since_weights + came
-        anew = gone or worth_fitting(changed, counts)
+        changed = self.since_weights + (counts.events if gone else came)
+        anew = weights and (gone or worth_fitting(changed, counts))
         channels = model.channels.renewed(counts, model.retrieval, weights=anew)
         if anew and not gone:
             channels.tensors()  # in this call, so that nobody who asks has to wait
         moved = replace(self, counts=counts, since_weights=0 if anew else changed, since_fit=self.since_fit + came)
         return moved, model.with_channels(channels)
+
+    @property
+    def weights_due(self) -> bool:
+        """Whether weights between items should be fitted anew."""
+        return worth_fitting(self.since_weights, self.counts)
+
+    def renewed(self, model: Model) -> tuple["Counted", Model]:
+        """Weights between items as they are counted now, computed."""
+        channels = model.channels.renewed(self.counts, model.retrieval)
+        channels.tensors()
+        return replace(self, since_weights=0), model.with_channels(channels)
 
 
 def worth_fitting(changed: int, counts: Counts) -> bool:

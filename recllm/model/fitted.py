@@ -90,14 +90,17 @@ class Fitted:
         fresh = describe_items(grown, self.text_encoder.prompt)[len(model.catalog) :]
         larger = model.with_items(grown, self.text_encoder.encode(fresh))
         changed = replace(self, model=larger, counted=self.counted.extended(len(grown)))
-        return self._keeping(changed, "text_encoder"), notes
+        return self.keeping(changed, "text_encoder"), notes
 
-    def updated(self, events: Interactions, *, drifts: bool = False) -> tuple["Fitted", tuple[str, ...]]:
+    def updated(
+        self, events: Interactions, *, drifts: bool = False, weights: bool = True
+    ) -> tuple["Fitted", tuple[str, ...]]:
         """The same with these events remembered and counted, and what is to be said of those about unknown items.
 
         Args:
             events: New ones.
             drifts: Whether the shop's adapter learns from what was served before these events, too.
+            weights: Whether weights between items follow where enough is new; else see `recllm.model.weights`.
         """
         known = events.known_items(self.model.catalog)
         notes = []
@@ -105,12 +108,12 @@ class Fitted:
             reason = known.report.notes[-1]
             notes.append(f"{lost:,} of {len(events):,} events were left out: {reason}; add the items first.")
         known = self._dated(known)
-        trained = replace(self, trained=self.trained.and_of(known))
+        trained = self.keeping(replace(self, trained=self.trained.and_of(known)), "fingerprint", "text_encoder")
         memory, before, after = self.memory, Histories.empty(known.user_ids), self._read(known)
         if self.config.keep_histories:
             memory = self.memory.extend(known)
             before, after = (self._read(one.of_users(known.user_ids)) for one in (self.memory, memory))
-        moved = trained._moved(memory, before, after)
+        moved = trained._moved(memory, before, after, weights)
         if drifts:
             # From what was served, before anything of it was learned.
             moved = moved.with_drift(self._drifted(before, after))
@@ -123,7 +126,7 @@ class Fitted:
 
     def with_drift(self, drift: Drift) -> "Fitted":
         """The same with another state of the shop's adapter."""
-        return self._keeping(replace(self, model=self.model.with_drift(drift)), "fingerprint", "text_encoder")
+        return self.keeping(replace(self, model=self.model.with_drift(drift)), "fingerprint", "text_encoder")
 
     def _drifted(self, before: Histories, after: Histories) -> Drift:
         moments = Moments.of(before, after, seed=self.seed)
@@ -143,10 +146,15 @@ class Fitted:
         frame = events.frame.with_columns(pl.col("timestamp") + now)
         return Interactions(frame, events.report, events.user_ids, timed=True)
 
-    def without(self, user_ids: Sequence[str]) -> "Fitted":
-        """The same with nothing remembered or counted of these users, all of whom are remembered."""
+    def without(self, user_ids: Sequence[str], *, weights: bool = True) -> "Fitted":
+        """The same with nothing remembered or counted of these users, all of whom are remembered.
+
+        Args:
+            user_ids: The users.
+            weights: Whether weights between items follow, at the next question; else see `recllm.model.weights`.
+        """
         gone = self._read(self.memory.of_users(user_ids))
-        return self._moved(self.memory.without_users(user_ids), gone, Histories.empty(len(gone)))
+        return self._moved(self.memory.without_users(user_ids), gone, Histories.empty(len(gone)), weights)
 
     def without_events(self, events: Interactions) -> "Fitted":
         """The same with these events, the whole history of each of their users, counted no more."""
@@ -156,13 +164,13 @@ class Fitted:
     def _read(self, events: Interactions) -> Histories:
         return make_histories(events, self.model.catalog, self.model.feedback, seed=self.seed)
 
-    def _moved(self, memory: Memory, before: Histories, after: Histories) -> "Fitted":
+    def _moved(self, memory: Memory, before: Histories, after: Histories, weights: bool = True) -> "Fitted":
         recount = partial(counted_pairs, memory, self.model, self.seed)
-        counted, model = self.counted.moved(before, after, self.model, recount)
+        counted, model = self.counted.moved(before, after, self.model, recount, weights=weights)
         moved = replace(self, memory=memory, counted=counted, model=model)
         if self._never_fitted and not counted.since_weights:
-            return self._keeping(replace(moved, model=moved._by_prior()), "text_encoder")
-        return self._keeping(moved, "fingerprint", "text_encoder")
+            return self.keeping(replace(moved, model=moved._by_prior()), "text_encoder")
+        return self.keeping(moved, "fingerprint", "text_encoder")
 
     @property
     def _never_fitted(self) -> bool:
@@ -178,7 +186,8 @@ class Fitted:
         model.take(OwnStep.none(head.channels), head)
         return model
 
-    def _keeping(self, changed: "Fitted", *names: str) -> "Fitted":
+    def keeping(self, changed: "Fitted", *names: str) -> "Fitted":
+        """Another one with what was looked up here under these names, which is the same there."""
         vars(changed).update({name: value for name, value in vars(self).items() if name in names})
         return changed
 

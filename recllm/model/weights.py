@@ -1,0 +1,36 @@
+"""Weights between items apart from the counts that they follow, for who cannot wait for them while events come in."""
+
+from dataclasses import replace
+
+from recllm.model.fitted import Fitted
+
+
+def weights_due(state: Fitted) -> bool:
+    """Whether weights between items should follow what is counted."""
+    return bool(state.model.channels.settings) and state.counted.weights_due
+
+
+def with_renewed_weights(state: Fitted) -> Fitted:
+    """The same with weights between items fitted to what is counted; takes seconds."""
+    counted, model = state.counted.renewed(state.model)
+    return _with(state, replace(state, counted=counted, model=model))
+
+
+def taking_weights(state: Fitted, renewed: Fitted, since: Fitted) -> Fitted:
+    """The same with the weights of another.
+
+    Args:
+        state: What came of `since` by events, new items or forgetting.
+        renewed: `with_renewed_weights(since)`.
+        since: What the weights were fitted to.
+    """
+    fitted = renewed.model.channels.fitted
+    if len(state.model.catalog) > len(since.model.catalog):
+        fitted = tuple(channel.extended(state.model.channels.text) for channel in fitted)
+    model = state.model.with_channels(replace(state.model.channels, fitted=fitted))
+    left = max(state.counted.since_weights - since.counted.since_weights, 0)
+    return _with(state, replace(state, model=model, counted=replace(state.counted, since_weights=left)))
+
+
+def _with(state: Fitted, changed: Fitted) -> Fitted:
+    return state.keeping(changed, "fingerprint", "text_encoder")
