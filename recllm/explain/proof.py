@@ -90,6 +90,7 @@ class Request:
     wishes: tuple[str, ...]
     diversity: float
     steps: int | None
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.steps is not None and not 0 <= self.steps <= MOST_STEPS:
@@ -106,6 +107,7 @@ class Request:
             without=self.without,
             wishes=self.wishes,
             diversity=self.diversity,
+            exclude=self.exclude,
         )
 
 
@@ -161,9 +163,8 @@ class Proof:
         steps: int | None = None,
     ) -> Self:
         """Of one user's request, adapted with so many steps (None: as the model is configured)."""
-        user, candidates = history.user_ids[0], request.candidates
-        if isinstance(candidates, Mapping):
-            candidates = {str(key): ids for key, ids in candidates.items()}.get(user, [])
+        user = history.user_ids[0]
+        candidates, exclude = (_own(items, user) for items in (request.candidates, request.exclude))
         events = zip(
             (catalog.item_ids[row] for row in history.item_rows),
             history.timestamps.tolist(),
@@ -175,12 +176,13 @@ class Proof:
             n=request.n,
             adapt=request.adapt,
             exclude_seen=request.exclude_seen,
-            candidates=None if candidates is None else tuple(str(one) for one in candidates),
+            candidates=candidates,
             filters=plain_filters(catalog, request.filters) if request.filters else None,
             without=tuple(str(one) for one in request.without or ()),
             wishes=tuple(str(wish) for wish in request.wishes or ()),
             diversity=float(request.diversity),
             steps=steps,
+            exclude=exclude or (),
         )
         known = tuple(KnownEvent(*event) for event in events)
         return cls(FORMAT, model, user, about, remade, level, detail, audience, plain, known)
@@ -272,6 +274,12 @@ class Verification:
         lines = [f"{'PASS' if self.passed else 'FAIL'}  {self.item_id} for {self.user_id}"]
         lines += [f"      {check.name}: {one}" for check in self.checks for one in check.complaints]
         return "\n".join(lines + [f"      not computed again: {', '.join(self.uncovered)}"] * bool(self.uncovered))
+
+
+def _own(items: Any, user: str) -> tuple[str, ...] | None:
+    """One user's part of items that are the same for all, or each user's own."""
+    items = {str(key): ids for key, ids in items.items()}.get(user, []) if isinstance(items, Mapping) else items
+    return None if items is None else tuple(str(one) for one in items)
 
 
 def differences(claimed: Any, found: Any, where: str = "evidence") -> list[str]:

@@ -84,14 +84,14 @@ class Served:
         model, wishes = self.model, self.wishes
         channels, scores = self._scores(histories, lora, asked_at)
         if not self.request.diversity:  # the best by score are listed, whichever channel would bring them
-            return RankedBatch(eligible, scores)
+            return RankedBatch(eligible, scores, channels)
         retrieved = top_candidates(channels, eligible, max(model.retrieval.per_channel, self.request.n))
         if len(wishes):
             retrieved |= eligible & wishes.wanted
         # No channel need bring what the head, which weighs them all, scores best.
         best = scores.masked_fill(~eligible, -torch.inf).topk(min(self.request.n, scores.shape[1]), dim=1).values
         retrieved |= eligible & (scores >= best[:, -1:])
-        return RankedBatch(retrieved, scores)
+        return RankedBatch(retrieved, scores, channels)
 
     def scores(
         self, histories: Histories, lora: dict[str, Tensor] | None, asked_at: np.ndarray
@@ -112,10 +112,12 @@ class RankedBatch:
     Attributes:
         retrieved: What may be listed; for a varied list, of that what the channels bring and the head scores best.
         scores: What lists are ordered by.
+        channels: What each channel says.
     """
 
     retrieved: Bool[Tensor, "users items"]
     scores: Float[Tensor, "users items"]
+    channels: Float[Tensor, "users channels items"]
 
 
 @final
@@ -127,6 +129,8 @@ class Lists:
         self.users: list[str] = []
         self.rows: list[np.ndarray] = []
         self.scores: list[np.ndarray] = []
+        self.leading: list[np.ndarray] = []
+        """For each line, the number of the channel that says most for its item."""
 
     def add(self, seen: Histories, known: Histories, lora: dict[str, Tensor] | None) -> None:
         """Rank for a batch of users: what they have, and what of it the ranking may know."""
@@ -141,6 +145,7 @@ class Lists:
             self.users.append(seen.user_ids[user])
             self.rows.append(rows)
             self.scores.append(line[rows])
+            self.leading.append(batch.channels[user][:, torch.from_numpy(rows)].argmax(dim=0).numpy())
 
     @classmethod
     def of(cls, state: Fitted, request: ListRequest, seen: Histories, kept: Kept | None) -> "Lists":

@@ -17,6 +17,7 @@ class Settings:
         max_array: The most events, items or users in one request.
         max_batch: The most lists that are made at once.
         waiting: Requests that may wait for a list; more are refused with 503.
+        patience: Seconds that a list may have to wait, by what lists have cost of late; then too, 503.
         rate: Requests a second that one key may make, with bursts of as many; None: as many as it likes.
         log_only: Answer with what is popular, and keep what the ranking would have said.
         explore: The share of answers in which neighbours in the list change places by chance, so that what a place does
@@ -30,6 +31,7 @@ class Settings:
     max_array: int = 1_000
     max_batch: int = 32
     waiting: int = 128
+    patience: float = 0.15
     rate: float | None = None
     log_only: bool = False
     explore: float = 0.0

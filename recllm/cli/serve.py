@@ -1,0 +1,166 @@
+"""`recllm serve`, `recllm refit`, `recllm backup` and `recllm restore`."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import recllm
+from recllm.cli.app import AsJson, Budget, command, duration, size_of, write_json
+from recllm.errors import require
+from recllm.terminal import ProgressBar, say
+
+if TYPE_CHECKING:
+    from recllm.recommender import Recommender
+    from recllm.serve.settings import Settings
+
+DataFolder = Annotated[
+    Path, typer.Option("--data", help="The server's folder: events, lists, keys and its own model. Made if missing.")
+]
+
+
+@command()
+def serve(
+    *,
+    model: Annotated[
+        Path | None, typer.Argument(help="A model that `recllm fit` saved. Default: the one in the server's folder.")
+    ] = None,
+    data: DataFolder = Path("recllm-data"),
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Serve the shop that comes with recllm; learn it first.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="Where to listen; beyond this machine, keys are needed.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any that is free.")] = 8765,
+    log_only: Annotated[
+        bool, typer.Option("--log-only", help="Answer with what is popular, and keep what the ranking would have said.")
+    ] = False,
+    explore: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of answers in which neighbours change places by chance.")
+    ] = 0.0,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="Requests a second that a key may make.")] = None,
+    new_key: Annotated[
+        str | None,
+        typer.Option("--new-key", metavar="ROLE", help="Make a key (read, write, admin), show it, and leave."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a model: events in, lists with reasons out, durable and in real time; with a page and a dashboard."""
+    for package in ("fastapi", "uvicorn", "apsw", "prometheus_client", "jinja2"):
+        require(package, "serve")
+    from recllm.serve.settings import Settings
+
+    if new_key is not None:
+        _make_key(data, new_key, as_json)
+        return
+    settings = Settings(host=host, port=port, log_only=log_only, explore=explore, rate=rate)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    _serve(_demo(data, as_json) if demo else model, data, settings, as_json)
+
+
+def _serve(model: "Path | Recommender | None", data: Path, settings: "Settings", as_json: bool) -> None:
+    from recllm.serve.live.live import Live
+    from recllm.serve.web.run import run
+
+    live = Live.open(data, model, settings)
+    try:
+        run(live, lambda address: _greet(live, address, as_json))
+    finally:
+        live.close()
+
+
+def _greet(live: "object", address: str, as_json: bool) -> None:
+    from recllm.serve.live.live import Live
+
+    assert isinstance(live, Live)
+    facts = {"address": address, "items": len(live.now.state.model.catalog), "version": live.version}
+    if as_json:
+        write_json({**facts, "as_of_event": live.as_of_event})
+    else:
+        typer.echo(
+            f"Serving {facts['items']:,} items at {address}  (Ctrl-C stops)\n"
+            f"  the page       {address}/\n  the dashboard  {address}/dashboard\n  the API        {address}/docs"
+        )
+    sys.stdout.flush()
+
+
+def _demo(data: Path, quiet: bool) -> "Recommender | None":
+    """The shipped shop: learned at the first start; after that the folder has it."""
+    if (data / "models").is_dir() and any((data / "models").iterdir()):
+        return None
+    catalog, events = recllm.load_demo()
+    say("Learning the shop that comes with recllm; the next start will find it learned.")
+    with ProgressBar(quiet=quiet) as progress:
+        return recllm.Recommender().fit(catalog, events, options=recllm.TrainOptions(progress=progress, budget="3m"))
+
+
+def _make_key(data: Path, role: str, as_json: bool) -> None:
+    from recllm.serve.state.store import Store
+    from recllm.serve.web.keys import Keys
+
+    store = Store.open(data)
+    try:
+        key = Keys(store).make(role)
+    finally:
+        store.close()
+    if as_json:
+        write_json({"role": role, "key": key})
+    else:
+        typer.echo(key)
+        say(f"This is the only time that the key is shown. Its role is {role}; send it as `Authorization: Bearer …`.")
+
+
+@command()
+def refit(*, data: DataFolder = Path("recllm-data"), budget: Budget = None, as_json: AsJson = False) -> None:
+    """Fit a server's model anew to all that it was told; for a server that runs, POST /api/refit."""
+    from recllm.serve.live.live import Live
+    from recllm.serve.settings import Settings
+
+    live = Live.open(data, None, Settings())
+    try:
+        last = live.refit_now(budget)
+    finally:
+        live.close()
+    if last.state != "done":
+        raise recllm.ServeError(f"the model was not fitted: {last.said}")
+    if as_json:
+        write_json({"version": live.version, "seconds": round(last.seconds, 1), "as_of_event": live.as_of_event})
+    else:
+        typer.echo(f"Fitted in {duration(last.seconds)} to events up to number {live.as_of_event:,}: {live.version}.")
+
+
+@command()
+def backup(
+    *,
+    data: DataFolder = Path("recllm-data"),
+    out: Annotated[Path, typer.Option(help="The file to write: a whole copy, taken while the server runs.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy a server's events, lists, users and keys into one file; the server may run meanwhile."""
+    from recllm.serve.state.backup import backup as copy
+
+    copy(data, out)
+    if as_json:
+        write_json({"backup": str(out), "bytes": size_of(out)})
+    else:
+        typer.echo(
+            f"Copied to {out}: {size_of(out):,} bytes. It holds users' events; erasing a user does not reach it."
+        )
+
+
+@command()
+def restore(
+    *,
+    backup: Annotated[Path, typer.Argument(help="A file that `recllm backup` wrote.")],
+    data: DataFolder = Path("recllm-data"),
+    as_json: AsJson = False,
+) -> None:
+    """Make a server's folder from a backup; it must not hold events of its own."""
+    from recllm.serve.state.backup import restore as put_back
+
+    put_back(backup, data)
+    if as_json:
+        write_json({"data": str(data)})
+    else:
+        typer.echo(f"Restored to {data}; serve it with a model: recllm serve MODEL --data {data}")

@@ -1,0 +1,124 @@
+"""The models of a server's folder: one is in use, and a fit makes the next."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+from recllm.artifact.manifest import MANIFEST
+from recllm.errors import ArtifactError, ServeError
+from recllm.recommender import Recommender
+from recllm.serve.state.store import Store
+
+log = logging.getLogger("recllm.serve")
+
+_FACT = "model"
+
+
+@final
+@dataclass(frozen=True)
+class InUse:
+    """Which model is in use.
+
+    Attributes:
+        name: Its folder.
+        as_of_event: Number of the newest event that is in it.
+        source: SHA-256 of the manifest of the folder that it was taken from; "" for one that was fitted here.
+    """
+
+    name: str
+    as_of_event: int
+    source: str = ""
+
+
+@final
+class Models:
+    """Saved models beside the store; which of them is in use is a fact of the store, so both change as one.
+
+    Args:
+        folder: Where they are.
+        store: Where the fact is.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder, self._store = folder, store
+        folder.mkdir(exist_ok=True)
+
+    @property
+    def in_use(self) -> InUse | None:
+        """The model to begin with; None: there is none yet."""
+        fact = self._store.fact(_FACT)
+        return InUse(**fact) if isinstance(fact, Mapping) else None
+
+    def open(self, given: Path | Recommender | None) -> tuple[Recommender, int]:
+        """The recommender to begin with, and the number of the newest event in it.
+
+        Args:
+            given: A model to take over, if it was not taken over before.
+
+        Raises:
+            ServeError: There is none.
+            ArtifactError: It is damaged.
+        """
+        used = self.in_use
+        if isinstance(given, Recommender):
+            if used is None or used.source != given.fingerprint:
+                self.take(given, 0, source=given.fingerprint)
+                return given, 0
+        elif given is not None:
+            source = _digest_of(given)
+            if used is None or used.source != source:
+                recommender = Recommender.load(given)
+                self.take(recommender, 0, source=source)
+                return recommender, 0
+        if used is None:
+            raise ServeError(
+                f"{self.folder.parent} holds no model yet; write `recllm serve MODEL --data FOLDER`, with a model that "
+                "`recllm fit` saved, or `recllm serve --demo`."
+            )
+        return Recommender.load(self.folder / used.name), used.as_of_event
+
+    def take(self, recommender: Recommender, as_of_event: int, *, source: str | None = None) -> Path:
+        """Save a model and put it into use; the former is deleted.
+
+        Args:
+            recommender: The model.
+            as_of_event: Number of the newest event that is in it.
+            source: Where it was taken from; None: as the one in use.
+        """
+        target = self.place()
+        recommender.save(target)
+        self.adopt(target, as_of_event, source=source)
+        return target
+
+    def adopt(self, target: Path, as_of_event: int, *, source: str | None = None) -> None:
+        """Put a saved model into use; see `take`."""
+        used = self.in_use
+        source = source if source is not None else used.source if used else ""
+        fact: dict[str, Any] = asdict(InUse(target.name, as_of_event, source))
+        self._store.write(lambda change: change.put_fact(_FACT, fact)).result()
+        self.clear()
+
+    def place(self) -> Path:
+        """A folder for the next model."""
+        taken = [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
+        return self.folder / f"{max(taken, default=0) + 1:06d}"
+
+    def clear(self) -> None:
+        """Delete what is not in use."""
+        used = self.in_use
+        for path in self.folder.iterdir():
+            if used is not None and path.name != used.name and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _digest_of(folder: Path) -> str:
+    try:
+        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} cannot be read as a saved recommender ({error.strerror}); give one that `recllm fit` saved."
+        ) from error

@@ -1,0 +1,98 @@
+"""A queue that is short on purpose: who would wait too long is told so at once."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar, final
+
+from recllm.errors import BusyError
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_MEMORY = 0.9
+"""How much of what a question has cost so far stays in the estimate when the next batch is measured."""
+
+
+@final
+class Queue(Generic[Q, A]):
+    """Questions of many callers, answered together by one thread.
+
+    Args:
+        name: Of the thread.
+        answer: Answers a batch, one answer or error each.
+        batch: The most questions in a batch.
+        waiting: The most that may wait.
+        patience: Seconds that a question may have to wait, by what questions have cost; None: as long as it takes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        answer: Callable[[Sequence[Q]], Sequence[A | BaseException]],
+        *,
+        batch: int,
+        waiting: int,
+        patience: float | None = None,
+    ) -> None:
+        self._answer, self._batch, self._most, self._patience = answer, batch, waiting, patience
+        self._questions: deque[tuple[Q, Future[A]]] = deque()
+        self._there = threading.Condition()
+        self._cost = 0.0
+        self._open = True
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    def ask(self, question: Q) -> "Future[A]":
+        """Put a question.
+
+        Raises:
+            BusyError: Too many wait already.
+        """
+        answer: Future[A] = Future()
+        with self._there:
+            if not self._open:
+                raise BusyError("the server is being stopped; ask again in a moment.")
+            ahead = len(self._questions)
+            wait = ahead * self._cost
+            if ahead >= self._most or (self._patience is not None and wait > self._patience):
+                raise BusyError(f"{ahead} requests are waiting to be answered already; ask again in a moment.")
+            self._questions.append((question, answer))
+            self._there.notify()
+        return answer
+
+    def close(self) -> None:
+        """Answer what waits, and stop."""
+        with self._there:
+            self._open = False
+            self._there.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while batch := self._next():
+            begin = time.perf_counter()
+            found: Sequence[A | BaseException]
+            try:
+                found = self._answer([question for question, _ in batch])
+            except BaseException as error:
+                found = [error] * len(batch)
+            cost = (time.perf_counter() - begin) / len(batch)
+            self._cost = _MEMORY * self._cost + (1 - _MEMORY) * cost if self._cost else cost
+            for (_, future), answer in zip(batch, found, strict=True):
+                if not future.set_running_or_notify_cancel():
+                    continue
+                if isinstance(answer, BaseException):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+    def _next(self) -> list[tuple[Q, "Future[A]"]]:
+        with self._there:
+            while not self._questions and self._open:
+                self._there.wait()
+            return [self._questions.popleft() for _ in range(min(len(self._questions), self._batch))]
