@@ -97,11 +97,11 @@ def _demo(data: Path, quiet: bool) -> "Recommender | None":
 
 def _make_key(data: Path, role: str, as_json: bool) -> None:
     from recllm.serve.state.store import Store
-    from recllm.serve.web.keys import Keys
+    from recllm.serve.web.run import make_key
 
     store = Store.open(data)
     try:
-        key = Keys(store).make(role)
+        key = make_key(store, role)
     finally:
         store.close()
     if as_json:
