@@ -14,14 +14,11 @@ from recllm.serve.page import routes as page
 from recllm.serve.web import kept, lists, login, running
 from recllm.serve.web.edge import Edge
 from recllm.serve.web.engine import Engine
+from recllm.serve.web.failing import on_error
 from recllm.serve.web.guard import ADMIN, READ, Gate, is_loopback
 from recllm.serve.web.keys import Keys
 from recllm.serve.web.metrics import Metrics
 from recllm.serve.web.openapi import describe, routes_of
-from recllm.serve.web.reply import on_error
-
-STATIC = "/static/{name}"
-"""The one route that is open without saying so: styles and scripts of the page, the same for everybody."""
 
 
 def create_app(live: Engine, keys: Keys | None = None) -> FastAPI:
@@ -59,7 +56,7 @@ def create_app(live: Engine, keys: Keys | None = None) -> FastAPI:
 
         mount(app, live, gate)
     app.add_middleware(Edge, gate=gate, metrics=metrics, live=live)
-    bare = sorted(path for path, _, needs in routes_of(app) if needs is None and path != STATIC)
+    bare = sorted(path for path, _, needs in routes_of(app) if needs is None)
     if bare:
         raise ServeError(f"{', '.join(bare)} state no role; put READ, WRITE, ADMIN or OPEN into their dependencies.")
     description: dict[str, Any] = {}

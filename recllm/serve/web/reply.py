@@ -4,9 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -22,17 +20,8 @@ from recllm.errors import (
     StorageError,
     UnknownError,
 )
-from recllm.serve.page.failing import error_page
 
 LOG = logging.getLogger("recllm.serve")
-
-TITLES = {
-    403: "Not allowed",
-    404: "Not found",
-    405: "Not possible",
-    422: "That cannot be shown",
-    429: "Too many requests",
-}
 
 LONGEST = 400
 """Characters of an error's sentence: what came is quoted in part, never echoed."""
@@ -124,38 +113,6 @@ def problem_of(error: Exception) -> tuple[int, str, dict[str, str] | None]:
         headers = dict(error.headers) if error.headers else None
         return error.status_code, str(error.detail), headers
     return 500, "the server failed at this; its log says why.", None
-
-
-async def on_error(request: Request, error: Exception) -> Response:
-    """The one handler of all errors."""
-    status, message, headers = problem_of(error)
-    if status == 401 and wants_page(request):
-        return RedirectResponse(f"/login?next={'/dashboard' if request.url.path == '/dashboard' else '/'}", 303)
-    if isinstance(error, HTTPException) and not isinstance(error, Refused):
-        message = _routing(request, status, message)
-    if status == 500:
-        LOG.error("%s %s failed", request.method, _template(request), exc_info=error)
-    if wants_page(request):
-        return error_page(request, status, TITLES.get(status, "Something went wrong"), message)
-    return error_reply(status, message, headers)
-
-
-def wants_page(request: Request) -> bool:
-    """Whether a person looks, not a program."""
-    is_page = not request.url.path.startswith(("/api", "/mcp", "/metrics", "/static"))
-    return request.method == "GET" and is_page and "text/html" in request.headers.get("accept", "")
-
-
-def _routing(request: Request, status: int, message: str) -> str:
-    if status == 404:
-        return f"there is nothing at {request.url.path[:80]!r}; /api/openapi.json says what there is."
-    if status == 405:
-        return f"{request.method[:20]} is not possible here; /api/openapi.json says what is."
-    return message
-
-
-def _template(request: Request) -> str:
-    return str(getattr(request.scope.get("route"), "path_format", "?"))
 
 
 def sentence(errors: Sequence[Any]) -> str:
