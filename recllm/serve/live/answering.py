@@ -222,10 +222,12 @@ def _called(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def _stamps(events: Sequence[Mapping[str, Any]]) -> list[float]:
-    """When events happened; those without a time a second apart, the last of them now."""
-    end = time.time()
-    given = [one.get("timestamp") for one in events]
-    return [end - (len(given) - 1 - row) if stamp is None else float(stamp) for row, stamp in enumerate(given)]
+    """When events happened; those without a time right after the one before."""
+    stamps: list[float] = []
+    for one in events:
+        given = one.get("timestamp")
+        stamps.append(float(given) if given is not None else stamps[-1] + 1 if stamps else 0.0)
+    return stamps
 
 
 def _shown(lines: Sequence[Line], now: Now, n: int) -> tuple[Line, ...]:

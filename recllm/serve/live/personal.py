@@ -22,10 +22,16 @@ SESSION = "session"
 """Stands for a visitor without a name where one is needed."""
 
 
-def session_events(have: Sequence[str]) -> tuple[Event, ...]:
-    """What a visitor says to have, the newest last: a second apart, and now."""
-    end = time.time()
-    return tuple(Event("", SESSION, item, end - (len(have) - number)) for number, item in enumerate(have, 1))
+def session_events(have: Sequence[str], end: float | None = None) -> tuple[Event, ...]:
+    """What a visitor says to have, the newest last.
+
+    Args:
+        have: Items.
+        end: When it ended, unix seconds, each a second after the other; None: they are in order and have no times, as
+            in `Recommender.recommend({"visitor": have})`.
+    """
+    begin = 0.0 if end is None else end - len(have) + 1
+    return tuple(Event("", SESSION, item, begin + number) for number, item in enumerate(have))
 
 
 def page_of(now: Now, user_id: str | None, have: Sequence[str], rows: int, n: int) -> tuple[Row, ...]:
@@ -44,7 +50,7 @@ def shifted(
     theirs = now.state.memory.of_users([user_id])
     after = theirs.select(~theirs.frame["item_id"].is_in(list(drop)).to_numpy(), [user_id]) if drop else theirs
     if add:
-        more = [replace(event, user_id=user_id) for event in session_events(add)]
+        more = [replace(event, user_id=user_id) for event in session_events(add, time.time())]
         after = after.extend(interactions(more, [user_id]))
     wanted = Ask(n=n, wishes=tuple(wishes))
     found = []

@@ -55,7 +55,7 @@ class Taking:
         self._store = store
         self._steps: deque[_Came | _Change] = deque()
         self._there = threading.Condition()
-        self._open = True
+        self._open, self._done, self._being_written = True, False, 0
         self._renewing: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name="recllm-taking", daemon=True)
         self._thread.start()
@@ -70,16 +70,29 @@ class Taking:
             raise BusyError(
                 f"{len(self._steps)} requests are waiting to be taken in; send the events again in a moment."
             )
+        with self._there:
+            if not self._open:
+                raise BusyError("the server is being stopped; send the events again in a moment.")
+            self._being_written += 1
         told: Future[Taken] = Future()
 
         def durable(written: "Future[Added]") -> None:
             error = written.exception()
+            if error is None:
+                self._put(_Came(written.result(), told))
+            with self._there:
+                self._being_written -= 1
+                self._there.notify_all()
             if error is not None:
                 told.set_exception(error)
-            else:
-                self._put(_Came(written.result(), told))
 
-        self._store.write(lambda change: change.add_events(events, replace=replace)).add_done_callback(durable)
+        try:
+            written = self._store.write(lambda change: change.add_events(events, replace=replace))
+        except BaseException:
+            with self._there:
+                self._being_written -= 1
+            raise
+        written.add_done_callback(durable)
         return told
 
     def change(self, make: Callable[[Now], tuple[Now, T]]) -> "Future[T]":
@@ -92,7 +105,9 @@ class Taking:
         """Take in what waits, and stop."""
         with self._there:
             self._open = False
-            self._there.notify()
+            self._there.wait_for(lambda: not self._being_written)
+            self._done = True
+            self._there.notify_all()
         self._thread.join()
         if self._renewing is not None:
             self._renewing.join()
@@ -100,7 +115,7 @@ class Taking:
     def _put(self, step: _Came | _Change) -> None:
         with self._there:
             self._steps.append(step)
-            self._there.notify()
+            self._there.notify_all()
 
     def _run(self) -> None:
         while steps := self._next():
@@ -113,8 +128,7 @@ class Taking:
     def _next(self) -> list[_Came | _Change]:
         """What came of events up to the next change, or the change."""
         with self._there:
-            while not self._steps and self._open:
-                self._there.wait()
+            self._there.wait_for(lambda: self._steps or self._done)
             found: list[_Came | _Change] = []
             while self._steps and not (found and _Change in (type(found[0]), type(self._steps[0]))):
                 found.append(self._steps.popleft())
