@@ -19,6 +19,7 @@ from recllm.errors import ServeError
 from recllm.serve.live.now import Now
 from recllm.serve.state.records import AdapterRecord
 from recllm.serve.state.store import Store
+from recllm.serve.state.writing import Transaction
 
 log = logging.getLogger("recllm.serve")
 
@@ -38,6 +39,7 @@ class OwnAdapters:
     def __init__(self, store: Store, most: int = 10_000) -> None:
         self._store, self._most = store, most
         self._held: OrderedDict[str, tuple[str, bytes, dict[str, Tensor]]] = OrderedDict()
+        self._erased: dict[str, int] = {}
         self._lock = Lock()
 
     def of(self, now: Now, seen: Histories, *, named: bool = True) -> Kept | None:
@@ -64,8 +66,9 @@ class OwnAdapters:
         return Kept(Memory.of(Interactions.from_mapping({})), rows, stacked, base, None)
 
     def forget(self, user_id: str) -> None:
-        """Nothing of a user is held any more."""
+        """Nothing of a user is held any more, nor written of what is being made."""
         with self._lock:
+            self._erased[user_id] = self._erased.get(user_id, 0) + 1
             self._held.pop(user_id, None)
 
     def _known(self, user: str, base: str, key: bytes) -> dict[str, Tensor] | None:
@@ -96,10 +99,16 @@ class OwnAdapters:
 
     def _keep(self, user: str, base: str, key: bytes, own: dict[str, Tensor], as_of_event: int) -> None:
         self._hold(user, base, key, own)
+        erased = self._erased.get(user)
         blob = save({**own, _HISTORY: torch.tensor(list(key), dtype=torch.uint8)})
         record = AdapterRecord(user, base, as_of_event, blob, hashlib.sha256(blob).hexdigest())
+
+        def write(change: Transaction) -> None:
+            if self._erased.get(user) == erased:
+                change.put_adapter(record)
+
         try:
-            self._store.write(lambda change: change.put_adapter(record))
+            self._store.write(write)
         except ServeError as error:  # it can be made again
             log.warning("an adapter was not kept: %s", error)
 

@@ -1,36 +1,28 @@
 """What is asked of a server and changes nothing: lists, pages, neighbours, reasons."""
 
 import asyncio
-import logging
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import asdict, replace
-from threading import Lock
 from typing import Any, TypeVar
 
-from recllm.errors import ServeError, UnknownError
+from recllm.errors import UnknownError
 from recllm.lists.answers import search, similar_items
 from recllm.serve.answers import Answer, Ask, Line, Page, Reason, Shift
 from recllm.serve.live.adapters import OwnAdapters
 from recllm.serve.live.figures import Traffic
+from recllm.serve.live.kept import KeptAnswers
 from recllm.serve.live.lists import RANKING, Made, Question, impression_of, made
 from recllm.serve.live.now import Now
 from recllm.serve.live.personal import lines_of, page_of, reason_of, session_events, session_reasons, shifted
 from recllm.serve.live.taking import Taking
 from recllm.serve.live.waiting import Queue
 from recllm.serve.settings import Settings
-from recllm.serve.state.records import Event, Impression
+from recllm.serve.state.records import Event
 from recllm.serve.state.store import Store
 
 T = TypeVar("T")
-
-log = logging.getLogger("recllm.serve")
-
-RECENT = 5_000
-"""Answered lists that are held in memory, so that a reason can be asked for before they are on the disk."""
 
 
 class Answering:
@@ -46,8 +38,7 @@ class Answering:
         self.store, self.settings, self.traffic = store, settings, Traffic()
         self._taking = Taking(now, store)
         self._adapters = OwnAdapters(store)
-        self._recent: OrderedDict[str, Impression] = OrderedDict()
-        self._lock = Lock()
+        self._kept = KeptAnswers(store, self.traffic)
         self._lists: Queue[Question, Made] = Queue(
             "recllm-lists",
             self._made,
@@ -95,7 +86,7 @@ class Answering:
         done = () if user_id is not None else session_events(have)
         lines = tuple(line for row in found for line in row.items)
         answer = Answer(page.recommendation_id, user_id, page.version, page.as_of_event, RANKING, page.at, lines)
-        self._keep([impression_of(Question("page", user_id, Ask(n=n), done), answer)], {})
+        self._kept.keep([Made(answer, impression_of(Question("page", user_id, Ask(n=n), done), answer), {})])
         return page
 
     async def whatif(
@@ -139,12 +130,10 @@ class Answering:
         return await self._in_slow(lambda: session_reasons(now, have, item_ids, without, n))
 
     def _explained(self, recommendation_id: str, item_id: str) -> Reason:
-        kept = self.store.reason(recommendation_id, item_id)
+        kept = self._kept.reason(recommendation_id, item_id)
         if kept is not None:
             return Reason(recommendation_id, item_id, **kept)
-        with self._lock:
-            impression = self._recent.get(recommendation_id)
-        impression = impression or self.store.impression(recommendation_id)
+        impression = self._kept.impression(recommendation_id)
         if impression is None:
             raise UnknownError(
                 f"there is no list {shortened(recommendation_id)}; it was never answered, or was erased."
@@ -157,7 +146,7 @@ class Answering:
         same = (now.version, now.as_of_event) == (impression.version, impression.as_of_event)
         reason = Reason(recommendation_id, item_id, impression.as_of_event, now.version, same, dict(row))
         told = {name: value for name, value in asdict(reason).items() if name not in ("recommendation_id", "item_id")}
-        self._write(lambda change: change.put_reason(recommendation_id, item_id, told))
+        self._kept.keep_reason(recommendation_id, item_id, told)
         return reason
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -176,39 +165,8 @@ class Answering:
 
     def _made(self, questions: Sequence[Question]) -> list[Made | BaseException]:
         found = made(self.now, questions, self.settings, self._adapters)
-        kept = [one for one in found if not isinstance(one, BaseException)]
-        self._keep([one.impression for one in kept], {one.answer.recommendation_id: one for one in kept if one.reasons})
+        self._kept.keep([one for one in found if not isinstance(one, BaseException)])
         return found
-
-    def _keep(self, impressions: Sequence[Impression], explained: Mapping[str, Made]) -> None:
-        """Keep answered lists; nobody waits for that."""
-        with self._lock:
-            self._recent.update((one.recommendation_id, one) for one in impressions)
-            while len(self._recent) > RECENT:
-                self._recent.popitem(last=False)
-
-        def keep(change: Any) -> None:
-            for one in impressions:
-                change.add_impression(one)
-            for name, done in explained.items():
-                for item, row in done.reasons.items():
-                    answer = done.answer
-                    told = {"as_of_event": answer.as_of_event, "version": answer.version, "same_state": True}
-                    change.put_reason(name, item, {**told, "row": dict(row) | {"item_id": item}})
-
-        self._write(keep)
-
-    def _write(self, change: Callable[[Any], None]) -> None:
-        """Keep what can be lost without harm."""
-        try:
-            self.store.write(change).add_done_callback(self._written)
-        except ServeError:
-            self.traffic.lost += 1
-
-    def _written(self, done: "Future[None]") -> None:
-        if (error := done.exception()) is not None:
-            self.traffic.lost += 1
-            log.warning("an answered list was not kept: %s", error)
 
 
 def _called(calls: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -171,6 +171,7 @@ class Live(Answering):
         """Delete everything of a user: rows, memory, counts, and their events in the saved model."""
         self._refitting.forget(user_id)
         self._adapters.forget(user_id)
+        self._kept.forget(user_id)
 
         def erase(change: Any) -> dict[str, int]:
             told: dict[str, int] = change.erase_user(user_id)
@@ -179,9 +180,6 @@ class Live(Answering):
             return told
 
         told = await asyncio.wrap_future(self.store.write(erase))
-        with self._lock:
-            for name in [name for name, one in self._recent.items() if one.user_id == user_id]:
-                del self._recent[name]
 
         def take(latest: Now) -> tuple[Now, bool]:
             exclude = {user: items for user, items in latest.exclude.items() if user != user_id}

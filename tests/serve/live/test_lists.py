@@ -103,7 +103,9 @@ def test_hidden_and_excluded_items_stay_out(live: Live) -> None:
 
 def test_a_session_is_a_list_for_who_has_these(live: Live, learned: Recommender) -> None:
     answer = asyncio.run(live.session([{"item_id": "i1"}, {"item_id": "i2"}], Ask(n=5)))
-    assert [line.item_id for line in answer.items] == [row.item_id for row in learned.recommend({"x": ["i1", "i2"]}, n=5)]
+    assert [line.item_id for line in answer.items] == [
+        row.item_id for row in learned.recommend({"x": ["i1", "i2"]}, n=5)
+    ]
     assert answer.user_id is None
     assert "session" not in str(live.now.state.memory.user_ids)
 
