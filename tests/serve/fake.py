@@ -256,6 +256,7 @@ class FakeLive:
         liked = Counter(map(self._department, kept))
         for wish in ask.wishes:
             direction, _, name = wish.partition(" of ")
+            direction = direction.lower()
             if direction not in ("more", "less", "never") or not name:
                 raise DataError(f"{wish[:80]!r} is no wish; write 'more of …', 'less of …' or 'never of …'.")
             liked[name] += {"more": 10, "less": -10, "never": -1000}[direction]

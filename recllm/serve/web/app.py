@@ -18,7 +18,8 @@ from recllm.serve.web.failing import on_error
 from recllm.serve.web.guard import ADMIN, READ, Gate, is_loopback
 from recllm.serve.web.keys import Keys
 from recllm.serve.web.metrics import Metrics
-from recllm.serve.web.openapi import describe, routes_of
+from recllm.serve.web.openapi import describe
+from recllm.serve.web.routing import routes_of
 
 
 def create_app(live: Engine, keys: Keys | None = None) -> FastAPI:

@@ -6,16 +6,17 @@ from pydantic import Field
 
 from recllm.serve.answers import Ask
 from recllm.serve.web.events import Time, seconds
-from recllm.serve.web.fields import Asked, Body, Few, Id, Kind, Name, Number, Scalar, Text
+from recllm.serve.web.fields import COUNTED, Asked, Body, Few, Id, Kind, Name, Number, Scalar, Text, Wish
 
-Length = Annotated[int, Field(ge=1, description="Length of the list.", json_schema_extra={"x-limit": "max_n"})]
-Offset = Annotated[int, Field(ge=0, le=10_000, description="How many of the best are passed over.")]
+Length = Annotated[int, Field(ge=1, description="Length of the list.", json_schema_extra={"x-limit": "max_n"}), COUNTED]
+Offset = Annotated[int, Field(ge=0, le=10_000, description="How many of the best are passed over."), COUNTED]
 Diversity = Annotated[
     float,
     Field(ge=0, le=1, allow_inf_nan=False, description="0 for the best scores, up to 1 for the greatest variety."),
 ]
 Ids = Annotated[list[Id], Field(**Few)]
 Texts = Annotated[list[Text], Field(**Few)]
+Wishes = Annotated[list[Wish], Field(**Few)]
 
 CATEGORY = "Only items with one of these values in the catalog's column `categories`."
 EXCLUDE = "Items to leave out."
@@ -34,7 +35,7 @@ class RecommendQuery(Asked):
     exclude: Ids = Field([], description=EXCLUDE)
     explain: bool = Field(False, description=EXPLAIN)
     diversity: Diversity = 0.0
-    wish: Texts = Field([], description=WISHES, examples=[["more of Garden"]])
+    wish: Wishes = Field([], description=WISHES, examples=[["more of Garden"]])
     without: Texts = Field([], description=WITHOUT)
     include_seen: bool = Field(False, description=SEEN)
 
@@ -101,7 +102,7 @@ class ListBody(Body):
     )
     explain: bool = Field(False, description=EXPLAIN)
     diversity: Diversity = 0.0
-    wishes: Texts = Field([], description=WISHES, examples=[["more of Garden"]])
+    wishes: Wishes = Field([], description=WISHES, examples=[["more of Garden"]])
     without: Texts = Field([], description=WITHOUT)
     include_seen: bool = Field(False, description=SEEN)
 
@@ -153,7 +154,7 @@ class RankBody(Body):
     user_id: Id | None = Field(None, description="For whom; null: for somebody of whom nothing is known.")
     items: Annotated[list[Id], Field(min_length=1, **Few)] = Field(description="What is to be put in order.")
     explain: bool = Field(False, description=EXPLAIN)
-    wishes: Texts = Field([], description=WISHES)
+    wishes: Wishes = Field([], description=WISHES)
     without: Texts = Field([], description=WITHOUT)
 
     def ask(self) -> Ask:
@@ -172,7 +173,7 @@ class PageBody(Body):
 
     user_id: Id | None = Field(None, description="For whom; null: only `have` is known.")
     have: Ids = Field([], description="What the visitor has or likes, beside what is known.")
-    rows: int = Field(5, ge=1, le=20, description="How many rows at most.")
+    rows: Annotated[int, Field(ge=1, le=20, description="How many rows at most."), COUNTED] = 5
     n: Length = 10
 
 
@@ -182,5 +183,5 @@ class WhatifBody(Body):
     user_id: Id
     add: Ids = Field([], description="Items, as if the user had just taken them.")
     drop: Ids = Field([], description="Items, as if the user had never had them.")
-    wishes: Texts = Field([], description=WISHES)
+    wishes: Wishes = Field([], description=WISHES)
     n: Length = 10

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
@@ -105,12 +105,14 @@ class GorseEvent(Body):
     UserId: Id
     ItemId: Id
     Value: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None = None
-    Timestamp: Time | None = Field(None, description=TIME)
+    Timestamp: Time | Literal[""] | None = Field(
+        None, description=f"{TIME} Gorse's clients write an empty text for now."
+    )
     Comment: LongText | None = None
 
     def event(self) -> Event:
         """As it is kept."""
-        when = self.Timestamp or None  # Gorse's clients write "" for "now"
+        when = None if self.Timestamp == "" else self.Timestamp
         return made(None, self.UserId, self.ItemId, when, self.FeedbackType, weight=self.Value or None)
 
 
@@ -130,8 +132,14 @@ class UbiAttributes(Body):
     object: UbiObject
 
 
+def _given(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": "string"}}}
+
+
 class UbiEvent(Body):
     """An event of User Behavior Insights; `query_id` is the `recommendation_id` of the list that it came of."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_given("user_id"), _given("client_id")]})
 
     action_name: Kind
     client_id: Id | None = None

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from recllm.serve.page.failing import error_page
 from recllm.serve.web.reply import LOG, Refused, error_reply, problem_of
+from recllm.serve.web.routing import routes_of
 
 
 async def on_error(request: Request, error: Exception) -> Response:
@@ -14,6 +15,8 @@ async def on_error(request: Request, error: Exception) -> Response:
     status, message, headers = problem_of(error)
     if isinstance(error, HTTPException) and not isinstance(error, Refused):
         message = _routing(request, status, message)
+        if status == 405:
+            headers = {"allow": ", ".join(_possible(request))}
     if status == 500:
         route = getattr(request.scope.get("route"), "path_format", "?")
         LOG.error("%s %s failed", request.method, route, exc_info=error)
@@ -28,6 +31,13 @@ def _wants_page(request: Request) -> bool:
     """Whether a person looks, not a program."""
     is_page = not request.url.path.startswith(("/api", "/mcp", "/metrics", "/static"))
     return request.method == "GET" and is_page and "text/html" in request.headers.get("accept", "")
+
+
+def _possible(request: Request) -> list[str]:
+    """All methods of the path: the router names those of the first route that has it."""
+    path = getattr(request.scope.get("route"), "path_format", None)
+    found = [methods for other, methods, _ in routes_of(request.app) if other == path]
+    return sorted(set[str]().union(*found))
 
 
 def _routing(request: Request, status: int, message: str) -> str:

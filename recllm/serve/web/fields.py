@@ -19,10 +19,21 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=WO
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=WORDS)]
 Kind = Annotated[str, StringConstraints(max_length=100, pattern=WORDS)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=WORDS)]
+Wish = Annotated[
+    str,
+    StringConstraints(
+        max_length=2_000,
+        # After "of" comes something that is no blank, in Python's sense and in Unicode's.
+        pattern=r"^([Mm]ore|[Ll]ess|[Nn]ever) of "
+        r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u3000][^\x00]*$",
+    ),
+]
 LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=WORDS)]
-Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
-Number = Annotated[float, Field(ge=-(2**53), le=2**53, allow_inf_nan=False)]
-"""As far as every language counts exactly."""
+FARTHEST = 10**15
+"""Numbers end where not every language counts exactly any more."""
+
+Whole = Annotated[int, Field(ge=-FARTHEST, le=FARTHEST)]
+Number = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
 
 Scalar = bool | Whole | Number | LongText
 Column = Scalar | None | Annotated[list[Scalar], Field(max_length=200)]
@@ -41,6 +52,14 @@ def _decoded(raw: Any) -> str:
 
 PathId = Annotated[str, BeforeValidator(_decoded), *Id.__metadata__]
 """An id in a path. Routes see it before it is decoded: `%2F` is a slash of the id, and `/` one of the path."""
+
+
+def _counted(value: Any) -> Any:
+    """JSON knows one kind of number: 5.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+COUNTED = BeforeValidator(_counted)
 
 
 class Body(BaseModel):

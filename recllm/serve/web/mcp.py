@@ -25,7 +25,7 @@ from recllm.serve.answers import Ask, Line
 from recllm.serve.web.asks import WISHES
 from recllm.serve.web.engine import Engine
 from recllm.serve.web.events import OwnEvent
-from recllm.serve.web.fields import Id, Text, check_length
+from recllm.serve.web.fields import Id, Text, Wish, check_length
 from recllm.serve.web.guard import Gate, Needs
 from recllm.serve.web.keys import Role
 from recllm.serve.web.reply import Refused, error_reply, problem_of
@@ -37,7 +37,7 @@ ABOUT = (
 
 N = Annotated[int, Field(ge=1, le=100, description="Length of the list.")]
 _NONE: list[str] = []  # never changed: a default in a tool's schema
-Wishes = Annotated[list[Text], Field(max_length=20, description=WISHES)]
+Wishes = Annotated[list[Wish], Field(max_length=20, description=WISHES)]
 
 
 @contextlib.contextmanager

@@ -6,14 +6,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import iter_route_contexts
 
 from recllm import resources
 from recllm.serve import answers
 from recllm.serve.settings import Settings
 from recllm.serve.state import records
 from recllm.serve.web import kept, lists, reply
-from recllm.serve.web.guard import Needs, role_of
+from recllm.serve.web.routing import routes_of
 
 TITLE = "recllm"
 ABOUT = """Events in, lists with reasons out.
@@ -32,16 +31,6 @@ _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same, as Gorse's clients do."},
 }
-
-
-def routes_of(app: FastAPI) -> list[tuple[str, set[str], Needs | None]]:
-    """(path, methods, what it needs) of each route, those of included routers, too."""
-    found = []
-    for context in iter_route_contexts(app.routes):
-        # A door of its own, which is no route of FastAPI's, says itself what it needs.
-        needs = role_of(getattr(context, "dependencies", ())) or getattr(context.endpoint, "needs", None)
-        found.append((str(context.path_format), set(context.methods or ()), needs))
-    return found
 
 
 def describe(app: FastAPI, settings: Settings, *, has_keys: bool) -> dict[str, Any]:

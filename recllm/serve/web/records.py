@@ -6,11 +6,11 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from recllm.serve.state.records import ItemRecord, UserRecord
-from recllm.serve.web.fields import Body, Column, Few, Id, Kind, LongText, Name
+from recllm.serve.web.fields import WORDS, Body, Column, Few, Id, Kind, LongText, Name
 
 MOST_COLUMNS = 100
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
-_COLUMNS = {"propertyNames": {"minLength": 1, "maxLength": 100}, "maxProperties": MOST_COLUMNS}
+_COLUMNS = {"propertyNames": {"minLength": 1, "maxLength": 100, "pattern": WORDS}, "maxProperties": MOST_COLUMNS}
 
 LabelsOf = dict[Name, Column] | list[LongText] | None
 

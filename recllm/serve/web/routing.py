@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
-from fastapi import Request
-from fastapi.routing import APIRoute
+from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.responses import Response
 
 from recllm.serve.web.engine import Engine
+from recllm.serve.web.guard import Needs, role_of
 from recllm.serve.web.metrics import Metrics
 from recllm.serve.web.reply import ErrorBody, Refused
 
@@ -25,6 +26,16 @@ def metrics_of(request: Request) -> Metrics:
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def routes_of(app: FastAPI) -> list[tuple[str, set[str], Needs | None]]:
+    """(path, methods, what it needs) of each route, those of included routers, too."""
+    found = []
+    for context in iter_route_contexts(app.routes):
+        # A door of its own, which is no route of FastAPI's, says itself what it needs.
+        needs = role_of(getattr(context, "dependencies", ())) or getattr(context.endpoint, "needs", None)
+        found.append((str(context.path_format), set(context.methods or ()), needs))
+    return found
 
 
 class StrictRequest(Request):

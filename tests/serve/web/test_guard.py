@@ -14,7 +14,7 @@ from recllm.serve.web import app as app_module
 from recllm.serve.web.app import create_app
 from recllm.serve.web.guard import COOKIE, Buckets, Sessions, is_loopback
 from recllm.serve.web.keys import Key, Keys, Role, digest, new_key
-from recllm.serve.web.openapi import routes_of
+from recllm.serve.web.routing import routes_of
 from tests.serve.fake import FakeLive
 from tests.serve.web.asking import Shop, open_shop, problem
 
