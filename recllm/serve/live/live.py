@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from recllm.errors import UnknownError
+from recllm.model.card import card as model_card
 from recllm.recommender import Recommender
 from recllm.serve.answers import Taken
 from recllm.serve.live.answering import Answering, no_item, shortened
@@ -92,6 +93,11 @@ class Live(Answering):
     def figures(self) -> Figures:
         """How it goes."""
         return figures(self.now, self.store, self.traffic, self.waiting, self._refitting.last)
+
+    def card(self) -> str:
+        """What the model says of itself, for people."""
+        state = self.now.state
+        return model_card(state.config, state.model, state.report, state.freshness(None))
 
     def titles(self, item_ids: Sequence[str]) -> dict[str, str]:
         """Titles of the items that there are."""

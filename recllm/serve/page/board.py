@@ -15,6 +15,9 @@ from recllm.serve.page.render import respond
 MOST_RANKS = 10
 """Places whose click-through is drawn."""
 
+ENOUGH = 100
+"""Shown lines from which an interval is narrow enough to set the scale of a drawing."""
+
 _POLICIES = {
     "ranking": "by the ranking",
     "popular": "by popularity, while the server only watches",
@@ -25,7 +28,7 @@ _TONES = {"2xx": "good", "ranking": "good", "5xx": "bad", "fallback": "bad"}
 _THINNEST = 0.8
 """Per cent of a bar's width: what is rare is still seen."""
 
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+_UNITS = ((31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,6 @@ class Board:
         figures = await run_in_threadpool(self.live.figures)
         is_ready, said = self.live.ready()
         lists = sum(figures.lists.values())
-        card = getattr(self.live, "card", None)
         return respond(
             request,
             "dashboard.html.jinja",
@@ -83,6 +85,7 @@ class Board:
             requests=parts(figures.requests, _CLASSES),
             latency=_latency(figures.latency_ms),
             lists=lists,
+            shown=sum(rate.shown for rate in figures.by_rank.values()),
             policies=parts(figures.lists, _POLICIES),
             channels=_channels(figures.by_channel),
             ranks=_rates({f"Place {rank}": rate for rank, rate in [*figures.by_rank.items()][:MOST_RANKS]}),
@@ -94,7 +97,7 @@ class Board:
             agreement=None if figures.agreement is None else percent(figures.agreement),
             refit_took=span(figures.refit.seconds),
             size=size(figures.bytes),
-            card=await run_in_threadpool(card) if card is not None else None,
+            card=await run_in_threadpool(self.live.card),
         )
 
 
@@ -148,18 +151,23 @@ def parts(counts: Mapping[str, int], names: Mapping[str, str]) -> list[Share]:
 
 
 def _rates(named: Mapping[str, Any]) -> list[Bar]:
-    """Click-through, drawn with its interval."""
+    """Click-through, drawn with its interval; one that is wide ends at the edge."""
     shown = {name: rate for name, rate in named.items() if rate.shown}
     ends = {name: interval(rate.clicked, rate.shown) for name, rate in shown.items()}
-    longest = max((high for _, high in ends.values()), default=1.0) or 1.0
+    known = [high for name, (_, high) in ends.items() if shown[name].shown >= ENOUGH]
+    longest = max([*known, *(rate.value for rate in shown.values())], default=1.0) or 1.0
+
+    def drawn(value: float) -> float:
+        return round(min(100.0, 100 * value / longest), 2)
+
     return [
         Bar(
             name=name,
             value=percent(rate.value),
             based=f"{rate.clicked:,} of {rate.shown:,}",
-            width=round(100 * rate.value / longest, 2),
-            low=round(100 * ends[name][0] / longest, 2),
-            high=round(100 * ends[name][1] / longest, 2),
+            width=drawn(rate.value),
+            low=drawn(ends[name][0]),
+            high=drawn(ends[name][1]),
         )
         for name, rate in shown.items()
     ]

@@ -9,7 +9,6 @@ from starlette.responses import HTMLResponse, Response
 
 from recllm.errors import UnknownError
 from recllm.serve.page.board import Board
-from recllm.serve.page.failing import PageRoute
 from recllm.serve.page.render import STATIC, static
 from recllm.serve.page.shop import Shop
 from recllm.serve.web.guard import OPEN
@@ -24,7 +23,7 @@ def router(live: Any, *, read: Sequence[Depends] = (), admin: Sequence[Depends] 
         admin: Dependencies of the dashboard.
     """
     shop = Shop(live)
-    routes = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse)
+    routes = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     for path, handler, allowed in (
         ("/", shop.visitor, read),
         ("/reasons", shop.reasons, read),

@@ -221,3 +221,8 @@ def test_figures_are_of_what_happened(live: Live) -> None:
     assert 0 < told.coverage <= 12 / 48
     assert told.rows["events"] == 1
     assert told.bytes > 0
+
+
+def test_the_model_has_a_card(live: Live) -> None:
+    assert live.card().startswith("# A recllm recommender")
+    assert "## Freshness" in live.card()

@@ -1,7 +1,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from tests.serve.page.shop import ShopLive, application
+from tests.serve.page.shop import ShopLive, browser_of
 
 
 @pytest.fixture
@@ -11,4 +11,4 @@ def live() -> ShopLive:
 
 @pytest.fixture
 def browser(live: ShopLive) -> TestClient:
-    return TestClient(application(live))
+    return browser_of(live)

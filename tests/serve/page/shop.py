@@ -1,4 +1,4 @@
-"""The engine without a model, whose reasons have the fields of real ones; and an application with nothing but pages."""
+"""The engine without a model, whose reasons have the fields of real ones; and a browser."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,10 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.testclient import TestClient
 
+from recllm.errors import RecllmError
 from recllm.explain.evidence import Cause, Counterfactual, Evidence
 from recllm.serve.page.routes import router
 from recllm.serve.state.records import Event, Stored
+from recllm.serve.web.failing import on_error
 from tests.serve.fake import FakeLive
 from tests.serve.page.figures import figures
 
@@ -56,7 +60,8 @@ class ShopLive(FakeLive):
         self.events += [Stored(number + place, event) for place, event in enumerate(events, 1)]
 
 
-def application(live: FakeLive) -> FastAPI:
-    app = FastAPI()
+def browser_of(live: FakeLive) -> TestClient:
+    """A browser; the application is pages and what makes pages of errors."""
+    app = FastAPI(exception_handlers=dict.fromkeys((RecllmError, HTTPException, Exception), on_error))
     app.include_router(router(live))
-    return app
+    return TestClient(app, "http://127.0.0.1", headers={"accept": "text/html"}, raise_server_exceptions=False)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from recllm.serve.live.figures import Figures
 from recllm.serve.page.board import interval, parts, percent, size, span
 from tests.serve.page.figures import FULL, figures, rate
 from tests.serve.page.markup import Node, read
@@ -33,7 +34,7 @@ def test_without_events_it_says_what_is_missing(browser: TestClient) -> None:
     tree = board(browser)
     assert part(tree, "alive").one("p", "verdict").text == "Yes"
     missing = [node.text for node in tree.all("p", "empty")]
-    assert len(missing) == 4
+    assert len(missing) == 3 + 1
     assert "No request since the server started." in missing
     assert any("/api/recommend" in text for text in missing)
     assert "/api/feedback" in facts(tree)["Newest event"]
@@ -74,6 +75,16 @@ def test_lists_without_clicks_say_how_clicks_are_counted(browser: TestClient, li
     words = part(board(browser), "good").text
     assert "recommendation_id" in words
     assert "NDCG" not in words
+    assert part(board(browser), "through").text == "What is clicked Nothing yet, of 182,680 lines that were shown."
+
+
+def test_few_lines_do_not_set_the_scale(browser: TestClient, live: ShopLive) -> None:
+    rates = {"text": rate(100, 1_000), "history": rate(1, 3), "popularity": rate(0, 2)}
+    live.shown = figures(**FULL | {"by_channel": rates})
+    bars = part(board(browser), "through").all("svg")[:3]
+    widths = [float(svg.all("rect")[1].get("width")[:-1]) for svg in bars]
+    assert widths == [30.0, 100.0, 0.0]
+    assert all(float(svg.one("line").get("x2")[:-1]) <= 100 for svg in bars)
 
 
 def test_a_server_that_is_not_ready_says_why(browser: TestClient, live: ShopLive, monkeypatch: Any) -> None:
@@ -96,11 +107,6 @@ def test_nothing_of_a_card_or_a_name_can_run(browser: TestClient, live: ShopLive
     assert "\n| a | b |\n" in card.raw
 
 
-def test_a_model_without_a_card_says_so(browser: TestClient, monkeypatch: Any) -> None:
-    monkeypatch.delattr(ShopLive, "card")
-    assert "no card" in part(board(browser), "model").text
-
-
 def test_headings_and_tables_are_in_order(browser: TestClient, live: ShopLive) -> None:
     live.shown = figures(**FULL)
     tree = board(browser)
@@ -116,13 +122,12 @@ def test_headings_and_tables_are_in_order(browser: TestClient, live: ShopLive) -
 
 def test_the_figures_are_those_of_the_server() -> None:
     """The page shows what `Figures` has, by its names."""
-    found = pytest.importorskip("recllm.serve.live.figures", reason="the engine is not there yet")
-    assert {field.name for field in dataclasses.fields(found.Figures)} == set(FULL)
+    assert {field.name for field in dataclasses.fields(Figures)} == set(FULL)
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.2, "less than a second"), (1, "1 second"), (59.9, "59 seconds"), (7_199, "1 hour"), (8e7, "925 days")],
+    [(0.2, "less than a second"), (1, "1 second"), (59.9, "59 seconds"), (7_199, "1 hour"), (8e7, "2 years")],
 )
 def test_spans(seconds: float, words: str) -> None:
     assert span(seconds) == words

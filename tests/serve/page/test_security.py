@@ -7,8 +7,10 @@ from starlette.testclient import TestClient
 
 from recllm.serve.page.render import HEADERS
 from recllm.serve.state.records import ItemRecord
+from recllm.serve.web.app import create_app
+from recllm.serve.web.keys import Keys, Role, new_key
 from tests.serve.page.markup import Node, read
-from tests.serve.page.shop import ShopLive, application
+from tests.serve.page.shop import ShopLive, browser_of
 
 EVIL = [
     "<script>alert(1)</script>",
@@ -51,7 +53,7 @@ def test_nothing_executable_comes_out(evil: str) -> None:
         evil + "3": ItemRecord(evil + "3", {"title": evil, "categories": evil}),
     }
     live.remember(evil, evil)
-    browser = TestClient(application(live))
+    browser = browser_of(live)
     state = [("have", evil), ("have", evil + "3"), ("without", evil), ("q", evil), ("why", evil + "2"), ("was", evil)]
     for address, query in [
         ("/", state),
@@ -72,11 +74,11 @@ def test_nothing_executable_comes_out(evil: str) -> None:
 def test_a_title_is_shown_as_it_stands() -> None:
     live = ShopLive()
     live.rename("lamp", EVIL[1])
-    tree = read(TestClient(application(live)).get("/").text)
+    tree = read(browser_of(live).get("/").text)
     assert EVIL[1] in [node.text for node in tree.all("h3")]
     # Characters that hide or turn text around are taken out.
     live.rename("lamp", EVIL[-1])
-    tree = read(TestClient(application(live)).get("/").text)
+    tree = read(browser_of(live).get("/").text)
     assert "gnp.exe [2J" in [node.text for node in tree.all("h3")]
 
 
@@ -89,6 +91,22 @@ def test_every_page_says_what_may_run(browser: TestClient, address: str) -> None
     assert policy["script-src"] == policy["style-src"] == "'self'"
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
     assert "set-cookie" not in answer.headers
+
+
+def test_the_whole_server_says_the_same(live: ShopLive) -> None:
+    """Its own headers give way to those of the page, and who may see what is asked first."""
+    browser = TestClient(create_app(live), "http://127.0.0.1", headers={"accept": "text/html"})
+    answer = browser.get("/?have=spade")
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert browser.get("/static/page.css").status_code == browser.get("/dashboard").status_code == 200
+    _, reader = new_key("somebody", Role.READ)
+    strict = TestClient(create_app(live, Keys([reader])), "http://127.0.0.1", headers={"accept": "text/html"})
+    for address in ("/", "/reasons?have=spade&item=hose", "/user/mia", "/dashboard"):
+        assert strict.get(address, follow_redirects=False).headers["location"].startswith("/login")
+    assert strict.get("/static/page.css").status_code == 200
+    secret, reader = new_key("somebody", Role.READ)
+    strict = TestClient(create_app(live, Keys([reader])), "http://127.0.0.1", headers={"x-api-key": secret})
+    assert [strict.get(address).status_code for address in ("/", "/dashboard")] == [200, 403]
 
 
 def test_nothing_is_written(browser: TestClient, live: ShopLive) -> None:
