@@ -24,6 +24,7 @@ from recllm.errors import ArtifactError
 __all__ = [
     "check_writable",
     "former_of",
+    "fresh_file",
     "is_of_the_system",
     "read_regular",
     "replace_file",
@@ -123,9 +124,21 @@ def replace_file(target: Path, content: bytes) -> None:
     Raises:
         OSError: The disk refuses; what was there is unchanged.
     """
+    with fresh_file(target) as fresh:
+        fresh.write_bytes(content)
+
+
+@contextlib.contextmanager
+def fresh_file(target: Path) -> Iterator[Path]:
+    """A new file beside `target`, for one who writes it by its name; at the end it is durable and in its place.
+
+    Raises:
+        OSError: The disk refuses; what was there is unchanged.
+    """
     with _fresh_beside(target, partial(Path.touch, exist_ok=False)) as fresh:
+        yield fresh
         with fresh.open("r+b") as file:
-            _flush(file, content)
+            os.fsync(file.fileno())
         fresh.replace(target)
         _sync(target.parent)
 
