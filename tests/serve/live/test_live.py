@@ -37,7 +37,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(opened: Callable[..., Live]
 
 def test_a_folder_is_served_once(opened: Callable[..., Live]) -> None:
     opened()
-    with pytest.raises(ServeError, match="served by another process"):
+    with pytest.raises(ServeError, match="is served already"):
         opened()
 
 

@@ -58,9 +58,9 @@ def test_numbers_of_erased_events_are_not_given_again(store: Store) -> None:
     assert add(store, event("3")).new[0].number == 3
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [14, 16, 34])
 def test_not_a_byte_is_left(store: Store, folder: Path, seed: int) -> None:
-    # Rows that move between pages leave copies behind: names in random order split many pages.
+    # Rows that move between pages leave copies behind: without a sweep, these three find two or three of them.
     rng = random.Random(seed)
     for group in range(12):
         users = [CANARY if rng.random() < 0.1 else f"user {rng.randrange(300)}" for _ in range(120)]
