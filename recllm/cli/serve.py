@@ -80,7 +80,9 @@ def _greet(live: "object", address: str, as_json: bool) -> None:
     else:
         typer.echo(
             f"Serving {facts['items']:,} items at {address}  (Ctrl-C stops)\n"
-            f"  the page       {address}/\n  the dashboard  {address}/dashboard\n  the API        {address}/docs"
+            f"  the page       {address}/\n"
+            f"  the dashboard  {address}/dashboard\n"
+            f"  the API        {address}/api/openapi.json"
         )
     sys.stdout.flush()
 

@@ -119,6 +119,10 @@ class Fitted:
             moved = moved.with_drift(self._drifted(before, after))
         return moved, tuple(notes)
 
+    def remembering(self) -> "Fitted":
+        """The same with a model that reads a history once."""
+        return self.keeping(replace(self, model=self.model.remembering()), "fingerprint", "text_encoder")
+
     @property
     def drift(self) -> Drift:
         """The shop's adapter."""

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import final
 
 import numpy as np
@@ -24,6 +24,7 @@ from recllm.data.histories import Histories
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.lora import UserLora
+from recllm.encoders.remembered import Remembered
 from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
 from recllm.errors import DataError
@@ -61,6 +62,7 @@ class Model:
         prompt: What put the items into words, and puts new ones; None: what the settings name.
         drift: What the shop's own adapter adds to the head; None where nothing was ever learned after the fit.
         own: The step from the shop prior that is in the head; None where the head was fitted without a prior.
+        remembered: Users' vectors that were read before; None: every question reads its histories.
     """
 
     catalog: Catalog
@@ -78,6 +80,7 @@ class Model:
     prompt: Prompt | None = None
     drift: Drift | None = None
     own: OwnStep | None = None
+    remembered: Remembered | None = None
 
     @classmethod
     def of(
@@ -163,7 +166,15 @@ class Model:
     def user_vectors(self, histories: Histories, lora: UserLora) -> Float[Tensor, "users width"]:
         """User vectors, through each user's adapter."""
         with torch.no_grad():
-            return encode_users(self.encoder, histories, self.vectors, lora)
+            if self.remembered is None:
+                return encode_users(self.encoder, histories, self.vectors, lora)
+            return self.remembered.read(histories, lora, partial(encode_users, self.encoder, vectors=self.vectors))
+
+    def remembering(self) -> "Model":
+        """The same model, which reads a history once; for who is asked again and again."""
+        other = copy(self)
+        other.remembered = Remembered(self.encoder.config.max_events)
+        return other
 
     def channel_scores(
         self, histories: Histories, lora: UserLora | None, asked_at: np.ndarray | None = None

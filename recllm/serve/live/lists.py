@@ -56,7 +56,7 @@ class Made(NamedTuple):
 
 
 def made(
-    now: Now, questions: Sequence[Question], settings: Settings, adapters: OwnAdapters
+    now: Now, questions: Sequence[Question], settings: Settings, adapters: OwnAdapters | None
 ) -> list[Made | BaseException]:
     """Answers to questions, in their order; what one of them has wrong is its own error.
 
@@ -64,7 +64,7 @@ def made(
         now: What answers.
         questions: Of any users.
         settings: The server's.
-        adapters: Users' own.
+        adapters: Users' own; None: made for each answer.
     """
     found: dict[int, Made | BaseException] = {}
     groups: dict[Any, list[int]] = {}
@@ -120,13 +120,15 @@ def request_of(now: Now, questions: Mapping[str, Question]) -> ListRequest:
     )
 
 
-def _together(now: Now, questions: Mapping[str, Question], settings: Settings, adapters: OwnAdapters) -> list[Made]:
+def _together(
+    now: Now, questions: Mapping[str, Question], settings: Settings, adapters: OwnAdapters | None
+) -> list[Made]:
     request = request_of(now, questions)
     seen, notes = now.state.histories(_events(now, questions))
     policy, instead = RANKING, None
     try:
         named = next(iter(questions.values())).user_id is not None
-        kept = adapters.of(now, seen, named=named and not request.without)
+        kept = adapters.of(now, seen, named=named and not request.without) if adapters else None
         lists = Lists.of(now.state, request, seen, kept)
         if settings.log_only:
             policy, instead, lists = POPULAR, lists, popular(now, request, seen)

@@ -10,15 +10,17 @@ from typing import Any, final
 from recllm.errors import UnknownError
 from recllm.model.card import card as model_card
 from recllm.recommender import Recommender
-from recllm.serve.answers import Taken
+from recllm.serve.answers import Ask, Taken
 from recllm.serve.live.answering import Answering, no_item, shortened
 from recllm.serve.live.figures import Figures, figures
 from recllm.serve.live.items import record_of, with_items
+from recllm.serve.live.lists import Question, made
 from recllm.serve.live.models import Models
 from recllm.serve.live.now import Now
 from recllm.serve.live.refitting import LastRefit, Refitting, caught_up, without_erased
+from recllm.serve.live.taking import taken_in
 from recllm.serve.settings import Settings
-from recllm.serve.state.records import Event, ItemRecord, UserRecord
+from recllm.serve.state.records import Event, ItemRecord, Stored, UserRecord
 from recllm.serve.state.store import Store
 
 
@@ -51,14 +53,14 @@ class Live(Answering):
         try:
             models = Models(folder / "models", store)
             recommender, as_of_event = models.open(model)
-            state = recommender.fitted
+            state = recommender.fitted.remembering()
             if as_of_event == 0 and store.fact("erased"):
                 gone = [user for user in state.memory.user_ids if store.fact(_erased(user))]
                 state = without_erased(state, gone, store)
             hidden = store.hidden()
             exclude = {user: tuple(items) for user, items in store.exclusions().items()}
             now = Now(caught_up(state, store, as_of_event), store.last_event, hidden, exclude)
-            _ = now.version, now.state.model.attributes, now.state.model.ties
+            warm(now, settings)
             return cls(store, models, now, settings)
         except BaseException:
             store.close()
@@ -213,6 +215,15 @@ class Live(Answering):
         """Fit a model anew, and wait for it."""
         self._refitting.begin(budget)
         return self._refitting.wait()
+
+
+def warm(now: Now, settings: Settings) -> None:
+    """Look up what the first answers would have to; nothing of it is kept."""
+    made(now, [Question("session", None, Ask(n=1))], settings, None)
+    catalog = now.state.model.catalog
+    if len(catalog):
+        stranger = Event("", "stranger", catalog.item_ids[0], 0.0)
+        taken_in(taken_in(now.state, [Stored(0, stranger)]), [Stored(0, replace(stranger, timestamp=1.0))])
 
 
 def _new(now: Now, items: Sequence[ItemRecord]) -> list[ItemRecord]:

@@ -113,7 +113,7 @@ class Refitting:
         target = self._models.place()
         self._process = in_a_process(snapshot, target, budget)
         finished(self._process)
-        fitted = Recommender.load(target).fitted
+        fitted = Recommender.load(target).fitted.remembering()
         self._taking.change(lambda latest: (self._exchanged(latest, fitted, now.as_of_event), None)).result()
         self._models.adopt(target, now.as_of_event)
 

@@ -12,6 +12,9 @@ from recllm.errors import BusyError
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+ALWAYS = 16
+"""So many may wait in any case: what a question costs is an estimate."""
+
 _MEMORY = 0.9
 """How much of what a question has cost so far stays in the estimate when the next batch is measured."""
 
@@ -60,7 +63,8 @@ class Queue(Generic[Q, A]):
                 raise BusyError("the server is being stopped; ask again in a moment.")
             ahead = len(self._questions)
             wait = ahead * self._cost
-            if ahead >= self._most or (self._patience is not None and wait > self._patience):
+            too_long = self._patience is not None and ahead >= ALWAYS and wait > self._patience
+            if ahead >= self._most or too_long:
                 raise BusyError(f"{ahead} requests are waiting to be answered already; ask again in a moment.")
             self._questions.append((question, answer))
             self._there.notify()

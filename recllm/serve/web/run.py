@@ -37,7 +37,13 @@ def run(live: Live, greet: Callable[[str], None]) -> None:
     address = f"http://{host}:{listening.getsockname()[1]}"
     # Paths hold ids of users, which belong in no log.
     config = uvicorn.Config(
-        app, access_log=False, log_level="warning", timeout_graceful_shutdown=GRACE, server_header=False, lifespan="on"
+        app,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=75,
+        server_header=False,
+        lifespan="on",
     )
     server = uvicorn.Server(config)
 
