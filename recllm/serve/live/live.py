@@ -18,6 +18,7 @@ from recllm.serve.live.lists import Question, made
 from recllm.serve.live.models import Models
 from recllm.serve.live.now import Now
 from recllm.serve.live.refitting import LastRefit, Refitting, caught_up, without_erased
+from recllm.serve.live.snapshots import Snapshots
 from recllm.serve.live.taking import taken_in
 from recllm.serve.settings import Settings
 from recllm.serve.state.records import Event, ItemRecord, Stored, UserRecord
@@ -35,6 +36,7 @@ class Live(Answering):
         super().__init__(store, now, settings)
         self._models = models
         self._refitting = Refitting(self._taking, models, store)
+        self._snapshots = Snapshots(lambda: self.now, self.keep_model)
 
     @classmethod
     def open(cls, folder: Path, model: "Path | Recommender | None", settings: Settings) -> "Live":
@@ -72,6 +74,7 @@ class Live(Answering):
         for queue in (self._lists, self._slow):
             queue.close()
         self._taking.close()
+        self._snapshots.close()
         self.store.close()
 
     # -- what is there ------------------------------------------------------------------------------------------------
@@ -111,7 +114,10 @@ class Live(Answering):
 
     async def feedback(self, events: Sequence[Event], *, replace: bool = False) -> Taken:
         """Take in events; when this returns, they are durable and in the next answer."""
-        return await asyncio.wrap_future(self._taking.feedback(events, replace=replace))
+        taken = await asyncio.wrap_future(self._taking.feedback(events, replace=replace))
+        if taken.replaced:  # the saved model knows the former ones
+            await asyncio.to_thread(self.keep_model)
+        return taken
 
     async def put_items(self, items: Sequence[ItemRecord]) -> dict[str, int]:
         """Take in items; when this returns, they are durable and can be in the next answer."""

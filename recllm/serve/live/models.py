@@ -1,19 +1,17 @@
 """The models of a server's folder: one is in use, and a fit makes the next."""
 
 import hashlib
-import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, final
 
 from recllm.artifact.manifest import MANIFEST
 from recllm.errors import ArtifactError, ServeError
 from recllm.recommender import Recommender
 from recllm.serve.state.store import Store
-
-log = logging.getLogger("recllm.serve")
 
 _FACT = "model"
 
@@ -45,7 +43,14 @@ class Models:
 
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder, self._store = folder, store
+        self._changing = Lock()
         folder.mkdir(exist_ok=True)
+        shutil.rmtree(self.workshop, ignore_errors=True)
+
+    @property
+    def workshop(self) -> Path:
+        """Where a fit under way has its files; what a killed one has left is deleted at the start."""
+        return self.folder.with_name("refit")
 
     @property
     def in_use(self) -> InUse | None:
@@ -81,7 +86,7 @@ class Models:
             )
         return Recommender.load(self.folder / used.name), used.as_of_event
 
-    def take(self, recommender: Recommender, as_of_event: int, *, source: str | None = None) -> Path:
+    def take(self, recommender: Recommender, as_of_event: int, *, source: str | None = None) -> None:
         """Save a model and put it into use; the former is deleted.
 
         Args:
@@ -89,30 +94,30 @@ class Models:
             as_of_event: Number of the newest event that is in it.
             source: Where it was taken from; None: as the one in use.
         """
-        target = self.place()
-        recommender.save(target)
-        self.adopt(target, as_of_event, source=source)
-        return target
+        with self._changing:
+            target = self._place()
+            recommender.save(target)
+            self._use(target, as_of_event, source)
 
-    def adopt(self, target: Path, as_of_event: int, *, source: str | None = None) -> None:
-        """Put a saved model into use; see `take`."""
+    def adopt(self, fitted: Path, as_of_event: int) -> None:
+        """Put a model that was fitted in the workshop into use; see `take`."""
+        with self._changing:
+            target = self._place()
+            fitted.rename(target)
+            self._use(target, as_of_event, None)
+
+    def _use(self, target: Path, as_of_event: int, source: str | None) -> None:
         used = self.in_use
         source = source if source is not None else used.source if used else ""
         fact: dict[str, Any] = asdict(InUse(target.name, as_of_event, source))
         self._store.write(lambda change: change.put_fact(_FACT, fact)).result()
-        self.clear()
+        for path in self.folder.iterdir():
+            if path.name != target.name and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
 
-    def place(self) -> Path:
-        """A folder for the next model."""
+    def _place(self) -> Path:
         taken = [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
         return self.folder / f"{max(taken, default=0) + 1:06d}"
-
-    def clear(self) -> None:
-        """Delete what is not in use."""
-        used = self.in_use
-        for path in self.folder.iterdir():
-            if used is not None and path.name != used.name and path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def _digest_of(folder: Path) -> str:

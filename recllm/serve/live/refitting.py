@@ -1,6 +1,7 @@
 """A fit beside what is served, and the exchange of the model without a pause."""
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from subprocess import Popen
 from typing import final
 
 from recllm.data.process import stay_in_process
-from recllm.errors import ConflictError, RecllmError
+from recllm.errors import ConflictError, RecllmError, ServeError
 from recllm.model.fitted import Fitted
 from recllm.recommender import Recommender
 from recllm.serve.live.items import catalog_of
@@ -53,6 +54,7 @@ class Refitting:
         self._last = LastRefit()
         self._begun = 0.0
         self._erased: set[str] = set()
+        self._again = self._stopped = False
         self._process: Popen[str] | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -77,8 +79,12 @@ class Refitting:
         self._thread.start()
 
     def forget(self, user_id: str) -> None:
-        """A user was erased: what a fit under way has of them is not taken over."""
-        self._erased.add(user_id)
+        """A user was erased: a fit under way, which has them in its files, begins anew without them."""
+        with self._lock:
+            self._erased.add(user_id)
+            if self._process is not None:
+                self._again = True
+                self._process.kill()
 
     def wait(self) -> LastRefit:
         """For the end of what is under way."""
@@ -88,8 +94,10 @@ class Refitting:
 
     def close(self) -> None:
         """Stop a fit that is under way."""
-        if self._process is not None:
-            self._process.kill()
+        with self._lock:
+            self._stopped = True
+            if self._process is not None:
+                self._process.kill()
         self.wait()
 
     def _run(self, budget: str | None) -> None:
@@ -107,15 +115,28 @@ class Refitting:
         self._last = done
 
     def _fit(self, budget: str | None) -> None:
-        now, self._erased = self._taking.now, set()
-        snapshot = self._models.place()
-        Recommender.of(now.state).save(snapshot)
-        target = self._models.place()
-        self._process = in_a_process(snapshot, target, budget)
-        finished(self._process)
-        fitted = Recommender.load(target).fitted.remembering()
-        self._taking.change(lambda latest: (self._exchanged(latest, fitted, now.as_of_event), None)).result()
-        self._models.adopt(target, now.as_of_event)
+        workshop = self._models.workshop
+        try:
+            while True:
+                now, self._erased, self._again = self._taking.now, set(), False
+                Recommender.of(now.state).save(workshop / "snapshot")
+                with self._lock:
+                    if self._stopped:
+                        raise ServeError("the server was stopped.")
+                    self._process = in_a_process(workshop / "snapshot", workshop / "fitted", budget)
+                try:
+                    finished(self._process)
+                except ServeError:
+                    if not self._again:
+                        raise
+                    shutil.rmtree(workshop)
+                    continue
+                break
+            fitted = Recommender.load(workshop / "fitted").fitted.remembering()
+            self._taking.change(lambda latest: (self._exchanged(latest, fitted, now.as_of_event), None)).result()
+            self._models.adopt(workshop / "fitted", now.as_of_event)
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
 
     def _exchanged(self, latest: Now, fitted: Fitted, as_of_event: int) -> Now:
         """What answers next: the new model with what came while it was fitted."""
