@@ -166,15 +166,15 @@ class Live(Answering):
         now, record = self.now, self.store.user(user_id)
         theirs = now.state.memory.of_users([user_id]).frame.drop("user_id").to_dicts()
         adapter = self.store.adapter(user_id, now.state.fingerprint)
-        lists = self.store.impressions_of(user_id)
-        if record is None and not theirs and not lists and user_id not in now.state.memory:
+        lists, sent = self.store.impressions_of(user_id), self.store.events_of(user_id)
+        if record is None and not theirs and not sent and not lists and user_id not in now.state.memory:
             raise UnknownError(f"nothing is kept of a user {shortened(user_id)}.")
         return {
             "user_id": user_id,
             "fields": {} if record is None else dict(record.fields),
             "exclude": [] if record is None else list(record.exclude),
             "events": theirs,
-            "sent": [{"number": one.number, **asdict(one.event)} for one in self.store.events_of(user_id)],
+            "sent": [{"number": one.number, **asdict(one.event)} for one in sent],
             "lists": [asdict(one) for one in lists],
             "adapter": None
             if adapter is None
