@@ -22,23 +22,21 @@ from recllm.recommender import Recommender
 from recllm.serve.live.live import Live
 from recllm.serve.settings import Settings
 from recllm.serve.web.app import create_app
-from recllm.testing import DEPARTMENTS, tiny_backbone, toy_shop
+from recllm.testing import toy_shop
 from tests.serve.fake import FakeLive
 from tests.serve.web.fuzz import fuzz
-from tests.small import config_for
 
 RESULTS = Path(__file__).parent / "results" / "serve_fuzz.json"
 
 
 @contextlib.contextmanager
 def engine(kind: str) -> Iterator[Any]:
-    """What answers: the engine over a catalog of a toy shop, or the one of the tests, which has no model."""
+    """What answers: the engine over a toy shop's catalog and the default encoder, or the one of tests, without any."""
     if kind == "fake":
         yield FakeLive()
         return
     with tempfile.TemporaryDirectory() as folder:
-        tiny = tiny_backbone(Path(folder) / "tiny", ["thing number", *DEPARTMENTS, *map(str, range(60))])
-        recommender = Recommender.from_catalog(toy_shop().catalog, config=config_for(tiny))
+        recommender = Recommender.from_catalog(toy_shop().catalog)
         live = Live.open(Path(folder) / "data", recommender, Settings(patience=60.0))
         try:
             yield live
@@ -49,7 +47,7 @@ def engine(kind: str) -> Iterator[Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=("live", "fake"), default="live")
-    parser.add_argument("--examples", type=int, default=120, help="random cases of each kind for each operation")
+    parser.add_argument("--examples", type=int, default=160, help="random cases of each kind for each operation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--paths", default=".*", help="a pattern of those that are asked")
     options = parser.parse_args()

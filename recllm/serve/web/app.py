@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from recllm.errors import ConfigError, RecllmError, ServeError
 from recllm.serve.page import routes as page
-from recllm.serve.web import kept, lists, login, running
+from recllm.serve.web import kept, lists, login, reference, running
 from recllm.serve.web.edge import Edge
 from recllm.serve.web.engine import Engine
 from recllm.serve.web.failing import on_error
@@ -49,7 +49,7 @@ def create_app(live: Engine, keys: Keys | None = None) -> FastAPI:
         exception_handlers=dict.fromkeys((RecllmError, RequestValidationError, HTTPException, Exception), on_error),
     )
     app.state.live, app.state.gate, app.state.metrics, app.state.running = live, gate, metrics, []
-    for module in (lists, kept, running, login):
+    for module in (lists, kept, running, login, reference):
         app.include_router(module.router)
     app.include_router(page.router(live, read=[READ], admin=[ADMIN]))
     if importlib.util.find_spec("mcp") is not None:

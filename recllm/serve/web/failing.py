@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from recllm.serve.page.failing import error_page
-from recllm.serve.web.reply import LOG, Refused, error_reply, problem_of
+from recllm.serve.web.reply import LOG, PAGES, Refused, error_reply, problem_of
 from recllm.serve.web.routing import routes_of
 
 
@@ -23,7 +23,8 @@ async def on_error(request: Request, error: Exception) -> Response:
     if not _wants_page(request):
         return error_reply(status, message, headers)
     if status == 401:
-        return RedirectResponse(f"/login?next={'/dashboard' if request.url.path == '/dashboard' else '/'}", 303)
+        path = request.url.path
+        return RedirectResponse(f"/login?next={path if path in PAGES else '/'}", 303)
     return error_page(request, status, message, headers)
 
 

@@ -6,17 +6,16 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from recllm.serve.page.render import static
 from recllm.serve.web.guard import COOKIE, HOURS, OPEN, Gate, check_origin
+from recllm.serve.web.reply import PAGES
 
 router = APIRouter(include_in_schema=False)
-
-PAGES = ("/", "/dashboard")
-"""Where a browser may be sent to after it showed its key; nowhere else."""
 
 _FORM = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in · recllm</title>
-<link rel="stylesheet" href="/static/page.css"></head>
+<link rel="stylesheet" href="/static/page.css?v={style}"></head>
 <body><main><h1>Sign in</h1>
 <form method="post" action="/login">
 <input type="hidden" name="next" value="{next}">
@@ -31,7 +30,7 @@ _POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'n
 
 
 def _form(target: str, message: str = "", status: int = 200) -> Response:
-    text = _FORM.format(next=escape(target, quote=True), message=escape(message))
+    text = _FORM.format(style=static("page.css")[1], next=escape(target, quote=True), message=escape(message))
     return HTMLResponse(text, status, {"content-security-policy": _POLICY})
 
 

@@ -53,6 +53,9 @@ STATUS: tuple[tuple[type[RecllmError], int], ...] = (
     (ServeError, 503),
 )
 
+PAGES = ("/", "/dashboard", "/docs")
+"""Where a browser may be sent to after it showed its key; nowhere else."""
+
 RETRY_AFTER = 1
 """Seconds after which a busy server may be asked again."""
 

@@ -88,6 +88,20 @@ def test_the_description_is_served_to_readers(shop: Shop, described: dict[str, A
     assert shop.get("/api/openapi.json", headers=shop.bearer(Role.READ)).json() == described
 
 
+def test_people_read_it_as_a_page_that_needs_nothing_from_elsewhere(shop: Shop, described: dict[str, Any]) -> None:
+    from recllm.serve.web.keys import Role
+
+    assert shop.get("/docs").status_code == 401
+    page = shop.get("/docs", headers=shop.bearer(Role.READ))
+    assert page.headers["content-type"].startswith("text/html")
+    for path, operations in described["paths"].items():
+        for method in operations:
+            assert f"<code>{method.upper()} {path}</code>" in page.text
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    assert "&#34;user_id&#34;" in page.text
+
+
 def holds(examples: int, cases: int, paths: str = ".*") -> None:
     with open_shop() as open_to_all:
         outcome = fuzz(open_to_all.app, examples, paths=paths)
