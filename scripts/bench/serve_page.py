@@ -17,10 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import uvicorn
 from playwright.sync_api import Browser, Route, expect, sync_playwright
 from serve_visitor import Found, Visitor
@@ -53,7 +55,7 @@ def clicked(visitor: Visitor, user: str | None) -> None:
         while page.url != picked:
             page.go_back()
             page.wait_for_timeout(400)
-        expect(page.locator(".chip.out")).to_have_count(0)
+        expect(page.locator(".chip.out, .panel")).to_have_count(0)
         found.check(visitor.titles() == with_both, f"{visitor.name}: Back does not bring the list back")
     else:
         found.wrong.append(f"{visitor.name}: no line has a cause")
@@ -69,6 +71,29 @@ def clicked(visitor: Visitor, user: str | None) -> None:
         visitor.look("7-user")
     visitor.go("/dashboard")
     visitor.look("9-dashboard")
+    found.check(page.locator(".bars .based").count() > 0, f"{visitor.name}: the dashboard has no click-through")
+    page.click("summary")
+    expect(page.locator("pre")).to_be_visible()
+
+
+def hurried(visitor: Visitor) -> None:
+    """A click while the last one is on its way does not undo it."""
+    page = visitor.page
+
+    def late(route: Route) -> None:
+        if "have=" in route.request.url:
+            time.sleep(0.3)
+        route.continue_()
+
+    visitor.go("/")
+    first = visitor.titles()[0]
+    page.route("**/*", late)
+    page.evaluate("document.getElementById('line-add-1').click(); document.getElementById('line-add-2').click()")
+    expect(page.locator(".chip")).to_have_count(1)
+    page.wait_for_timeout(500)
+    chips = page.locator(".chip .name").all_inner_texts()
+    visitor.found.check(chips == [first], f"two clicks at once pick {chips}, not {first!r}")
+    page.unroute("**/*")
 
 
 def failing(visitor: Visitor) -> None:
@@ -156,8 +181,21 @@ def without_javascript(visitor: Visitor) -> None:
     visitor.look("2-no-javascript")
 
 
-def drive(base: str, out: Path, *, looks: list[tuple[int, str]], axe: str | None, user: str | None) -> Found:
-    """All of it, in one browser."""
+def used(base: str, users: Sequence[str]) -> None:
+    """Lists that were answered, and of some of them a click."""
+    with httpx.Client(base_url=base, timeout=60) as client:
+        for number, user in enumerate(users):
+            answer = client.get(f"/api/recommend/{quote(user, safe='')}").raise_for_status().json()
+            line = answer["items"][number * number % 7 % len(answer["items"])]
+            event = {"user_id": user, "item_id": line["item_id"], "recommendation_id": answer["recommendation_id"]}
+            if number % 3 == 0:
+                client.post("/api/feedback", json=[event]).raise_for_status()
+
+
+def drive(
+    base: str, out: Path, *, looks: list[tuple[int, str]], axe: str | None, user: str | None, use: Callable[[], None]
+) -> Found:
+    """All of it, in one browser; `use` makes what a dashboard has figures of."""
     found = Found()
     still = {} if axe else {"reduced_motion": "reduce"}
 
@@ -170,8 +208,14 @@ def drive(base: str, out: Path, *, looks: list[tuple[int, str]], axe: str | None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for width, scheme in looks:
+            fresh = window(browser, width, scheme, f"{width}-{scheme}")
+            fresh.go("/dashboard")
+            fresh.look("0-dashboard-empty")
+        use()
+        for width, scheme in looks:
             clicked(window(browser, width, scheme, f"{width}-{scheme}"), user)
             failing(window(browser, width, scheme, f"{width}-{scheme}"))
+        hurried(window(browser, 360, "light", "hurried"))
         typed(window(browser, 1280, "light", "keyboard"))
         without = window(browser, 360, "light", "plain", java_script_enabled=False)
         without.axe = None
@@ -204,15 +248,15 @@ def axe_source(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def engine(model: Path | None, short: bool) -> Iterator[tuple[Any, str | None]]:
-    """What answers, and a user that it knows."""
+def engine(model: Path | None, short: bool) -> Iterator[tuple[Any, Sequence[str]]]:
+    """What answers, and users that it knows."""
     if short:
         sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
         from tests.serve.page.shop import ShopLive
 
         live = ShopLive()
         live.remember("mia", "lamp", "spade", "seeds")
-        yield live, "mia"
+        yield live, ["mia"]
         return
     import recllm
     from recllm.serve.live.live import Live
@@ -222,7 +266,7 @@ def engine(model: Path | None, short: bool) -> Iterator[tuple[Any, str | None]]:
     with tempfile.TemporaryDirectory() as folder:
         running = Live.open(Path(folder) / "data", recommender, Settings(port=0))
         try:
-            yield running, next(iter(recommender.user_ids), None)
+            yield running, recommender.user_ids[:60]
         finally:
             running.close()
 
@@ -236,13 +280,18 @@ def main() -> None:
     parser.add_argument("--axe", type=Path)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as temporary,
-        engine(asked.model, asked.short) as (live, user),
-        served(live) as base,
-    ):
-        axe = None if asked.short else axe_source(asked.axe or Path(temporary))
-        found = drive(base, asked.out, looks=LOOKS[:1] if asked.short else LOOKS, axe=axe, user=user)
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory())
+        live, users = stack.enter_context(engine(asked.model, asked.short))
+        base = stack.enter_context(served(live))
+        found = drive(
+            base,
+            asked.out,
+            looks=LOOKS[:1] if asked.short else LOOKS,
+            axe=None if asked.short else axe_source(asked.axe or Path(temporary)),
+            user=users[0] if users else None,
+            use=live.be_used if asked.short else lambda: used(base, users or [f"visitor {row}" for row in range(60)]),
+        )
     middle = {name: sorted(values)[len(values) // 2] for name, values in found.milliseconds.items()}
     figures = {"states": found.states, "looked_over": found.looked_over, "wrong": found.wrong, "median_ms": middle}
     (asked.out / "figures.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from recllm.errors import UnknownError
-from recllm.serve.answers import Ask
+from recllm.serve.answers import Ask, Line
 from recllm.serve.page.render import respond, root_of
 from recllm.serve.page.state import LONGEST_ID, Visit, marks
 from recllm.serve.page.told import in_short, tell
@@ -21,6 +21,9 @@ N = 10
 
 FOUND = 6
 """Lines of a search."""
+
+NEAR = 60
+"""Items closest in meaning, of which those come first that have the words."""
 
 NEWEST = 20
 """Items of a known user's history that are shown."""
@@ -39,8 +42,9 @@ class Shop:
         visit = asked.known(titles)
         answer, hits = await asyncio.gather(
             self.live.session([{"item_id": item} for item in visit.have], Ask(n=N, without=visit.without)),
-            self.live.search(visit.q, FOUND) if visit.q else _nothing(),
+            self.live.search(visit.q, min(NEAR, self.live.settings.max_n)) if visit.q else _nothing(),
         )
+        hits = _those_with(visit.q, hits)[:FOUND]
         items = [line.item_id for line in answer.items]
         now, told = marks(items), None
         if visit.why in items:
@@ -56,7 +60,7 @@ class Shop:
             answer=answer,
             lines=listed(answer.items, visit, told, kinds, pickable=True),
             hits=found(hits, visit, now, kinds),
-            named=_named_so(visit.q, [line.title for line in hits]),
+            named=any(_words_in(visit.q, line.title) for line in hits),
             passed=len(asked.have) - len(visit.have),
             reasons=f"{root_of(request)}/reasons?{_asking(visit, items)}" if visit.counting else None,
         )
@@ -112,10 +116,15 @@ def _asking(visit: Visit, items: Sequence[str]) -> str:
     return urlencode(pairs, quote_via=quote, errors="replace")
 
 
-def _named_so(words: str, titles: Sequence[str]) -> bool:
-    """Whether one of the titles has one of the words in it."""
-    sought = words.casefold().split()
-    return any(word in title.casefold() for title in titles for word in sought)
+def _those_with(words: str, hits: Sequence[Line]) -> list[Line]:
+    """Titles with most of the words first; the order of meaning otherwise."""
+    return sorted(hits, key=lambda line: -_words_in(words, line.title))
+
+
+def _words_in(words: str, title: str) -> int:
+    """How many of the words a title has, or words that begin like them."""
+    there = title.casefold().split()
+    return sum(any(one.startswith(word) for one in there) for word in words.casefold().split())
 
 
 async def _nothing() -> tuple[()]:

@@ -15,7 +15,7 @@ from recllm.serve.page.routes import router
 from recllm.serve.state.records import Event, Stored
 from recllm.serve.web.failing import on_error
 from tests.serve.fake import FakeLive
-from tests.serve.page.figures import figures
+from tests.serve.page.figures import FULL, figures
 
 
 class ShopLive(FakeLive):
@@ -49,6 +49,9 @@ class ShopLive(FakeLive):
             place_without_history=1_234,
         )
         return {**super()._row(item_id, cited), "reason_code": evidence.reason_code, "evidence": evidence.to_dict()}
+
+    def be_used(self) -> None:
+        self.shown = figures(**FULL)
 
     def rename(self, item_id: str, title: str) -> None:
         record = self.records[item_id]

@@ -19,5 +19,5 @@ def test_a_visitor_clicks_through(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "bench" / "serve_page.py"), str(tmp_path), "--short"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["states"] == 10
-    assert len(list(tmp_path.glob("*.png"))) == 10
+    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["states"] == 11
+    assert len(list(tmp_path.glob("*.png"))) == 11

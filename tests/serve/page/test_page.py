@@ -125,6 +125,22 @@ def test_what_is_only_close_in_meaning_is_called_so(browser: TestClient, live: S
     assert "No title has these words" in tree.one("section", "found").text
 
 
+def test_titles_with_the_words_come_first(browser: TestClient, live: ShopLive, monkeypatch: Any) -> None:
+    async def by_meaning(text: str, n: int) -> Any:
+        return live._lines(["bear", "kite", "spade", "hose", "lamp", "mug", "seeds"][:n])
+
+    monkeypatch.setattr(live, "search", by_meaning)
+    tree = page(browser, "/?q=garden spa")
+    assert titles(tree, "found") == [
+        "Steel spade",
+        "Garden hose",
+        "Brown bear",
+        "Red kite",
+        "Warm lamp",
+        "Blue <b>mug</b> & saucer",
+    ]
+
+
 def test_too_many_picks_count_with_the_newest(browser: TestClient) -> None:
     address = "/?" + "&".join(f"have=gone{number}" for number in range(MOST_PICKS + 5)) + "&have=spade"
     tree = page(browser, address)
