@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from recllm.serve.answers import Ask
 from recllm.serve.web.events import Time, seconds
-from recllm.serve.web.fields import COUNTED, Asked, Body, Few, Id, Kind, Name, Number, Scalar, Text, Wish
+from recllm.serve.web.fields import COUNTED, NAMES, Asked, Body, Few, Id, Kind, Number, Scalar, Text, Wish, check_names
 
 Length = Annotated[int, Field(ge=1, description="Length of the list.", json_schema_extra={"x-limit": "max_n"}), COUNTED]
 Offset = Annotated[int, Field(ge=0, le=10_000, description="How many of the best are passed over."), COUNTED]
@@ -90,9 +90,10 @@ class ListBody(Body):
     n: Length = 10
     offset: Offset = 0
     category: Texts = Field([], description=CATEGORY)
-    filters: dict[Name, Wanted] = Field(
+    filters: Annotated[dict[str, Wanted], AfterValidator(check_names)] = Field(
         {},
         max_length=20,
+        json_schema_extra=NAMES,
         description="Columns and what is wanted of them: a value, several accepted ones, or {min, max}.",
         examples=[{"price": {"max": 20}}],
     )

@@ -80,7 +80,7 @@ class Edge:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        break
+                        raise Refused(400, "the connection ended before the body did; send it again.")
                     body += message.get("body", b"")
                     if len(body) > self.max_body:
                         raise self._too_large()

@@ -16,7 +16,6 @@ ITEMS_AT_ONCE = 10_000
 """No array is read further than this, whatever the settings allow."""
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=WORDS)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=WORDS)]
 Kind = Annotated[str, StringConstraints(max_length=100, pattern=WORDS)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=WORDS)]
 Wish = Annotated[
@@ -41,6 +40,21 @@ Column = Scalar | None | Annotated[list[Scalar], Field(max_length=200)]
 
 Few: dict[str, Any] = {"max_length": ITEMS_AT_ONCE, "json_schema_extra": {"x-limit": "max_array"}}
 """An array of at most `Settings.max_array`."""
+
+NAMES: dict[str, Any] = {"propertyNames": {"minLength": 1, "maxLength": 100, "pattern": WORDS}}
+"""How a schema says what `check_names` checks."""
+
+
+def check_names(columns: dict[str, Any]) -> dict[str, Any]:
+    """Hold the names of columns against what a name may be.
+
+    Raises:
+        ValueError: One is none.
+    """
+    for name in columns:
+        if not 0 < len(name) <= 100 or "\x00" in name:
+            raise ValueError("a column's name has 1 to 100 characters, none of them NUL.")
+    return columns
 
 
 def _decoded(raw: Any) -> str:

@@ -180,9 +180,10 @@ class Needs:
 
     async def __call__(self, connection: HTTPConnection) -> None:
         """Let the caller in, or raise `Refused`."""
-        if self.role is not None:
+        if self.role is not None and connection.scope.get("recllm.admitted") is not self:
             gate: Gate = connection.app.state.gate
             connection.scope["recllm.role"] = gate.admit(connection, self.role)
+            connection.scope["recllm.admitted"] = self
 
 
 OPEN = Depends(Needs(None))

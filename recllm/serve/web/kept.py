@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
+from pydantic import FailFast
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -20,9 +21,11 @@ from recllm.serve.web.routing import KEPT, LISTED, StrictRoute, errors, example,
 
 router = APIRouter(route_class=StrictRoute)
 
-Events = Annotated[list[AnyEvent], Body(openapi_examples=examples.EVENTS, description="Events; any shape.", **Few)]
-Items = Annotated[list[AnyItem], Body(openapi_examples=examples.ITEMS, description="Items; any shape.", **Few)]
-Users = Annotated[list[AnyUser], Body(openapi_examples=examples.USERS, description="Users; any shape.", **Few)]
+Events = Annotated[
+    list[AnyEvent], FailFast(), Body(openapi_examples=examples.EVENTS, description="In any shape.", **Few)
+]
+Items = Annotated[list[AnyItem], FailFast(), Body(openapi_examples=examples.ITEMS, description="In any shape.", **Few)]
+Users = Annotated[list[AnyUser], FailFast(), Body(openapi_examples=examples.USERS, description="In any shape.", **Few)]
 
 
 @dataclass(frozen=True)

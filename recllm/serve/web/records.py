@@ -3,33 +3,32 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from recllm.serve.state.records import ItemRecord, UserRecord
-from recllm.serve.web.fields import WORDS, Body, Column, Few, Id, Kind, LongText, Name
+from recllm.serve.web.fields import NAMES, Body, Column, Few, Id, Kind, LongText, check_names
 
 MOST_COLUMNS = 100
-_NAME: TypeAdapter[str] = TypeAdapter(Name)
-_COLUMNS = {"propertyNames": {"minLength": 1, "maxLength": 100, "pattern": WORDS}, "maxProperties": MOST_COLUMNS}
+_COLUMNS: dict[str, Any] = {**NAMES, "maxProperties": MOST_COLUMNS}
 
-LabelsOf = dict[Name, Column] | list[LongText] | None
+LabelsOf = (
+    Annotated[dict[str, Column], AfterValidator(check_names), Field(max_length=MOST_COLUMNS, json_schema_extra=NAMES)]
+    | Annotated[list[LongText], Field(max_length=200)]
+    | None
+)
 
 
 class _Columns(Body):
     """A row of a table: besides the named fields, any columns."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=_COLUMNS)  # type: ignore[typeddict-item]
+    model_config = ConfigDict(extra="allow", json_schema_extra=_COLUMNS)
     __pydantic_extra__: dict[str, Column] = Field(init=False)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
         if len(self.__pydantic_extra__) > MOST_COLUMNS:
             raise ValueError(f"there are more than {MOST_COLUMNS} columns; leave out what says nothing.")
-        for name in self.__pydantic_extra__:
-            try:
-                _NAME.validate_python(name)
-            except ValidationError:
-                raise ValueError("a column's name has 1 to 100 characters, none of them NUL.") from None
+        check_names(self.__pydantic_extra__)
         return self
 
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from recllm.serve.page.render import respond
@@ -15,7 +16,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/docs", dependencies=[READ])
 async def docs(request: Request) -> Response:
     """What there is, for people."""
-    described = request.app.openapi()
+    described = await run_in_threadpool(request.app.openapi)
     groups = [(tag["name"], tag["description"], operations(described, tag["name"])) for tag in described["tags"]]
     return respond(request, "reference.html.jinja", about=described["info"]["description"], groups=groups)
 

@@ -1,6 +1,7 @@
 """What goes out: JSON, and every error as a code and one sentence."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,6 +56,11 @@ STATUS: tuple[tuple[type[RecllmError], int], ...] = (
 
 PAGES = ("/", "/dashboard", "/docs")
 """Where a browser may be sent to after it showed its key; nowhere else."""
+
+_A_TYPE = re.compile(
+    r"(own|gorse|ubi|int|float|str|bool|\[key\])$|(constrained|nullable|function|literal|list|dict|union)[-\[]"
+)
+"""Where pydantic names the branch of a choice between the fields."""
 
 RETRY_AFTER = 1
 """Seconds after which a busy server may be asked again."""
@@ -134,12 +140,12 @@ def sentence(errors: Sequence[Any]) -> str:
         words = f"{where}: {text.removeprefix('Value error, ')}"
     else:
         words = f"{where}: {_plain_words(text)}; got {_came(first.get('input'))}."
-    return words if len(errors) == 1 else f"{words} ({len(errors) - 1} more like this)"
+    return words if len(errors) == 1 else f"{words} ({len(errors) - 1} more)"
 
 
 def _where(loc: Sequence[str | int]) -> str:
     """`events[3].item_id` of `("body", "events", 3, "own", "item_id")`."""
-    parts = [part for part in loc[1:] if part not in ("own", "gorse", "ubi")]
+    parts = [part for part in loc[1:] if isinstance(part, int) or not _A_TYPE.match(part)]
     words = "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:60]}" for part in parts).lstrip(".")
     return words or {"body": "the body", "query": "the query"}.get(str(loc[0]), str(loc[0])) if loc else "the request"
 

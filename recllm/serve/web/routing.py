@@ -62,13 +62,15 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads with `StrictRequest`."""
+    """A route that reads with `StrictRequest`, and nothing of those who may not ask."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, which is handed the stricter request."""
-        handle = super().get_route_handler()
+        handle, needs = super().get_route_handler(), role_of(self.dependencies)
 
         async def strictly(request: Request) -> Response:
+            if needs is not None:
+                await needs(request)  # FastAPI would read the body as JSON first
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strictly

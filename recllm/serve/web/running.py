@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from recllm.serve.web.guard import ADMIN, OPEN, READ
@@ -77,4 +78,4 @@ async def figures(request: Request) -> Response:
 )
 async def openapi(request: Request) -> Response:
     """What there is, in OpenAPI."""
-    return reply(request.app.openapi())
+    return reply(await run_in_threadpool(request.app.openapi))

@@ -98,6 +98,15 @@ def test_the_page_is_for_readers_and_the_dashboard_for_admins(shop: Shop) -> Non
     assert shop.get("/static/page.css").status_code == 200
 
 
+def test_nothing_is_read_of_what_somebody_sends_who_may_not(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(text: str, **how: Any) -> Any:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr("recllm.serve.web.routing.json.loads", read)
+    for headers, status in (({}, 401), (shop.bearer(Role.READ), 403), (shop.bearer(Role.WRITE), 400)):
+        assert shop.http.post("/api/feedback", json=[], headers=headers).status_code == status
+
+
 def test_a_route_without_a_role_stops_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     from fastapi import APIRouter
 

@@ -413,6 +413,12 @@ def test_a_sentence_names_the_place_and_quotes_only_a_part(shop: Shop) -> None:
     message = problem(shop.http.post("/api/feedback", json=[event(), event(user_id=LONG)]))[2]
     assert message.startswith("[1].user_id: string should have at most 1000 characters")
     assert "x" * 50 not in message
+    when = problem(shop.http.post("/api/feedback", json=[event(timestamp=[])]))[2]
+    assert when.startswith("[0].timestamp: should be a valid number; got an array.")
+    price = problem(shop.http.post("/api/items", json=[{"item_id": "a", "price": {"b": 1}}]))[2]
+    assert price.startswith("[0].price: should be a valid boolean; got an object.")
+    name = problem(shop.http.post("/api/items", json=[{"ItemId": "a", "Labels": {"b\0": 1}}]))[2]
+    assert name.startswith("[0].Labels: a column's name has 1 to 100 characters")
     missing = problem(shop.http.post("/api/feedback", json=[{"user_id": "a"}]))[2]
     assert missing == "[0].item_id is missing; it is needed."
     assert problem(shop.get("/api/recommend/mia?n=101"))[2] == "n is at most 100 on this server; got 101."
