@@ -81,7 +81,7 @@ def copy_database(source: Path, target: Path, vfs: str | None = None, *, former_
     if target.exists() and not former_log and (target.is_dir() or target.samefile(source)):
         raise StorageError(f"{target} is no place for a copy; give a file of its own.")
     try:
-        with fresh_file(target) as fresh, refused(source):
+        with fresh_file(target) as fresh, refused(source, reading=True):
             _copy(source, fresh, vfs)
             if former_log is not None:  # SQLite would take it for a log of the copy
                 former_log.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def _copy(source: Path, fresh: Path, vfs: str | None) -> None:
 
 
 def _check(source: Path) -> None:
-    with refused(source), contextlib.closing(connect(source)) as connection:
+    with refused(source, reading=True), contextlib.closing(connect(source)) as connection:
         version = check_version(connection, str(source))
         if not version:
             raise ServeError(f"{source} is empty; give a file that `recllm backup` wrote.")

@@ -60,6 +60,14 @@ def prepare_to_write(connection: "apsw.Connection") -> None:
     connection.pragma("wal_autocheckpoint", 0)
 
 
+def close(connection: "apsw.Connection") -> None:
+    """Close a connection; it is gone whatever the disk says to that."""
+    try:
+        connection.close(True)
+    except Exception as error:
+        log.warning("closing the database: %s", error)
+
+
 def failures_of_the_disk() -> tuple[type[Exception], ...]:
     """Errors after which a whole transaction is gone, whichever of its changes met them."""
     apsw = sqlite()
@@ -83,11 +91,12 @@ def no_text(error: UnicodeEncodeError) -> DataError:
 
 
 @contextlib.contextmanager
-def refused(where: Path) -> Iterator[None]:
+def refused(where: Path, *, reading: bool = False) -> Iterator[None]:
     """SQLite's errors as ours, in one sentence.
 
     Args:
         where: The database's file.
+        reading: Whether it is only read.
 
     Raises:
         StorageError: The disk refuses, or another process holds the file.
@@ -99,14 +108,16 @@ def refused(where: Path) -> Iterator[None]:
         yield
     except (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError) as error:
         raise StorageError(
-            f"the disk does not keep it ({error}), so it was not taken in; make room at {where.parent}, or look at the "
-            "disk, and send it again."
+            f"{where} cannot be read ({error}); look at the disk, and ask again."
+            if reading
+            else f"the disk does not keep it ({error}), so it was not taken in; make room at {where.parent}, or look "
+            "at the disk, and send it again."
         ) from error
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise ServeError(
             f"{where} is damaged ({error}); restore a backup into a new folder: recllm restore BACKUP --data FOLDER."
         ) from error
     except apsw.BusyError as error:
-        raise StorageError(f"{where} is held by another process ({error}); stop that, and send it again.") from error
+        raise StorageError(f"{where} is held by another process ({error}); stop that, and ask again.") from error
     except UnicodeEncodeError as error:
         raise no_text(error) from error

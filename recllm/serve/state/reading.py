@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recllm.errors import ServeError
-from recllm.serve.state.connection import connect, refused
+from recllm.serve.state.connection import close, connect, refused
 from recllm.serve.state.records import AdapterRecord, Event, Impression, ItemRecord, Stored, UserRecord
 from recllm.serve.state.writing import EVENT, IMPRESSION, unpacked_lines
 
@@ -172,7 +172,7 @@ class Reading:
         return json.loads(rows[0][0]) if rows else None
 
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with refused(self._path), self._reader() as connection:
+        with refused(self._path, reading=True), self._reader() as connection:
             rows: list[tuple[Any, ...]] = connection.execute(statement, tuple(values)).fetchall()
             return rows
 
@@ -188,7 +188,7 @@ class Reading:
         try:
             yield connection
         except BaseException:
-            connection.close(True)
+            close(connection)
             raise
         self._idle.append(connection)
         if not self._readable or len(self._idle) > _MOST_IDLE:
@@ -197,7 +197,7 @@ class Reading:
     def _close_idle(self) -> None:
         while self._idle:
             with contextlib.suppress(IndexError):  # another thread may have taken the last one
-                self._idle.pop().close(True)
+                close(self._idle.pop())
 
 
 def _part(column: str, after: str | None, limit: int) -> tuple[str, tuple[Any, ...]]:

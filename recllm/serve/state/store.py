@@ -7,7 +7,7 @@ from typing import TypeVar, final
 
 from recllm.errors import StorageError
 from recllm.serve.state.backup import copy_database
-from recllm.serve.state.connection import NAME, connect, refused
+from recllm.serve.state.connection import NAME, close, connect, refused
 from recllm.serve.state.lock import FolderLock, made
 from recllm.serve.state.reading import Reading
 from recllm.serve.state.writer import Writer
@@ -31,7 +31,7 @@ class Store(Reading):
         # As long as one connection is open, SQLite keeps its log: a writer that is opened anew after a refusal of the
         # disk does not find there, as if they were valid, the changes that were refused.
         try:
-            with refused(path):
+            with refused(path, reading=True):
                 self._anchor = connect(path, vfs)
                 self._anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         except BaseException:
@@ -113,6 +113,6 @@ class Store(Reading):
         self._writer.stop()
         self._readable = False
         self._close_idle()
-        self._anchor.close(True)
+        close(self._anchor)
         self._writer.close()
         self._lock.release()

@@ -1,5 +1,6 @@
 """The one thread that writes."""
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -8,9 +9,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
-from recllm.errors import BusyError, StorageError
+from recllm.errors import BusyError, ServeError, StorageError
 from recllm.serve.state.connection import (
     PATIENCE_MS,
+    close,
     connect,
     failures_of_the_disk,
     log,
@@ -103,9 +105,12 @@ class Writer:
             self._open = False
             self._there.notify()
         self._thread.join()
+        # The last connection to be closed moves the log into the database, so let there be one that can.
+        with contextlib.suppress(ServeError, sqlite().Error):
+            self._usable()
 
     def close(self) -> None:
-        """After `stop`: close the file. The last connection moves the log into the database, so let it be this one."""
+        """After `stop`, and after all others: close the file."""
         self._drop()
 
     # -- the thread ---------------------------------------------------------------------------------------------------
@@ -199,18 +204,15 @@ class Writer:
 
     def _drop(self) -> None:
         """Close the connection: after a refusal of the disk, what SQLite believes of its files is found out anew."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                connection.close(True)
-            except Exception as error:  # it is gone either way
-                log.warning("closing the database: %s", error)
+        if self._connection is not None:
+            close(self._connection)
+        self._connection = None
 
     def _shorten_log(self) -> None:
         """Move SQLite's log into the database; nobody waits for it, and what is in the log is durable there."""
         try:
             self._usable().wal_checkpoint(mode=sqlite().SQLITE_CHECKPOINT_PASSIVE)
-        except sqlite().Error as error:
+        except Exception as error:
             log.warning("the log of events could not be moved into the database: %s", error)
             self._drop()
         self._log_pages = 0
