@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recllm.errors import ServeError
 from recllm.serve.state.connection import close, connect, refused
+from recllm.serve.state.figures import ListFigures, list_figures
 from recllm.serve.state.records import AdapterRecord, Event, Impression, ItemRecord, Stored, UserRecord
 from recllm.serve.state.writing import EVENT, IMPRESSION, unpacked_lines
 
@@ -98,6 +99,10 @@ class Reading:
             parts: list[Any] = [json.loads(request), unpacked_lines(items), tuple(json.loads(instead))]
             found.append(Impression(*facts, *parts))
         return found
+
+    def figures(self, since: float, most: int = 20_000) -> ListFigures:
+        """What became of lists since a moment (unix seconds), of so many of the newest."""
+        return list_figures(self._rows, since, most)
 
     def reason(self, recommendation_id: str, item_id: str) -> Mapping[str, Any] | None:
         """Why an item was in a list, as it was told; None: it was not."""

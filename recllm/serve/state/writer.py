@@ -23,7 +23,7 @@ from recllm.serve.state.connection import (
 )
 from recllm.serve.state.erasure import sweep
 from recllm.serve.state.schema import check_version, migrate
-from recllm.serve.state.writing import Transaction
+from recllm.serve.state.writing import UNCLEAN, Transaction
 
 if TYPE_CHECKING:
     import apsw
@@ -36,8 +36,8 @@ GROUP = 256
 LOG_PAGES = 1_000
 """Pages in SQLite's log from which on it is moved into the database."""
 
-CLEANING_EVERY = 1.0
-"""Seconds after which erased bytes are overwritten, if a reader was in the way."""
+TRY_AGAIN = 1.0
+"""Seconds after which what failed is tried again: moving the log, or overwriting erased bytes."""
 
 _CLEANING_PATIENCE_MS = 250
 
@@ -70,12 +70,15 @@ class Writer:
         self._open = True
         self._connection: apsw.Connection | None = None
         self._log_pages = 0
-        self._clean_at = 0.0
+        self._again_at = 0.0
+        self._trouble = ""
         self.commits = 0
         self.unclean = False
         try:
             with refused(path):
                 migrate(self._usable(), str(path))
+                found = self._usable().execute("SELECT 1 FROM facts WHERE name = ?", (UNCLEAN,))
+                self.unclean = bool(found.fetchall())
         except BaseException:
             self._drop()
             raise
@@ -118,14 +121,14 @@ class Writer:
     def _run(self) -> None:
         while (group := self._next()) is not None:
             found = self._durable([change for change, _ in group])
-            if self.unclean and time.monotonic() >= self._clean_at:
+            if self.unclean and time.monotonic() >= self._again_at:
                 self._clean()
             for (_, told), (result, failed) in zip(group, found, strict=True):
                 if failed is None:
                     told.set_result(result)
                 else:
                     told.set_exception(failed)
-            if self._log_pages >= LOG_PAGES:
+            if self._log_pages >= LOG_PAGES and time.monotonic() >= self._again_at:
                 self._shorten_log()
 
     def _next(self) -> list[_Waiting] | None:
@@ -134,7 +137,7 @@ class Writer:
             while not self._queue:
                 if not self._open:
                     return None
-                if not self._there.wait(CLEANING_EVERY if self.unclean else None) and self.unclean:
+                if not self._there.wait(TRY_AGAIN if self.unclean else None) and self.unclean:
                     return []
             taken = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
         # Whoever asked may have gone away; from here on it is too late for that.
@@ -149,6 +152,8 @@ class Writer:
                 return self._commit(changes)
         except BaseException as error:
             self._drop()
+            # If the disk is full there may be room in the log, once it has been moved.
+            self._log_pages, self._again_at = LOG_PAGES, 0.0
             return [(None, _copy(error)) for _ in changes]
 
     def _commit(self, changes: Sequence[Callable[[Transaction], Any]]) -> list[_Outcome]:
@@ -164,7 +169,7 @@ class Writer:
             raise
         self.commits += 1
         if transaction.erased:
-            self.unclean, self._clean_at = True, 0.0
+            self.unclean, self._again_at = True, 0.0
         return found
 
     def _change(
@@ -213,9 +218,11 @@ class Writer:
         try:
             self._usable().wal_checkpoint(mode=sqlite().SQLITE_CHECKPOINT_PASSIVE)
         except Exception as error:
-            log.warning("the log of events could not be moved into the database: %s", error)
             self._drop()
-        self._log_pages = 0
+            self._note("the log of events cannot be moved into the database, and grows", error)
+        else:
+            self._log_pages = 0
+            self._note("")
 
     def _clean(self) -> None:
         """Leave nothing that was erased in any file, if no reader is in the way."""
@@ -229,12 +236,21 @@ class Writer:
                 finally:
                     connection.set_busy_timeout(PATIENCE_MS)
                 self._drop()
+                self._usable().execute("DELETE FROM facts WHERE name = ?", (UNCLEAN,))
         except Exception as error:
-            log.warning("what was erased is not overwritten yet; it is tried again: %s", error)
-            self._clean_at = time.monotonic() + CLEANING_EVERY
+            self._note("what was erased is not overwritten yet", error)
         else:
             self.unclean = False
             self._log_pages = 0
+            self._note("")
+
+    def _note(self, trouble: str, error: Exception | None = None) -> None:
+        """Say once that something fails, and try again later; a full disk is no place for many lines."""
+        if trouble:
+            self._again_at = time.monotonic() + TRY_AGAIN
+            if trouble != self._trouble:
+                log.warning("%s; it is tried again every second (%s)", trouble, error)
+        self._trouble = trouble
 
 
 def _copy(error: BaseException) -> BaseException:

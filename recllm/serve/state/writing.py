@@ -17,6 +17,9 @@ EVENT = "event_id, user_id, item_id, timestamp, kind, rating, weight, recommenda
 IMPRESSION = "recommendation_id, user_id, at, kind, version, as_of_event, policy, request, items, instead"
 """Columns of a list, in the order of `Impression`."""
 
+UNCLEAN = "store: bytes to overwrite"
+"""The fact that something was erased whose bytes may still be in a file; it outlives the process."""
+
 _LONGEST = 60
 
 
@@ -154,7 +157,7 @@ class Transaction:
         Their bytes are in no file of the folder when the change is done, or soon afterwards, if a backup is being taken
         meanwhile. What is asked for later about the same user is kept again, and backups keep what they have.
         """
-        self.erased = True
+        self.clean()
         lists = "SELECT number FROM impressions WHERE user_id = ?"
         told = {"reasons": self._deleted(f"reasons WHERE impression IN ({lists})", user_id)}
         for table in ("events", "impressions", "adapters", "users"):
@@ -179,6 +182,7 @@ class Transaction:
     def clean(self) -> None:
         """Leave nothing in any file that was deleted earlier: the log is emptied, and what pages still hold."""
         self.erased = True
+        self.put_fact(UNCLEAN, True)
 
     def _deleted(self, what: str, *values: Any) -> int:
         self._do(f"DELETE FROM {what}", values)

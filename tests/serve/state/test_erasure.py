@@ -26,6 +26,12 @@ def hits(folder: Path) -> int:
     return len(found.stdout.splitlines())
 
 
+def wait_until_clean(store: Store) -> None:
+    until = time.monotonic() + 10
+    while store._writer.unclean and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def live(change: Transaction, user: str, name: str, rng: random.Random) -> None:
     """What a user leaves behind, everywhere."""
     item, told = f"i{rng.randrange(50)}", f"{user}-{name}"
@@ -83,7 +89,7 @@ def test_not_a_byte_is_left(store: Store, folder: Path, seed: int) -> None:
 def test_a_reader_in_the_way_is_waited_for(
     store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    monkeypatch.setattr(writer, "CLEANING_EVERY", 0.05)
+    monkeypatch.setattr(writer, "TRY_AGAIN", 0.05)
     monkeypatch.setattr(writer, "_CLEANING_PATIENCE_MS", 1)
     add(store, event("1"), event("2", user=CANARY))
     with store._reader() as reading:
@@ -96,11 +102,31 @@ def test_a_reader_in_the_way_is_waited_for(
         assert hits(folder) > 0
         assert "it is tried again" in caplog.text
         reading.execute("COMMIT")
-    until = time.monotonic() + 10
-    while store._writer.unclean and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until_clean(store)
     assert hits(folder) == 0
     store.checkpoint()
+
+
+def test_what_a_stopped_server_had_still_to_overwrite_is_overwritten_by_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise StorageError("not now")
+
+    store = Store.open(folder)
+    add(store, event("1"), event("2", user="gone"))
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "sweep", fails)
+        store.write(lambda change: change.erase_user("gone")).result(10)
+        store.close()
+    monkeypatch.setattr(writer, "TRY_AGAIN", 0.05)
+    store = Store.open(folder)
+    assert store._writer.unclean
+    wait_until_clean(store)
+    store.close()
+    store = Store.open(folder)
+    assert not store._writer.unclean
+    store.close()
 
 
 @pytest.mark.parametrize(

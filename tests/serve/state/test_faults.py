@@ -59,6 +59,7 @@ def test_one_change_costs_one_fsync(failing: Disk, folder: Path) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_acknowledged_is_kept(failing: Disk, folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     monkeypatch.setattr(writer, "LOG_PAGES", 20)
+    monkeypatch.setattr(writer, "TRY_AGAIN", 0.0)
     operation, file, code, after = FAULTS[fault]
     store = Store.open(folder, vfs=failing.name)
     acknowledged = [name for name in map(str, range(10)) if send(store, name)]
@@ -145,7 +146,7 @@ def test_a_disk_that_refuses_from_the_start(failing: Disk, folder: Path) -> None
 
 
 def test_erasing_waits_for_the_disk(failing: Disk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "CLEANING_EVERY", 0.02)
+    monkeypatch.setattr(writer, "TRY_AGAIN", 0.02)
     store = Store.open(folder, vfs=failing.name)
     add(store, event("1"), event("2", user="gone"))
     failing.refuses = {(SYNC, DATABASE): CODES[SYNC]}
@@ -156,3 +157,20 @@ def test_erasing_waits_for_the_disk(failing: Disk, folder: Path, monkeypatch: py
     store.checkpoint()
     assert kept(store) == ["1"]
     store.close()
+
+
+def test_a_log_that_cannot_be_moved_is_said_once(
+    failing: Disk, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(writer, "LOG_PAGES", 5)
+    monkeypatch.setattr(writer, "TRY_AGAIN", 0.0)
+    store = Store.open(folder, vfs=failing.name)
+    failing.refuses = {(WRITE, DATABASE): CODES["full"]}
+    assert all(send(store, str(k)) for k in range(10))
+    add(store)
+    assert failing.refused > 1
+    assert caplog.text.count("the log of events cannot be moved into the database, and grows") == 1
+    failing.well()
+    assert all(send(store, f"later {k}") for k in range(3))
+    store.close()
+    assert (folder / "recllm.db").stat().st_size > 50_000

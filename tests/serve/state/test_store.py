@@ -64,6 +64,38 @@ def test_lists_come_back(store: Store) -> None:
     assert store.impressions_since(0, 1) == [other]
 
 
+def test_figures_of_lists(store: Store) -> None:
+    def line(item: str, rank: int, channel: str) -> dict[str, Any]:
+        return {"item_id": item, "rank": rank, "score": 0.5, "channel": channel, "propensity": 1.0}
+
+    def list_(name: str, user: str | None, at: float, policy: str, *lines: dict[str, Any]) -> Impression:
+        return Impression(name, user, at, "recommend", "m", 0, policy, {}, lines)
+
+    lists = [
+        list_("old", "ann", 9, "ranking", line("lamp", 1, "text")),
+        list_("x", "ann", 10, "ranking", line("lamp", 1, "text"), line("mug", 2, "ease")),
+        list_("y", "ann", 11, "popular", line("mug", 3, "popular")),
+        list_("z", None, 12, "ranking"),
+    ]
+    store.write(lambda change: [change.add_impression(one) for one in lists]).result(10)
+    add(
+        store,
+        event("1", item="mug", at=13, recommendation_id="x"),
+        event("2", item="mug", at=14, recommendation_id="x"),
+        event("3", item="bear", at=14, recommendation_id="x"),
+        event("4", item="mug", at=14, recommendation_id="y"),
+        event("5", item="lamp", at=14, recommendation_id="old"),
+        event("6", item="lamp", at=2, recommendation_id="x"),
+        event("7", item="lamp", at=14, recommendation_id="none"),
+    )
+    found = store.figures(10)
+    assert (found.lists, found.users) == ({"ranking": 2, "popular": 1}, {"ann": 2, None: 1})
+    assert found.lines == {("text", 1): 1, ("ease", 2): 1, ("popular", 1): 1}
+    assert found.items == {"lamp": 1, "mug": 2}
+    assert found.clicked == [("x", "ease", 2), ("y", "popular", 1)]
+    assert store.figures(10, most=1).lists == {"ranking": 1}
+
+
 def test_keys_of_lines_are_kept_once(store: Store) -> None:
     lines = [{"item_id": f"i{k}", "rank": k, "a_long_name_of_a_column": k} for k in range(100)]
     one = Impression("x", "ann", 1, "recommend", "m", 0, "ranking", {}, lines)
