@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from recllm.errors import UnknownError
+from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
 from recllm.serve.answers import Ask, Line
 from recllm.serve.page.render import respond, root_of
 from recllm.serve.page.state import LONGEST_ID, Visit, marks
@@ -27,6 +28,8 @@ NEAR = 60
 
 NEWEST = 20
 """Items of a known user's history that are shown."""
+
+_POPULAR = frozenset(channel.name for channel in (Popular, PopularNow, PopularWhenLastSeen))
 
 
 class Shop:
@@ -58,6 +61,7 @@ class Shop:
             user=None,
             picks=chips(visit.have[::-1], titles, visit, now, dropped=True),
             answer=answer,
+            popular=answer.policy != "ranking" or all(line.channel in _POPULAR for line in answer.items),
             lines=listed(answer.items, visit, told, kinds, pickable=True),
             hits=found(hits, visit, now, kinds),
             named=any(_words_in(visit.q, line.title) for line in hits),
@@ -100,6 +104,7 @@ class Shop:
             picks=chips([*visit.without, *left[:NEWEST]], titles, visit, now),
             more=len(left[NEWEST:]),
             answer=answer,
+            popular=False,
             lines=listed(answer.items, visit, told, kinds),
             hits=[],
             named=True,

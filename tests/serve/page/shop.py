@@ -1,7 +1,7 @@
 """The engine without a model, whose reasons have the fields of real ones; and a browser."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from recllm.errors import RecllmError
 from recllm.explain.evidence import Cause, Counterfactual, Evidence
+from recllm.serve.answers import Answer, Ask
 from recllm.serve.page.routes import router
 from recllm.serve.state.records import Event, Stored
 from recllm.serve.web.failing import on_error
@@ -20,6 +21,8 @@ from tests.serve.page.figures import FULL, figures
 
 class ShopLive(FakeLive):
     shown: SimpleNamespace = figures()
+    first = "trend"
+    """The channel of what somebody sees of whom nothing is known."""
     made = "# A model\n\n- items: 12\n"
 
     def figures(self) -> SimpleNamespace:
@@ -49,6 +52,12 @@ class ShopLive(FakeLive):
             place_without_history=1_234,
         )
         return {**super()._row(item_id, cited), "reason_code": evidence.reason_code, "evidence": evidence.to_dict()}
+
+    async def session(self, events: Sequence[Mapping[str, Any]], ask: Ask) -> Answer:
+        answer = await super().session(events, ask)
+        is_known = {event["item_id"] for event in events} - {*ask.without}
+        lines = answer.items if is_known else [dataclasses.replace(line, channel=self.first) for line in answer.items]
+        return dataclasses.replace(answer, items=tuple(lines))
 
     def be_used(self) -> None:
         self.shown = figures(**FULL)

@@ -42,6 +42,15 @@ def test_a_first_visit_shows_what_is_popular_and_a_search(browser: TestClient) -
     assert tree.all("span", "badge") == []
 
 
+def test_before_there_are_events_nothing_is_called_popular(
+    browser: TestClient, live: ShopLive, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(live, "first", "history")
+    section = page(browser).one("section", "list")
+    assert section.one("h2").text == "A place to start"
+    assert section.one("p", "news").text == "10 items to begin with. Pick one, and the list is yours."
+
+
 def test_a_pick_changes_the_list_at_once(browser: TestClient) -> None:
     tree = follow(browser, page(browser), "Pick Steel spade")
     assert titles(tree)[:2] == ["Tomato seeds", "Garden hose"]
