@@ -39,8 +39,10 @@ def connect(path: Path, vfs: str | None = None, *, writes: bool = False) -> "aps
     """
     sql = sqlite()
     if writes:
-        # SQLite gives its log the rights of the database's file, so this makes all of them their owner's alone.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # SQLite gives its log the rights of the database's file, so this makes all of them their owner's alone. A file
+        # that is there is not opened: closing it again would drop the locks that other connections have on it.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     flags = sql.SQLITE_OPEN_READWRITE if writes else sql.SQLITE_OPEN_READONLY
     connection: apsw.Connection = sql.Connection(str(path), flags=flags, vfs=vfs)
     connection.set_busy_timeout(PATIENCE_MS)
@@ -54,6 +56,8 @@ def prepare_to_write(connection: "apsw.Connection") -> None:
     """What the writer's connection needs, once the file is known to be ours: this changes it."""
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
+    connection.pragma("fullfsync", True)  # where fsync alone does not reach the disk: macOS
+    connection.pragma("checkpoint_fullfsync", True)
     connection.pragma("secure_delete", True)
     connection.pragma("cache_size", -_CACHE_KIB)
     # The writer moves the log into the database when nobody waits for it.

@@ -110,6 +110,8 @@ class Store(Reading):
 
     def close(self) -> None:
         """Make what waits durable, close all files and let others have the folder; closed already, nothing happens."""
+        if not self._readable:
+            return
         self._writer.stop()
         self._readable = False
         self._close_idle()

@@ -157,11 +157,12 @@ class Transaction:
         Their bytes are in no file of the folder when the change is done, or soon afterwards, if a backup is being taken
         meanwhile. What is asked for later about the same user is kept again, and backups keep what they have.
         """
-        self.clean()
         lists = "SELECT number FROM impressions WHERE user_id = ?"
         told = {"reasons": self._deleted(f"reasons WHERE impression IN ({lists})", user_id)}
         for table in ("events", "impressions", "adapters", "users"):
             told[table] = self._deleted(f"{table} WHERE user_id = ?", user_id)
+        if any(told.values()):
+            self.clean()
         return told
 
     def prune_impressions(self, before: float, limit: int = 10_000) -> int:

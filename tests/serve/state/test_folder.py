@@ -77,6 +77,33 @@ def test_a_child_of_the_server_does_not_hold_its_lock(folder: Path) -> None:
     child.join()
 
 
+TAKES_IT_FOR_ITSELF = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)  # SQLite's range of shared locks
+    except BlockingIOError:
+        print("held")
+    else:
+        print("free")
+"""
+
+
+def test_sqlites_own_locks_are_held_against_other_programs(store: Store, folder: Path) -> None:
+    def taken() -> str:
+        command = [sys.executable, "-c", TAKES_IT_FOR_ITSELF, str(database(folder))]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    add(store, event("1"), event("2", user="gone"))
+    assert taken() == "held\n"
+    # The bytes are overwritten beside SQLite, and the writer opens the file anew: neither may drop the locks.
+    store.write(lambda change: change.erase_user("gone")).result(10)
+    add(store, event("3"))
+    assert taken() == "held\n"
+    store.close()
+    assert taken() == "free\n"
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be a server's folder"):
