@@ -202,6 +202,7 @@ class Live(Answering):
             return replace(latest, state=state, exclude=exclude), known
 
         known = await asyncio.wrap_future(self._taking.change(take))
+        self._refitting.begin_anew()
         if known:
             await asyncio.to_thread(self.keep_model)
         await asyncio.to_thread(self.store.checkpoint)

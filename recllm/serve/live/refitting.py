@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from subprocess import Popen
 from typing import final
 
@@ -79,11 +80,15 @@ class Refitting:
         self._thread.start()
 
     def forget(self, user_id: str) -> None:
-        """A user was erased: a fit under way, which has them in its files, begins anew without them."""
+        """A user is being erased: what a fit under way has of them is not taken over."""
         with self._lock:
             self._erased.add(user_id)
+
+    def begin_anew(self) -> None:
+        """Somebody was erased, whom the files of a fit under way may hold: it begins anew."""
+        with self._lock:
+            self._again = True
             if self._process is not None:
-                self._again = True
                 self._process.kill()
 
     def wait(self) -> LastRefit:
@@ -117,26 +122,34 @@ class Refitting:
     def _fit(self, budget: str | None) -> None:
         workshop = self._models.workshop
         try:
-            while True:
-                now, self._erased, self._again = self._taking.now, set(), False
-                Recommender.of(now.state).save(workshop / "snapshot")
-                with self._lock:
-                    if self._stopped:
-                        raise ServeError("the server was stopped.")
-                    self._process = in_a_process(workshop / "snapshot", workshop / "fitted", budget)
-                try:
-                    finished(self._process)
-                except ServeError:
-                    if not self._again:
-                        raise
-                    shutil.rmtree(workshop)
-                    continue
-                break
+            while (now := self._fitted_to(workshop, budget)) is None:
+                shutil.rmtree(workshop)
             fitted = Recommender.load(workshop / "fitted").fitted.remembering()
             self._taking.change(lambda latest: (self._exchanged(latest, fitted, now.as_of_event), None)).result()
             self._models.adopt(workshop / "fitted", now.as_of_event)
+            if self._again:  # somebody was erased in the last moment: what answers goes without them, the files do not
+                latest = self._taking.now
+                self._models.take(Recommender.of(latest.state), latest.as_of_event)
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
+
+    def _fitted_to(self, workshop: Path, budget: str | None) -> Now | None:
+        """What a model was fitted to; None: somebody in it was erased meanwhile."""
+        self._again = False
+        now = self._taking.now
+        Recommender.of(now.state).save(workshop / "snapshot")
+        with self._lock:
+            if self._stopped:
+                raise ServeError("the server was stopped.")
+            if self._again:
+                return None
+            self._process = in_a_process(workshop / "snapshot", workshop / "fitted", budget)
+        try:
+            finished(self._process)
+        except ServeError:
+            if not self._again:
+                raise
+        return None if self._again else now
 
     def _exchanged(self, latest: Now, fitted: Fitted, as_of_event: int) -> Now:
         """What answers next: the new model with what came while it was fitted."""
