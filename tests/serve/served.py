@@ -1,7 +1,6 @@
 """An app on loopback, behind the server that people run, for as long as a test needs it."""
 
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -9,11 +8,13 @@ from typing import Any
 
 import uvicorn
 
+from recllm.serve.web.run import listen_at
+
 
 @contextlib.contextmanager
 def served(app: Any) -> Iterator[str]:
     """The address of the app, which stops with the block."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen_at("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

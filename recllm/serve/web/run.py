@@ -32,7 +32,7 @@ def run(live: Live, greet: Callable[[str], None]) -> None:
     """
     settings = live.settings
     app = create_app(live, kept_keys(live.store))
-    listening = _listening(settings.host, settings.port)
+    listening = listen_at(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{listening.getsockname()[1]}"
     # Paths hold ids of users, which belong in no log.
@@ -90,9 +90,16 @@ def make_key(store: Store, role: str, name: str | None = None) -> str:
     return secret
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listen_at(host: str, port: int) -> socket.socket:
+    """A socket to serve at.
+
+    Raises:
+        ServeError: The address cannot be had.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Named as TCP, or asyncio does not see that small answers are to go out at once: each then waits 40 ms for the
+    # other side's acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
