@@ -16,6 +16,9 @@ from recllm.serve.web.keys import Keys, Role, new_key
 GRACE = 10
 """Seconds that requests which have begun may take when the server is stopped."""
 
+SWITCH = 5e-4
+"""Seconds after which a thread that computes lets the one that answers go on; Python's 5 ms are as long as a list."""
+
 _FACT = "keys"
 
 
