@@ -75,7 +75,7 @@ class FakeLive:
     async def recommend(self, user_id: str, ask: Ask) -> Answer:
         return self._answer("recommend", user_id, self._have(user_id), ask)
 
-    async def session(self, events: Sequence[Mapping[str, Any]], ask: Ask) -> Answer:
+    async def session(self, events: Sequence[Mapping[str, Any]], ask: Ask, *, keep: bool = True) -> Answer:
         return self._answer("session", None, [event["item_id"] for event in events], ask)
 
     async def rank(self, user_id: str | None, item_ids: Sequence[str], ask: Ask) -> Answer:

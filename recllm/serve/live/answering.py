@@ -65,13 +65,19 @@ class Answering:
         """A list for a user, known or new."""
         return await self._answered(Question("recommend", user_id, ask))
 
-    async def session(self, events: Sequence[Mapping[str, Any]], ask: Ask) -> Answer:
-        """A list for a visitor without a name, from what they did; nothing of it counts."""
+    async def session(self, events: Sequence[Mapping[str, Any]], ask: Ask, *, keep: bool = True) -> Answer:
+        """A list for a visitor without a name, from what they did; nothing of it counts.
+
+        Args:
+            events: What they did.
+            ask: How the list shall be.
+            keep: Whether the answer is kept; else it cannot be explained later.
+        """
         done = [
             Event("", "", str(one["item_id"]), float(stamp), str(one.get("kind") or ""), one.get("rating"))
             for one, stamp in zip(events, _stamps(events), strict=True)
         ]
-        return await self._answered(Question("session", None, ask, tuple(done)))
+        return await self._answered(Question("session", None, ask, tuple(done), keep))
 
     async def rank(self, user_id: str | None, item_ids: Sequence[str], ask: Ask) -> Answer:
         """The given items in a user's order; unknown ones are left out."""
@@ -165,7 +171,8 @@ class Answering:
 
     def _made(self, questions: Sequence[Question]) -> list[Made | BaseException]:
         found = made(self.now, questions, self.settings, self._adapters)
-        self._kept.keep([one for one in found if not isinstance(one, BaseException)])
+        pairs = zip(questions, found, strict=True)
+        self._kept.keep([one for question, one in pairs if question.keep and not isinstance(one, BaseException)])
         return found
 
 

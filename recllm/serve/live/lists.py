@@ -35,12 +35,14 @@ class Question:
         user_id: None for a session without a name.
         ask: How it shall be.
         events: Of a session.
+        keep: Whether the answer is kept.
     """
 
     kind: str
     user_id: str | None
     ask: Ask
     events: tuple[Event, ...] = ()
+    keep: bool = True
 
 
 class Made(NamedTuple):

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 
 from recllm.errors import UnknownError
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
-from recllm.serve.answers import Ask, Line
+from recllm.serve.answers import Answer, Ask, Line
 from recllm.serve.page.render import respond, root_of
 from recllm.serve.page.state import LONGEST_ID, Visit, marks
 from recllm.serve.page.told import in_short, tell
@@ -38,13 +38,18 @@ class Shop:
     def __init__(self, live: Any) -> None:
         self.live = live
 
+    async def _looked(self, visit: Visit) -> Answer:
+        events = [{"item_id": item} for item in visit.have]
+        answer: Answer = await self.live.session(events, Ask(n=N, without=visit.without), keep=False)
+        return answer
+
     async def visitor(self, request: Request) -> HTMLResponse:
         """The list of a visitor."""
         asked = Visit.read(f"{root_of(request)}/", request.query_params)
         titles = self.live.titles(asked.have)
         visit = asked.known(titles)
         answer, hits = await asyncio.gather(
-            self.live.session([{"item_id": item} for item in visit.have], Ask(n=N, without=visit.without)),
+            self._looked(visit),
             self.live.search(visit.q, min(NEAR, self.live.settings.max_n)) if visit.q else _nothing(),
         )
         hits = _those_with(visit.q, hits)[:FOUND]

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,7 @@ def run(live: Live, greet: Callable[[str], None]) -> None:
         await task
 
     try:
+        sys.setswitchinterval(SWITCH)
         asyncio.run(serving())
     except KeyboardInterrupt:  # uvicorn has stopped gracefully and says so once more
         pass

@@ -167,6 +167,14 @@ def test_a_session_can_be_asked_why(live: Live) -> None:
     assert rows[0]["explanation"] == reason.row["explanation"]
 
 
+def test_a_look_is_not_kept(live: Live) -> None:
+    answer = asyncio.run(live.session([{"item_id": "i1"}], Ask(n=3), keep=False))
+    live.store.write(lambda _: None).result()
+    assert live.store.impression(answer.recommendation_id) is None
+    with pytest.raises(UnknownError):
+        asyncio.run(live.explain(answer.recommendation_id, answer.items[0].item_id))
+
+
 def test_what_if_says_what_comes_and_what_goes(live: Live, learned: Recommender) -> None:
     shifts = asyncio.run(live.whatif("u0", add=["i20", "i21"], drop=["i1"], n=5))
     before = [row.item_id for row in learned.recommend("u0", n=5)]

@@ -53,7 +53,7 @@ class ShopLive(FakeLive):
         )
         return {**super()._row(item_id, cited), "reason_code": evidence.reason_code, "evidence": evidence.to_dict()}
 
-    async def session(self, events: Sequence[Mapping[str, Any]], ask: Ask) -> Answer:
+    async def session(self, events: Sequence[Mapping[str, Any]], ask: Ask, *, keep: bool = True) -> Answer:
         answer = await super().session(events, ask)
         is_known = {event["item_id"] for event in events} - {*ask.without}
         lines = answer.items if is_known else [dataclasses.replace(line, channel=self.first) for line in answer.items]

@@ -107,7 +107,7 @@ def test_a_session_s_filters_reach_the_engine(shop: Shop) -> None:
     seen = []
     original = shop.live.session
 
-    async def session(events: Any, ask: Any) -> Any:
+    async def session(events: Any, ask: Any, *, keep: bool = True) -> Any:
         seen.append((events, ask))
         return await original(events, ask)
 
