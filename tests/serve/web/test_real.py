@@ -20,7 +20,7 @@ from recllm.serve.web.app import create_app
 from recllm.testing import ToyShop
 from tests.serve.served import served
 from tests.serve.web.asking import HERE, problem
-from tests.serve.web.test_routes import BAD_EVENTS, ODD
+from tests.serve.web.test_routes import BAD_EVENTS
 from tests.small import config_for
 
 
@@ -136,7 +136,7 @@ def test_a_new_item_is_recommended_at_once_and_a_hidden_one_never(http: TestClie
     assert f"new-{user}" not in listed(http, user)
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", ["a/b", "..", "%2F", "🧁 ?#"])
 def test_any_id_works_all_the_way(http: TestClient, toy: ToyShop, name: str) -> None:
     part = quote(name, safe="").replace(".", "%2E")
     assert http.post("/api/items", json=[{"item_id": name, "title": "thing number 7"}]).status_code == 200
