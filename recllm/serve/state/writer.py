@@ -37,7 +37,7 @@ LOG_PAGES = 1_000
 """Pages in SQLite's log from which on it is moved into the database."""
 
 TRY_AGAIN = 1.0
-"""Seconds after which what failed is tried again: moving the log, or overwriting erased bytes."""
+"""Seconds after which what failed is tried again: moving the log (sooner if it grows), or overwriting erased bytes."""
 
 _CLEANING_PATIENCE_MS = 250
 
@@ -70,6 +70,7 @@ class Writer:
         self._open = True
         self._connection: apsw.Connection | None = None
         self._log_pages = 0
+        self._tried_pages = 0
         self._again_at = 0.0
         self._trouble = ""
         self.commits = 0
@@ -128,7 +129,9 @@ class Writer:
                     told.set_result(result)
                 else:
                     told.set_exception(failed)
-            if self._log_pages >= LOG_PAGES and time.monotonic() >= self._again_at:
+            if self._log_pages >= LOG_PAGES and (
+                time.monotonic() >= self._again_at or self._log_pages >= self._tried_pages + LOG_PAGES
+            ):
                 self._shorten_log()
 
     def _next(self) -> list[_Waiting] | None:
@@ -218,6 +221,7 @@ class Writer:
         try:
             self._usable().wal_checkpoint(mode=sqlite().SQLITE_CHECKPOINT_PASSIVE)
         except Exception as error:
+            self._tried_pages = self._log_pages
             self._drop()
             self._note("the log of events cannot be moved into the database, and grows", error)
         else:

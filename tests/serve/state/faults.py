@@ -35,6 +35,7 @@ class Disk(apsw.VFS):
     Attributes:
         refuses: (what is done, to which file) -> the code of the error.
         after: So many of the operations that are refused still succeed first; -1: half of the next write does.
+        room: Bytes beyond which the log cannot grow.
         done: How often what was asked of which file.
         refused: How often it was refused.
     """
@@ -43,6 +44,7 @@ class Disk(apsw.VFS):
         self.name = f"refusing-{os.getpid()}-{next(_names)}"
         self.refuses: dict[tuple[str, str], int] = {}
         self.after = 0
+        self.room: int | None = None
         self.done: Counter[tuple[str, str]] = Counter()
         self.refused = 0
         super().__init__(self.name, "")
@@ -52,7 +54,7 @@ class Disk(apsw.VFS):
 
     def well(self) -> None:
         """It does everything again."""
-        self.refuses, self.after = {}, 0
+        self.refuses, self.after, self.room = {}, 0, None
 
     def refuses_now(self, what: tuple[str, str]) -> int | None:
         self.done[what] += 1
@@ -79,6 +81,8 @@ class File(apsw.VFSFile):
 
     def xWrite(self, data: Any, offset: int) -> None:
         code = self._disk.refuses_now((WRITE, self._kind))
+        if self._kind == LOG and self._disk.room is not None and offset + len(data) > self._disk.room:
+            code = apsw.SQLITE_FULL
         if code is not None:
             if self._disk.after < 0:
                 super().xWrite(bytes(data)[: len(data) // 2], offset)

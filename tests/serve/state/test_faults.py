@@ -174,3 +174,26 @@ def test_a_log_that_cannot_be_moved_is_said_once(
     assert all(send(store, f"later {k}") for k in range(3))
     store.close()
     assert (folder / "recllm.db").stat().st_size > 50_000
+
+
+def test_a_full_disk_has_room_in_the_log_once_it_is_moved(failing: Disk, folder: Path) -> None:
+    store = Store.open(folder, vfs=failing.name)
+    assert all(send(store, str(k)) for k in range(10))
+    failing.room = (folder / "recllm.db-wal").stat().st_size
+    assert not send(store, "refused")
+    assert all(send(store, f"later {k}") for k in range(5))
+    store.close()
+
+
+def test_a_growing_log_is_moved_before_it_is_time(failing: Disk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "LOG_PAGES", 20)
+    monkeypatch.setattr(writer, "TRY_AGAIN", 1_000.0)
+    store = Store.open(folder, vfs=failing.name)
+    failing.refuses = {(WRITE, DATABASE): CODES["full"]}
+    assert all(send(store, str(k)) for k in range(5))
+    assert failing.refused
+    failing.well()
+    size = (folder / "recllm.db-wal").stat().st_size
+    assert all(send(store, f"later {k}") for k in range(60))
+    assert (folder / "recllm.db-wal").stat().st_size < 4 * size
+    store.close()
