@@ -60,8 +60,6 @@ def prepare_to_write(connection: "apsw.Connection") -> None:
     connection.pragma("checkpoint_fullfsync", True)
     connection.pragma("secure_delete", True)
     connection.pragma("cache_size", -_CACHE_KIB)
-    # The writer moves the log into the database when nobody waits for it.
-    connection.pragma("wal_autocheckpoint", 0)
 
 
 def close(connection: "apsw.Connection") -> None:

@@ -203,6 +203,7 @@ class Writer:
             self._connection = connect(self._path, self._vfs, writes=True)
             check_version(self._connection, str(self._path))
             prepare_to_write(self._connection)
+            # In the place of SQLite's own, which would move the log while others wait to be told.
             self._connection.set_wal_hook(self._noted)
         return self._connection
 

@@ -168,11 +168,13 @@ def test_all_is_there_after_closing(folder: Path) -> None:
     first = Store.open(folder)
     add(first, event("1"))
     first.close()
-    first.close()
     second = Store.open(folder)
     assert [one.event for one in second.events_after(0)] == [event("1")]
     second.close()
     assert {path.name for path in folder.iterdir()} == {"recllm.db", "lock"}
+    folder.rename(folder.with_name("moved"))
+    second.close()
+    assert not folder.exists()
 
 
 def test_files_are_their_owners_alone(store: Store, folder: Path) -> None:
