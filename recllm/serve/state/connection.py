@@ -101,7 +101,7 @@ def refused(where: Path, *, reading: bool = False) -> Iterator[None]:
         reading: Whether it is only read.
 
     Raises:
-        StorageError: The disk refuses, or another process holds the file.
+        StorageError: The disk refuses, or somebody holds the file.
         ServeError: The file is damaged.
         DataError: A text is none.
     """
@@ -120,6 +120,8 @@ def refused(where: Path, *, reading: bool = False) -> Iterator[None]:
             f"{where} is damaged ({error}); restore a backup into a new folder: recllm restore BACKUP --data FOLDER."
         ) from error
     except apsw.BusyError as error:
-        raise StorageError(f"{where} is held by another process ({error}); stop that, and ask again.") from error
+        raise StorageError(
+            f"{where} is held by somebody who reads or writes it for long ({error}); let that end, and ask again."
+        ) from error
     except UnicodeEncodeError as error:
         raise no_text(error) from error
