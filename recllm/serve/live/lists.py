@@ -116,9 +116,18 @@ def request_of(now: Now, questions: Mapping[str, Question]) -> ListRequest:
         exclude_seen=ask.exclude_seen,
         filters=filters or None,
         diversity=ask.diversity,
-        without=ask.without or None,
+        without=known_of(now, ask.without) or None,
         wishes=ask.wishes or None,
         exclude=exclude or None,
+    )
+
+
+def known_of(now: Now, without: Sequence[str]) -> tuple[str, ...]:
+    """What of it the catalog knows; the rest is passed over, and its text gets into no log."""
+    model = now.state.model
+    rows = model.catalog.rows(without).tolist()
+    return tuple(
+        one for one, row in zip(without, rows, strict=True) if row >= 0 or model.attributes.items_valued(one).any()
     )
 
 

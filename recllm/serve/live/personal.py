@@ -13,7 +13,7 @@ from recllm.lists.results import Preview, Recommendations
 from recllm.lists.serve import Lists
 from recllm.serve.answers import Ask, Line, Row, Shift
 from recllm.serve.live.history import as_of, interactions
-from recllm.serve.live.lists import Question, request_of
+from recllm.serve.live.lists import Question, known_of, request_of
 from recllm.serve.live.now import Now
 from recllm.serve.live.rows import Rows
 from recllm.serve.state.records import Event, Impression, Stored
@@ -89,7 +89,7 @@ def session_reasons(
 ) -> list[Mapping[str, Any]]:
     """Why these items suit a visitor who has those."""
     theirs = interactions(session_events(have), [SESSION])
-    return _rows(now, theirs, item_ids, ListRequest(n=n, without=tuple(without) or None))
+    return _rows(now, theirs, item_ids, ListRequest(n=n, without=known_of(now, without) or None))
 
 
 def _rows(now: Now, theirs: Interactions, item_ids: Sequence[str], request: ListRequest) -> list[Mapping[str, Any]]:

@@ -53,7 +53,7 @@ def create_app(live: Engine, keys: Keys | None = None) -> FastAPI:
         app.include_router(module.router)
     app.include_router(page.router(live, read=[READ], admin=[ADMIN]))
     if importlib.util.find_spec("mcp") is not None:
-        from recllm.serve.web.mcp import mount
+        from recllm.serve.web.door import mount
 
         mount(app, live, gate)
     app.add_middleware(Edge, gate=gate, metrics=metrics, live=live)

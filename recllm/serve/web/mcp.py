@@ -1,23 +1,19 @@
 """Tools for agents, over the Model Context Protocol at `/mcp`: lists, search, reasons; events for keys that may write.
 
-A door without sessions: each call is one POST that is answered with JSON, by the same keys as everything else.
+Without sessions: each call is one POST that is answered with JSON. `door` lets callers in.
 """
 
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import FastAPI
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import Field
-from starlette.requests import HTTPConnection
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from recllm import resources
 from recllm.errors import DataError, RecllmError
@@ -26,9 +22,8 @@ from recllm.serve.web.asks import WISHES
 from recllm.serve.web.engine import Engine
 from recllm.serve.web.events import OwnEvent
 from recllm.serve.web.fields import Id, Text, Wish, check_length
-from recllm.serve.web.guard import Gate, Needs
 from recllm.serve.web.keys import Role
-from recllm.serve.web.reply import Refused, error_reply, problem_of
+from recllm.serve.web.reply import problem_of
 
 ABOUT = (
     "Recommendations from a catalog: lists for users or for what somebody has, items by words, items alike, and why an "
@@ -127,44 +122,10 @@ def tools_server(live: Engine) -> MCPServer[Any]:
     return server
 
 
-class Door:
-    """An ASGI app that lets callers with a key that may read through to the tools."""
-
-    needs = Needs(Role.READ)
-
-    def __init__(self, live: Engine, gate: Gate) -> None:
-        self._live, self._gate = live, gate
-        self._manager: StreamableHTTPSessionManager | None = None
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Open as long as the app runs."""
-        server = tools_server(self._live)
-        # Hosts and origins are checked at the edge.
-        security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        server.streamable_http_app(json_response=True, stateless_http=True, transport_security=security)
-        self._manager = server.session_manager
-        try:
-            async with self._manager.run():
-                yield
-        finally:
-            self._manager = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
-        try:
-            scope["recllm.role"] = self._gate.admit(HTTPConnection(scope), Role.READ)
-            if self._manager is None:
-                raise Refused(503, "the server is starting or stopping; ask again in a moment.", {"retry-after": "1"})
-        except Refused as refused:
-            headers = dict(refused.headers or {})
-            await error_reply(refused.status_code, str(refused.detail), headers)(scope, receive, send)
-            return
-        await self._manager.handle_request(scope, receive, send)
-
-
-def mount(app: FastAPI, live: Engine, gate: Gate) -> None:
-    """Put the door at `/mcp`."""
-    door = Door(live, gate)
-    app.router.routes.append(Route("/mcp", door, methods=["POST"], include_in_schema=False))
-    app.state.running.append(door.running)
+def manager_of(live: Engine) -> StreamableHTTPSessionManager:
+    """What answers calls over HTTP, while it runs."""
+    server = tools_server(live)
+    # Hosts and origins are checked at the edge.
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    server.streamable_http_app(json_response=True, stateless_http=True, transport_security=security)
+    return server.session_manager

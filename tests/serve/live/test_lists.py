@@ -51,6 +51,12 @@ def test_a_list_is_the_recommenders_own(live: Live, learned: Recommender, name: 
         assert (answer.user_id, answer.policy, answer.as_of_event) == (user, "ranking", 0)
 
 
+def test_what_nobody_knows_is_passed_over_without_a_word(live: Live) -> None:
+    plain, odd = together(live, [("u0", Ask()), ("u0", Ask(without=("something that I wrote",)))])
+    assert told(odd) == told(plain)
+    assert odd.policy == "ranking"
+
+
 def test_together_is_as_alone(live: Live) -> None:
     asked = [(f"u{user}", Ask(n=5 + user % 3, offset=user % 2)) for user in range(40)]
     asked += [(f"u{user}", Ask(exclude=(f"i{user}",))) for user in range(8)]
