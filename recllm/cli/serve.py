@@ -1,7 +1,9 @@
 """`recllm serve`, `recllm refit`, `recllm backup` and `recllm restore`."""
 
 import logging
+import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,16 +58,26 @@ def serve(
         return
     settings = Settings(host=host, port=port, log_only=log_only, explore=explore, rate=rate)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    _serve(_demo(data, as_json) if demo else model, data, settings, as_json)
+    from recllm.serve.supervisor import can_supervise, supervised
+    from recllm.serve.web.run import listen_at
+
+    with listen_at(host, port) as listening:
+        job = partial(_serve, model, demo, data, settings, listening, as_json)
+        if not can_supervise():
+            job()
+        elif code := supervised(job):
+            raise typer.Exit(code)
 
 
-def _serve(model: "Path | Recommender | None", data: Path, settings: "Settings", as_json: bool) -> None:
+def _serve(
+    model: Path | None, demo: bool, data: Path, settings: "Settings", listening: socket.socket, as_json: bool
+) -> None:
     from recllm.serve.live.live import Live
     from recllm.serve.web.run import run
 
-    live = Live.open(data, model, settings)
+    live = Live.open(data, _demo(data, as_json) if demo else model, settings)
     try:
-        run(live, lambda address: _greet(live, address, as_json))
+        run(live, lambda address: _greet(live, address, as_json), listening)
     finally:
         live.close()
 

@@ -101,8 +101,9 @@ class Mix:
 
 
 def memory_of(process: subprocess.Popen[bytes]) -> float:
-    """Megabytes."""
-    return round(psutil.Process(process.pid).memory_info().rss / 2**20, 1)
+    """Megabytes of the server, which a supervisor has begun."""
+    (server,) = psutil.Process(process.pid).children()
+    return round(server.memory_info().rss / 2**20, 1)
 
 
 def told(measured: Measured) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Runs the app in this process until it is told to stop."""
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -17,18 +18,22 @@ from recllm.serve.web.keys import Keys, Role, new_key
 GRACE = 10
 """Seconds that requests which have begun may take when the server is stopped."""
 
+BACKLOG = 1024
+"""Connections that may wait while a server begins anew."""
+
 SWITCH = 5e-4
 """Seconds after which a thread that computes lets the one that answers go on; Python's 5 ms are as long as a list."""
 
 _FACT = "keys"
 
 
-def run(live: Live, greet: Callable[[str], None]) -> None:
+def run(live: Live, greet: Callable[[str], None], listening: socket.socket | None = None) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
         live: What answers; it is not closed.
         greet: Called with the address when requests are answered.
+        listening: Where to, from `listen_at`; None: where the settings say.
 
     Raises:
         ServeError: The address cannot be had.
@@ -36,7 +41,7 @@ def run(live: Live, greet: Callable[[str], None]) -> None:
     """
     settings = live.settings
     app = create_app(live, kept_keys(live.store))
-    listening = listen_at(settings.host, settings.port)
+    listening = listening or listen_at(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{listening.getsockname()[1]}"
     # Paths hold ids of users, which belong in no log.
@@ -59,12 +64,14 @@ def run(live: Live, greet: Callable[[str], None]) -> None:
             greet(address)
         await task
 
+    # When it has stopped, uvicorn raises once more the signal that it was stopped by.
+    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         sys.setswitchinterval(SWITCH)
         asyncio.run(serving())
-    except KeyboardInterrupt:  # uvicorn has stopped gracefully and says so once more
-        pass
     finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
         listening.close()
 
 
@@ -111,4 +118,5 @@ def listen_at(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise ServeError(f"{host}:{port} cannot be listened at ({error.strerror}); give another --port.") from error
+    listening.listen(BACKLOG)
     return listening
