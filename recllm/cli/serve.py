@@ -3,6 +3,7 @@
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,20 +65,31 @@ def serve(
     with listen_at(host, port) as listening:
         job = partial(_serve, model, demo, data, settings, listening, as_json)
         if not can_supervise():
-            job()
+            job(lambda: None)
         elif code := supervised(job):
             raise typer.Exit(code)
 
 
 def _serve(
-    model: Path | None, demo: bool, data: Path, settings: "Settings", listening: socket.socket, as_json: bool
+    model: Path | None,
+    demo: bool,
+    data: Path,
+    settings: "Settings",
+    listening: socket.socket,
+    as_json: bool,
+    answering: Callable[[], None],
 ) -> None:
     from recllm.serve.live.live import Live
     from recllm.serve.web.run import run
 
     live = Live.open(data, _demo(data, as_json) if demo else model, settings)
+
+    def greet(address: str) -> None:
+        answering()
+        _greet(live, address, as_json)
+
     try:
-        run(live, lambda address: _greet(live, address, as_json), listening)
+        run(live, greet, listening)
     finally:
         live.close()
 

@@ -22,7 +22,7 @@ from recllm.serve import supervisor
 supervisor._SLOW = ()
 place, how = Path(sys.argv[1]), sys.argv[2]
 
-def serve():
+def serve(answering):
     with open(place / "pids", "a") as file:
         file.write(f"{os.getpid()}\\n")
     if how == "ends":
@@ -31,6 +31,7 @@ def serve():
         raise supervisor.ServeError("the folder is served already.")
     if how == "dies":
         os.kill(os.getpid(), 9)
+    answering()
     time.sleep(30)
 
 try:
