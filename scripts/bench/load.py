@@ -4,6 +4,7 @@ Latencies count from the moment a request was due, so a server that stalls is ch
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -65,8 +66,15 @@ class Connections:
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def ask(self, request: Request) -> tuple[int, bytes]:
-        """Status and body."""
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._port)
+        """Status and body; over a new connection where the server has closed the one that was to be used again."""
+        if self._free:
+            with contextlib.suppress(OSError, IndexError, asyncio.IncompleteReadError):
+                return await self._over(*self._free.pop(), request)
+        return await self._over(*await asyncio.open_connection("127.0.0.1", self._port), request)
+
+    async def _over(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request
+    ) -> tuple[int, bytes]:
         method, path, body = request
         head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\n"
         if body is not None:

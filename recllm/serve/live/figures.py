@@ -5,14 +5,14 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
 from recllm.serve.live.now import Now
 from recllm.serve.live.refitting import LastRefit
-from recllm.serve.state.records import Impression
+from recllm.serve.state.figures import ListFigures
 from recllm.serve.state.store import Store
 
 WINDOW = 7 * 86_400.0
@@ -20,6 +20,9 @@ WINDOW = 7 * 86_400.0
 
 MOST_LISTS = 20_000
 """Answered lists that figures are made from; the newest."""
+
+AGREEING = 1_000
+"""Lists of a server that only watches, of which it is asked whether the ranking would have said the same."""
 
 _REMEMBERED = 4_096
 
@@ -136,11 +139,11 @@ def figures(now: Now, store: Store, traffic: Traffic, waiting: int, refit: LastR
     """All of it, at this moment."""
     since = time.time() - WINDOW
     fresh, catalog = now.state.freshness(None), now.state.model.catalog
-    lists = [one for one in store.impressions_since(since, MOST_LISTS) if one.items]
-    clicked = store.clicks_since(since)
+    found = store.figures(since, MOST_LISTS)
     counts = dict(store.counts())
     size = counts.pop("bytes", 0)
-    shown = {line["item_id"] for one in lists for line in one.items}
+    users = {user: count for user, count in found.users.items() if user is not None}
+    known = now.state.memory
     return Figures(
         up_seconds=time.monotonic() - traffic.begun,
         requests=traffic.statuses,
@@ -156,66 +159,61 @@ def figures(now: Now, store: Store, traffic: Traffic, waiting: int, refit: LastR
         refit_reason=fresh.reason,
         refit=refit,
         window_days=WINDOW / 86_400,
-        lists=dict(Counter(one.policy for one in lists)),
-        coverage=len(shown) / max(len(catalog), 1),
-        cold_items=_cold_items(now, lists),
-        cold_users=Rate(sum(_is_new(now, one) for one in lists), len(lists)),
-        agreement=_agreement(lists),
+        lists=dict(found.lists),
+        coverage=len(found.items) / max(len(catalog), 1),
+        cold_items=_cold_items(now, found.items),
+        cold_users=Rate(sum(count for user, count in users.items() if user not in known), sum(users.values())),
+        agreement=_agreement(store, since) if "popular" in found.lists else None,
         lost=traffic.lost,
         rows=counts,
         bytes=size,
         version=now.version,
-        **_clicks(lists, clicked),
+        **_clicks(found),
     )
 
 
-@dataclass
-class _Tally:
-    shown: Counter[Any] = field(default_factory=Counter)
-    clicked: Counter[Any] = field(default_factory=Counter)
-
-    def rates(self) -> dict[Any, Rate]:
-        return {name: Rate(self.clicked[name], count) for name, count in self.shown.items()}
-
-
-def _clicks(lists: Sequence[Impression], clicked: Mapping[str, frozenset[str]]) -> dict[str, Any]:
+def _clicks(found: ListFigures) -> dict[str, Any]:
     """What became of lists: which lines were clicked, by channel and by place."""
-    by_channel, by_rank, gains, hits, total = _Tally(), _Tally(), [], 0, 0
-    for one in lists:
-        theirs = clicked.get(one.recommendation_id, frozenset())
-        gain, found = 0.0, 0
-        for place, line in enumerate(one.items, 1):
-            is_clicked = line["item_id"] in theirs
-            for tally, name in ((by_channel, line["channel"]), (by_rank, place)):
-                tally.shown[name] += 1
-                tally.clicked[name] += is_clicked
-            if is_clicked:
-                gain, found = gain + 1 / math.log2(place + 1), found + 1
-        if found:
-            gains.append(gain / sum(1 / math.log2(place + 1) for place in range(1, found + 1)))
-            hits, total = hits + 1, total + found
+    shown: tuple[Counter[Any], Counter[Any]] = (Counter(), Counter())
+    for line, count in found.lines.items():
+        for tally, name in zip(shown, line, strict=True):
+            tally[name] += count
+    places: dict[str, list[int]] = {}
+    for one in found.clicked:
+        places.setdefault(one.recommendation_id, []).append(one.place)
+    by_channel = _rates(Counter(one.channel for one in found.clicked), shown[0])
+    by_rank = _rates(Counter(one.place for one in found.clicked), shown[1])
     return {
-        "clicks": total,
-        "live_ndcg": float(np.mean(gains)) if gains else None,
-        "hit_rate": Rate(hits, len(lists)),
-        "by_channel": by_channel.rates(),
-        "by_rank": dict(sorted(by_rank.rates().items())),
+        "clicks": len(found.clicked),
+        "live_ndcg": float(np.mean([_ndcg(one) for one in places.values()])) if places else None,
+        "hit_rate": Rate(len(places), sum(found.lists.values())),
+        "by_channel": by_channel,
+        "by_rank": dict(sorted(by_rank.items())),
     }
 
 
-def _cold_items(now: Now, lists: Sequence[Impression]) -> Rate:
-    catalog, liked = now.state.model.catalog, now.state.model.channels.popularity.liked
-    ids = [line["item_id"] for one in lists for line in one.items]
-    rows = catalog.rows(ids)
-    return Rate(int((liked[rows[rows >= 0]] == 0).sum()), len(ids))
+def _rates(clicked: Counter[Any], shown: Counter[Any]) -> dict[Any, Rate]:
+    return {name: Rate(clicked[name], count) for name, count in shown.items()}
 
 
-def _is_new(now: Now, one: Impression) -> bool:
-    return not one.request.get("events") if one.user_id is None else one.user_id not in now.state.memory
+def _ndcg(places: Sequence[int]) -> float:
+    """Of a list of which these places, from 1, were clicked."""
+    gain = sum(1 / math.log2(place + 1) for place in places)
+    return gain / sum(1 / math.log2(place + 1) for place in range(1, len(places) + 1))
 
 
-def _agreement(lists: Sequence[Impression]) -> float | None:
+def _cold_items(now: Now, lines: Mapping[str, int]) -> Rate:
+    """Lines with an item that nobody has, by how often each was listed."""
+    liked = now.state.model.channels.popularity.liked
+    rows = now.state.model.catalog.rows(list(lines))
+    cold = sum(count for row, count in zip(rows, lines.values(), strict=True) if row >= 0 and liked[row] == 0)
+    return Rate(cold, sum(lines.values()))
+
+
+def _agreement(store: Store, since: float) -> float | None:
     shares = [
-        len({line["item_id"] for line in one.items} & set(one.instead)) / len(one.items) for one in lists if one.instead
+        len({line["item_id"] for line in one.items} & set(one.instead)) / len(one.items)
+        for one in store.impressions_since(since, AGREEING)
+        if one.instead and one.items
     ]
     return float(np.mean(shares)) if shares else None

@@ -205,7 +205,8 @@ class Live(Answering):
         self._refitting.begin_anew()
         if known:
             await asyncio.to_thread(self.keep_model)
-        await asyncio.to_thread(self.store.checkpoint)
+        # What was being made when it was written.
+        await asyncio.wrap_future(self.store.write(lambda change: change.erase_user(user_id)))
         return {**told, "remembered": known}
 
     def keep_model(self) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, final
@@ -56,7 +56,11 @@ class Models:
     def in_use(self) -> InUse | None:
         """The model to begin with; None: there is none yet."""
         fact = self._store.fact(_FACT)
-        return InUse(**fact) if isinstance(fact, Mapping) else None
+        used = InUse(**fact) if isinstance(fact, Mapping) else None
+        if used is None or not (self.folder / used.name).is_dir():
+            return None  # a backup has no models
+        # A backup of before may have been put beside it: known events are passed over.
+        return used if used.as_of_event <= self._store.last_event else replace(used, as_of_event=0)
 
     def open(self, given: Path | Recommender | None) -> tuple[Recommender, int]:
         """The recommender to begin with, and the number of the newest event in it.

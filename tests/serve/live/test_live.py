@@ -11,6 +11,7 @@ from recllm.errors import ArtifactError, ServeError, UnknownError
 from recllm.recommender import Recommender
 from recllm.serve.answers import Ask
 from recllm.serve.live.live import Live
+from recllm.serve.state.backup import backup, restore
 from recllm.serve.state.records import Event, ItemRecord, UserRecord
 from tests.serve.live.test_taking import event
 
@@ -234,3 +235,22 @@ def test_figures_are_of_what_happened(live: Live) -> None:
 def test_the_model_has_a_card(live: Live) -> None:
     assert live.card().startswith("# A recllm recommender")
     assert "## Freshness" in live.card()
+
+
+def test_a_backup_is_served_with_a_model_again(
+    opened: Callable[..., Live], learned: Recommender, tmp_path: Path
+) -> None:
+    learned.save(tmp_path / "model")
+    live = opened(tmp_path / "model")
+    asyncio.run(live.feedback([event(1, "new", "i1")]))
+    backup(tmp_path / "data", tmp_path / "copy.db")
+    asyncio.run(live.feedback([event(2, "new", "i2")]))
+    live.close()
+    restore(tmp_path / "copy.db", tmp_path / "again")
+    again = opened(tmp_path / "model", "again")
+    assert again.now.state.memory.of_users(["new"]).frame["item_id"].to_list() == ["i1"]
+    again.close()
+    shutil.copytree(tmp_path / "data" / "models", tmp_path / "again" / "models", dirs_exist_ok=True)
+    older = opened(None, "again")  # a model that knows more than the events beside it
+    asyncio.run(older.feedback([event(3, "new", "i3")]))
+    assert set(older.now.state.memory.of_users(["new"]).frame["item_id"]) >= {"i1", "i3"}
