@@ -106,7 +106,7 @@ def _greet(live: "object", address: str, as_json: bool) -> None:
             f"Serving {facts['items']:,} items at {address}  (Ctrl-C stops)\n"
             f"  the page       {address}/\n"
             f"  the dashboard  {address}/dashboard\n"
-            f"  the API        {address}/api/openapi.json"
+            f"  the API        {address}/docs"
         )
     sys.stdout.flush()
 

@@ -176,7 +176,7 @@ class TextEncoder:
         chunk = 8 * self.config.batch_size
         vectors = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
         for start in range(0, len(order), chunk):
-            rows = order[start : start + chunk]
+            rows = [row for row in order[start : start + chunk] if not _is_silent(model, texts[row])]
             vectors[rows] = model.encode(
                 [texts[row] for row in rows],
                 batch_size=self.config.batch_size,
@@ -187,6 +187,11 @@ class TextEncoder:
             if progress is not None:
                 progress(min(start + chunk, len(order)), len(order))
         return vectors
+
+
+def _is_silent(model: Any, text: str) -> bool:
+    """Whether a tokenizer makes nothing at all of a text, such as one of invisible signs; its vector stays 0."""
+    return not any(sign.isalnum() for sign in text) and not len(model.tokenizer(text)["input_ids"])
 
 
 @final

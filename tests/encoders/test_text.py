@@ -68,6 +68,14 @@ def test_a_prompt_reads_columns_that_are_there(toy: ToyShop) -> None:
         describe_items(toy.catalog, prompt)
 
 
+def test_a_text_without_signs_that_can_be_read_says_nothing(tiny: Path) -> None:
+    vectors = TextEncoder(TextEncoderConfig(backbone=str(tiny))).encode(["\u200b", "toys thing", "…"])
+    assert vectors.shape == (3, TINY_WIDTH)
+    assert not vectors[0].any()
+    assert vectors[1].any()
+    assert np.isfinite(vectors).all()
+
+
 def test_items_are_put_into_words(toy: ToyShop) -> None:
     texts = describe_items(toy.catalog, load_prompt("item.neutral"))
     assert len(texts) == len(toy.catalog)
