@@ -48,19 +48,21 @@ class Counts:
         return not isinstance(self.given_pairs, Later) or self.given_pairs.is_made
 
     @classmethod
-    def of(cls, histories: Histories, items: int, resolution: float) -> "Counts":
+    def of(cls, histories: Histories, items: int, resolution: float, *, pairs: bool = True) -> "Counts":
         """Of the events of users.
 
         Args:
             histories: Each user's first event with every item.
             items: Size of the catalog.
             resolution: Seconds that a moment lasts; counts of one shop have the same (see `resolution_of`).
+            pairs: Whether pairs of items are counted here, or where they are first needed.
         """
+        counted = partial(PairCounts.of, histories, items)
         return cls(
             int((histories.lengths > 0).sum()),
             histories.n_events,
             ItemCounts.of(histories, items, resolution),
-            PairCounts.of(histories, items),
+            counted() if pairs else Later(counted),
         )
 
     @property
@@ -81,7 +83,9 @@ class Counts:
 
     def __sub__(self, other: "Counts") -> "Counts":
         users, events = self.users - other.users, self.events - other.events
-        return Counts(users, events, self.items - other.items, self.pairs - other.pairs)
+        pairs = partial(_difference, self, other)
+        counted = pairs() if self.has_pairs and other.has_pairs else Later(pairs)
+        return Counts(users, events, self.items - other.items, counted)
 
     def plus(self, change: "Counts", recount: Callable[[], PairCounts]) -> "Counts":
         """The sum; where pairs have not been counted yet, `recount` counts those of the sum when they are needed."""
@@ -142,3 +146,7 @@ class Counts:
 
 def _extended(pairs: PairCounts | Later[PairCounts], items: int) -> PairCounts:
     return (pairs.get() if isinstance(pairs, Later) else pairs).extended(items)
+
+
+def _difference(more: Counts, less: Counts) -> PairCounts:
+    return more.pairs - less.pairs

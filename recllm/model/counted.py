@@ -69,7 +69,8 @@ class Counted:
         """
         if _are_the_same(before, after):
             return self, model
-        now, then = (Counts.of(part, len(model.catalog), self.counts.resolution) for part in (after, before))
+        items, pairs = len(model.catalog), self.counts.has_pairs
+        now, then = (Counts.of(part, items, self.counts.resolution, pairs=pairs) for part in (after, before))
         counts = self.counts.plus(now - then, recount)
         if not counts.is_possible:
             raise DataError("these events were not counted as they are given here, so nothing was deleted.")

@@ -1,8 +1,10 @@
 """Weights between items apart from the counts that they follow, for who cannot wait for them while events come in."""
 
 from dataclasses import replace
+from functools import partial
 
-from recllm.model.fitted import Fitted
+from recllm.counts.later import Later
+from recllm.model.fitted import Fitted, counted_pairs
 
 
 def weights_due(state: Fitted) -> bool:
@@ -10,10 +12,21 @@ def weights_due(state: Fitted) -> bool:
     return bool(state.model.channels.settings) and state.counted.weights_due
 
 
+def without_pairs(state: Fitted) -> Fitted:
+    """The same with pairs of items to be counted when they are needed.
+
+    Only weights between items need them. Held, they are the largest part of what is counted, and each event adds to
+    all of them.
+    """
+    later = Later(partial(counted_pairs, state.memory, state.model, state.seed))
+    counts = replace(state.counted.counts, given_pairs=later)
+    return _with(state, replace(state, counted=replace(state.counted, counts=counts)))
+
+
 def with_renewed_weights(state: Fitted) -> Fitted:
     """The same with weights between items fitted to what is counted; takes seconds."""
-    counted, model = state.counted.renewed(state.model)
-    return _with(state, replace(state, counted=counted, model=model))
+    counted, model = without_pairs(state).counted.renewed(state.model)
+    return without_pairs(_with(state, replace(state, counted=counted, model=model)))
 
 
 def taking_weights(state: Fitted, renewed: Fitted, since: Fitted) -> Fitted:

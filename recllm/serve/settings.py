@@ -29,9 +29,9 @@ class Settings:
     max_n: int = 100
     max_body: int = 1_000_000
     max_array: int = 1_000
-    max_batch: int = 32
+    max_batch: int = 16
     waiting: int = 128
-    patience: float = 0.15
+    patience: float = 0.1
     rate: float | None = None
     log_only: bool = False
     explore: float = 0.0

@@ -220,7 +220,7 @@ def test_an_update_that_fails_half_way_changes_nothing(rec: Recommender, monkeyp
     before, digest, users = rec._fitted(), rec.model.digest(), rec.user_ids
     for where in ("of", "plus"):
         with monkeypatch.context() as broken:
-            broken.setattr(Counts, where, lambda *_: 1 / 0)
+            broken.setattr(Counts, where, lambda *_, **__: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 rec.update(log(("guest", "i0", END, 5.0)))
             with pytest.raises(ZeroDivisionError):

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from recllm.errors import UnknownError
 from recllm.model.card import card as model_card
+from recllm.model.weights import without_pairs
 from recllm.recommender import Recommender
 from recllm.serve.answers import Ask, Taken
 from recllm.serve.live.answering import Answering, no_item, shortened
@@ -55,7 +56,7 @@ class Live(Answering):
         try:
             models = Models(folder / "models", store)
             recommender, as_of_event = models.open(model)
-            state = recommender.fitted.remembering()
+            state = without_pairs(recommender.fitted.remembering())
             if as_of_event == 0 and store.fact("erased"):
                 gone = [user for user in state.memory.user_ids if store.fact(_erased(user))]
                 state = without_erased(state, gone, store)

@@ -13,6 +13,7 @@ from typing import final
 from recllm.data.process import stay_in_process
 from recllm.errors import ConflictError, RecllmError, ServeError
 from recllm.model.fitted import Fitted
+from recllm.model.weights import without_pairs
 from recllm.recommender import Recommender
 from recllm.serve.live.items import catalog_of
 from recllm.serve.live.models import Models
@@ -124,7 +125,7 @@ class Refitting:
         try:
             while (now := self._fitted_to(workshop, budget)) is None:
                 shutil.rmtree(workshop)
-            fitted = Recommender.load(workshop / "fitted").fitted.remembering()
+            fitted = without_pairs(Recommender.load(workshop / "fitted").fitted.remembering())
             self._taking.change(lambda latest: (self._exchanged(latest, fitted, now.as_of_event), None)).result()
             self._models.adopt(workshop / "fitted", now.as_of_event)
             if self._again:  # somebody was erased in the last moment: what answers goes without them, the files do not

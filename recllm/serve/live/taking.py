@@ -14,6 +14,7 @@ from recllm.model.weights import taking_weights, weights_due, with_renewed_weigh
 from recllm.serve.answers import Taken
 from recllm.serve.live.history import as_of, interactions
 from recllm.serve.live.now import Now
+from recllm.serve.live.waiting import give_way
 from recllm.serve.state.records import Added, Event, Stored
 from recllm.serve.state.store import Store
 
@@ -118,6 +119,7 @@ class Taking:
             self._there.notify_all()
 
     def _run(self) -> None:
+        give_way()
         while steps := self._next():
             if isinstance(first := steps[0], _Change):
                 self._changed(first)
@@ -171,6 +173,7 @@ class Taking:
             self._renewing.start()
 
     def _renew(self, since: Fitted) -> None:
+        give_way()
         try:
             renewed = with_renewed_weights(since)
         except Exception:

@@ -1,5 +1,7 @@
 """A queue that is short on purpose: who would wait too long is told so at once."""
 
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -12,8 +14,11 @@ from recllm.errors import BusyError
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-ALWAYS = 16
+ALWAYS = 8
 """So many may wait in any case: what a question costs is an estimate."""
+
+NICENESS = 5
+"""Of threads that compute: who answers comes first."""
 
 _MEMORY = 0.9
 """How much of what a question has cost so far stays in the estimate when the next batch is measured."""
@@ -43,7 +48,7 @@ class Queue(Generic[Q, A]):
         self._answer, self._batch, self._most, self._patience = answer, batch, waiting, patience
         self._questions: deque[tuple[Q, Future[A]]] = deque()
         self._there = threading.Condition()
-        self._cost = 0.0
+        self._cost, self._busy = 0.0, 0
         self._open = True
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -62,7 +67,7 @@ class Queue(Generic[Q, A]):
             if not self._open:
                 raise BusyError("the server is being stopped; ask again in a moment.")
             ahead = len(self._questions)
-            wait = ahead * self._cost
+            wait = (ahead + self._busy) * self._cost
             too_long = self._patience is not None and ahead >= ALWAYS and wait > self._patience
             if ahead >= self._most or too_long:
                 raise BusyError(f"{ahead} requests are waiting to be answered already; ask again in a moment.")
@@ -78,7 +83,9 @@ class Queue(Generic[Q, A]):
         self._thread.join()
 
     def _run(self) -> None:
+        give_way()
         while batch := self._next():
+            self._busy = len(batch)
             begin = time.perf_counter()
             found: Sequence[A | BaseException]
             try:
@@ -86,6 +93,7 @@ class Queue(Generic[Q, A]):
             except BaseException as error:
                 found = [error] * len(batch)
             cost = (time.perf_counter() - begin) / len(batch)
+            self._busy = 0
             self._cost = _MEMORY * self._cost + (1 - _MEMORY) * cost if self._cost else cost
             for (_, future), answer in zip(batch, found, strict=True):
                 if not future.set_running_or_notify_cancel():
@@ -100,3 +108,9 @@ class Queue(Generic[Q, A]):
             while not self._questions and self._open:
                 self._there.wait()
             return [self._questions.popleft() for _ in range(min(len(self._questions), self._batch))]
+
+
+def give_way() -> None:
+    """Let this thread compute when nobody is being answered, where the system has priorities of threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
