@@ -6,11 +6,11 @@ from functools import partial
 from typing import final
 
 import numpy as np
-import scipy.linalg
 from scipy import sparse
 
 from recllm.artifact.arrays import SavedArrays
 from recllm.counts.items import canonical, csr_arrays, saved_places, widened
+from recllm.counts.lapack import cholesky_, inverse_
 from recllm.counts.later import Later
 from recllm.counts.pairs import taken_by_both
 
@@ -184,9 +184,8 @@ def _inverse(gram: Gram, regularisation: float) -> np.ndarray:
     dense[np.diag_indices_from(dense)] = gram.diagonal + regularisation
     if not items:
         return dense
-    factor, info = scipy.linalg.lapack.spotrf(dense, lower=True, overwrite_a=True)
-    assert info == 0, "λ above 0 keeps the matrix positive definite"
-    dense, _ = scipy.linalg.lapack.spotri(factor, lower=True, overwrite_c=True)
+    cholesky_(dense)  # λ above 0 keeps the matrix positive definite
+    inverse_(dense)
     for start in range(0, items, ROWS):  # only the lower triangle was written
         stop = min(start + ROWS, items)
         dense[start:stop, stop:] = dense[stop:, start:stop].T

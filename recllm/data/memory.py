@@ -9,8 +9,11 @@ import numpy as np
 
 from recllm.data.interactions import Interactions
 
-SETTLE = 10_000
+SETTLE = 2_000
 """Events that came one by one are put in order with the log when there are so many of them."""
+
+CHUNKS = 32
+"""Events that came one by one lie in as many pieces, of which each costs kilobytes and a look; then in one."""
 
 
 @final
@@ -69,7 +72,10 @@ class Memory:
         fresh = after.select(np.arange(len(before), len(after)))
         touched = set(fresh.user_ids)
         fresh.user_ids = tuple(user for user in events.user_ids if user in touched or user not in self)
-        memory = Memory(self.settled, self.since.join(fresh))
+        since = self.since.join(fresh)
+        if since.frame.n_chunks() > CHUNKS:
+            since = Interactions(since.frame.rechunk(), since.report, since.user_ids, since.timed)
+        memory = Memory(self.settled, since)
         return Memory.of(memory.log) if len(memory.since) + len(memory.since.user_ids) > SETTLE else memory
 
     def without_users(self, user_ids: Iterable[Any]) -> "Memory":
