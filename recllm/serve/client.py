@@ -20,7 +20,7 @@ from recllm.errors import (
     require,
 )
 from recllm.serve.answers import Answer, Line, Page, Reason, Row, Shift, Taken
-from recllm.serve.state.records import Event
+from recllm.serve.state.records import Event, fields_of
 
 T = TypeVar("T")
 
@@ -154,7 +154,7 @@ class Client:
                 known. Those without an event_id get one, so that a call that is made again counts once.
             replace: Let events that are there already under their ids take the new content.
         """
-        sent = [dataclasses.asdict(event) if isinstance(event, Event) else dict(event) for event in events]
+        sent = [fields_of(event) if isinstance(event, Event) else dict(event) for event in events]
         for event in sent:
             if event.get("event_id") is None and event.get("timestamp") is None and "action_name" not in event:
                 event |= {"event_id": uuid.uuid4().hex, "timestamp": time.time()}

@@ -84,7 +84,8 @@ def test_a_killed_server_is_back_with_all_that_it_acknowledged(
     assert all(line["reason"] for line in answer["items"])
     again = asked(f"{address}/api/feedback", [{"user_id": "mia", "item_id": "i1", "event_id": "e1"}])
     assert (again["accepted"], again["known"]) == (0, 1)
-    assert "recllm" in urllib.request.urlopen(f"{address}/", timeout=30).read().decode()
+    with urllib.request.urlopen(f"{address}/", timeout=30) as page:
+        assert "recllm" in page.read().decode()
     second = typed("serve", "--data", str(tmp_path / "data"), "--port", "0")
     assert second.returncode == 1
     assert "served" in second.stderr
@@ -113,10 +114,12 @@ def test_keys_are_asked_for_once_there_is_one(
     address, _ = served(data)
     with pytest.raises(urllib.error.HTTPError) as refused:
         asked(f"{address}/api/recommend/u0")
+    refused.value.close()
     assert refused.value.code == 401
     assert len(asked(f"{address}/api/recommend/u0?n=4", key=key)["items"]) == 4
     with pytest.raises(urllib.error.HTTPError) as forbidden:
         asked(f"{address}/api/feedback", [{"user_id": "mia", "item_id": "i1"}], key=key)
+    forbidden.value.close()
     assert forbidden.value.code == 403
 
 

@@ -22,7 +22,7 @@ from recllm.serve.live.refitting import LastRefit, Refitting, caught_up, without
 from recllm.serve.live.snapshots import Snapshots
 from recllm.serve.live.taking import taken_in
 from recllm.serve.settings import Settings
-from recllm.serve.state.records import Event, ItemRecord, Stored, UserRecord
+from recllm.serve.state.records import Event, ItemRecord, Stored, UserRecord, fields_of
 from recllm.serve.state.store import Store
 
 
@@ -175,7 +175,7 @@ class Live(Answering):
             "fields": {} if record is None else dict(record.fields),
             "exclude": [] if record is None else list(record.exclude),
             "events": theirs,
-            "sent": [{"number": one.number, **asdict(one.event)} for one in sent],
+            "sent": [{"number": one.number, **fields_of(one.event)} for one in sent],
             "lists": [asdict(one) for one in lists],
             "adapter": None
             if adapter is None

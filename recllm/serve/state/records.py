@@ -1,7 +1,7 @@
 """What is kept, in plain types."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 
@@ -16,6 +16,7 @@ class Event:
         rating: Stars; None where there are none.
         weight: How much it counts; None: as much as any.
         recommendation_id: The answered list that it came of; None if of none.
+        dated: Whether the time was sent; else it is when the event came, and another one when it is sent again.
     """
 
     event_id: str
@@ -26,6 +27,12 @@ class Event:
     rating: float | None = None
     weight: float | None = None
     recommendation_id: str | None = None
+    dated: bool = field(default=True, compare=False)
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """What is kept of an event, by name."""
+    return {name: value for name, value in asdict(event).items() if name != "dated"}
 
 
 class Stored(NamedTuple):

@@ -1,5 +1,6 @@
 """What a change may do, inside a transaction."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,11 @@ def unpacked_lines(text: str) -> list[dict[str, Any]]:
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 
+def with_time(event: Event, timestamp: float) -> Event:
+    """The event as it would have come then."""
+    return dataclasses.replace(event, timestamp=timestamp)
+
+
 @final
 class Transaction:
     """Changes of one group, which become durable together.
@@ -84,11 +90,12 @@ class Transaction:
                     new.append(Stored(self._connection.last_insert_rowid(), event))
                     continue
                 number, *content = found[0]
-                if tuple(content) == row:
+                earlier = Event(*content)
+                if event == earlier or (not event.dated and with_time(event, earlier.timestamp) == earlier):
                     known += 1
                 elif replace:
                     self._do(f"REPLACE INTO events (number, {EVENT}) VALUES (?,?,?,?,?,?,?,?,?)", (number, *row))
-                    replaced.append((Event(*content), Stored(number, event)))
+                    replaced.append((earlier, Stored(number, event)))
                 else:
                     raise ConflictError(
                         f"event {event.event_id[:_LONGEST]!r} is here already with another content; give it an id of "

@@ -1,5 +1,6 @@
 """Events as they come: recllm's own shape, Gorse's, and that of User Behavior Insights (UBI)."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -47,31 +48,22 @@ def seconds(value: float | str) -> float:
     return found
 
 
-def named(event: Event, dated: bool) -> Event:
+def named(event: Event) -> Event:
     """The event with a name, if it has none: one that follows from its content where it was dated, else a new one."""
     if event.event_id:
         return event
-    if dated:
+    if event.dated:
         content = json.dumps([event.user_id, event.item_id, event.kind, event.timestamp])
         name = "c-" + hashlib.sha256(content.encode()).hexdigest()[:32]
     else:
         name = "r-" + uuid.uuid4().hex
-    return Event(
-        name,
-        event.user_id,
-        event.item_id,
-        event.timestamp,
-        event.kind,
-        event.rating,
-        event.weight,
-        event.recommendation_id,
-    )
+    return dataclasses.replace(event, event_id=name)
 
 
 def made(event_id: str | None, user_id: str, item_id: str, when: float | str | None, kind: str, **more: Any) -> Event:
     """An event with a time and a name."""
     at = time.time() if when is None else seconds(when)
-    return named(Event(event_id or "", user_id, item_id, at, kind, **more), dated=when is not None)
+    return named(Event(event_id or "", user_id, item_id, at, kind, **more, dated=when is not None))
 
 
 class OwnEvent(Body):

@@ -82,6 +82,17 @@ def test_sent_twice_counts_once(live: Live, learned: Recommender) -> None:
     assert same_counts(live, Recommender.of(learned.fitted).update(interactions([first, second, third])))
 
 
+def test_sent_twice_without_a_time_counts_once(live: Live) -> None:
+    first = Event("e1", "new", "i1", NOW, dated=False)
+    asyncio.run(live.feedback([first]))
+    taken = asyncio.run(live.feedback([Event("e1", "new", "i1", NOW + 60, dated=False)]))
+    assert (taken.accepted, taken.known) == (0, 1)
+    with pytest.raises(ConflictError):
+        asyncio.run(live.feedback([Event("e1", "new", "i2", NOW + 60, dated=False)]))
+    with pytest.raises(ConflictError):
+        asyncio.run(live.feedback([Event("e1", "new", "i1", NOW + 60)]))
+
+
 def test_an_id_with_another_content_is_a_conflict_or_takes_its_place(live: Live, learned: Recommender) -> None:
     asyncio.run(live.feedback([event(1, "new", "i1"), event(2, "new", "i2")]))
     changed = Event("e1", "new", "i9", NOW + 1)
