@@ -69,12 +69,18 @@ async def killed(senders: Senders, supervisor: int, kills: int, chance: random.R
     for number in range(kills):
         await asyncio.sleep(chance.uniform(0.2, 1.5))
         (server,) = psutil.Process(supervisor).children()
-        count, begin = len(senders.acknowledged), time.perf_counter()
+        begin = time.perf_counter()
         os.kill(server.pid, signal.SIGKILL)
-        while not psutil.Process(supervisor).children() or senders.last < begin:
+        while all(one.pid == server.pid for one in psutil.Process(supervisor).children()):
+            await asyncio.sleep(0.005)
+        anew = time.perf_counter()
+        while senders.last < anew:  # what was acknowledged before may still be on its way
             await asyncio.sleep(0.005)
         back.append(senders.last - begin)
-        print(f"{number + 1:3}  acknowledged {count:6,}  back after {back[-1] * 1e3:5.0f} ms", flush=True)
+        print(
+            f"{number + 1:3}  acknowledged {len(senders.acknowledged):6,}  back after {back[-1] * 1e3:5.0f} ms",
+            flush=True,
+        )
     senders.stop = True
     await asyncio.gather(*tasks)
     return back
