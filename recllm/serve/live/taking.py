@@ -75,7 +75,7 @@ class Taking:
             if not self._open:
                 raise BusyError("the server is being stopped; send the events again in a moment.")
             self._being_written += 1
-        told: Future[Taken] = Future()
+        told = _begun()
 
         def durable(written: "Future[Added]") -> None:
             error = written.exception()
@@ -98,7 +98,7 @@ class Taking:
 
     def change(self, make: Callable[[Now], tuple[Now, T]]) -> "Future[T]":
         """Make the next `Now` in another way, between events."""
-        told: Future[T] = Future()
+        told = _begun()
         self._put(_Change(make, told))
         return told
 
@@ -186,6 +186,13 @@ class Taking:
             return replace(now, state=taking_weights(now.state, renewed, since)), None
 
         self.change(take)
+
+
+def _begun() -> "Future[Any]":
+    """What is told later, whoever waits: a client that goes away can cancel it no more, and stops nobody."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
 
 
 def _with(now: Now, steps: Sequence[_Came]) -> tuple[Now, list[int]]:

@@ -205,6 +205,19 @@ def test_whatever_comes_in_whatever_order_counts_as_if_at_once(learned: Recommen
     assert state.counted.counts.digest() == other.counts.digest()
 
 
+def test_who_goes_away_stops_nobody(live: Live) -> None:
+    async def leaves() -> None:
+        for number in range(20):
+            for waiting in (live.feedback([event(number, "gone")]), live.put_items([ItemRecord("i4", {})])):
+                task = asyncio.create_task(waiting)
+                await asyncio.sleep(0)
+                task.cancel()
+
+    asyncio.run(leaves())
+    assert asyncio.run(live.feedback([event(100, "here")])).accepted == 1
+    assert "here" in live.now.state.memory
+
+
 def test_silent_columns_are_left_out() -> None:
     plain = interactions([event(1), event(2, "u1")])
     assert plain.frame.columns == ["user_id", "item_id", "timestamp"]
