@@ -214,7 +214,8 @@ def test_who_goes_away_stops_nobody(live: Live) -> None:
                 task.cancel()
 
     asyncio.run(leaves())
-    assert asyncio.run(live.feedback([event(100, "here")])).accepted == 1
+    later = live._taking.feedback([event(100, "here")])
+    assert later.result(20).accepted == 1, "and not for ever in vain"
     assert "here" in live.now.state.memory
 
 
