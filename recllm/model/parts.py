@@ -1,0 +1,126 @@
+"""The parts of a model from saved arrays, each checked before it is built."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from recllm.adaptation.drift import Drift
+from recllm.adaptation.meta import MetaLearner, learner_for
+from recllm.adaptation.own import OwnStep
+from recllm.adaptation.support import Contrast
+from recllm.artifact import Artifact
+from recllm.artifact.arrays import SavedArrays
+from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
+from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.history import ItemEncoder
+from recllm.encoders.saved import load_history_encoder
+from recllm.encoders.text import Whitening
+from recllm.errors import ArtifactError
+from recllm.model.config import RecommenderConfig
+from recllm.model.model import Model, load_state
+from recllm.model.texts import ItemTexts
+from recllm.prompting.template import Prompt, parse_prompt
+from recllm.ranking.head import RankingHead
+from recllm.retrieval.scoring import Channels
+
+LARGEST_WHITENING = 1e7
+"""Of the whitening matrix: the inverse of the smallest spread it knows."""
+
+
+def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback, catalog: Catalog) -> Model:
+    """The model of a saved recommender.
+
+    Raises:
+        ArtifactError: Something is missing, of another shape or out of range.
+    """
+    saved = {name: SavedArrays(name, arrays) for name, arrays in artifact.tensors.items()}
+    encoder = load_history_encoder(artifact.documents["blocks"], saved["encoder"], feedback.n_tokens, config.history)
+    vectors, whitening = _text(saved["text"], len(catalog))
+    white = torch.from_numpy(whitening(vectors))
+    if not bool(torch.isfinite(white).all()):
+        raise ArtifactError("its whitening leaves no numbers")
+    items = _items(saved["items"], white, encoder.width, config.history.delta_bound)
+    text_adapter = None
+    if "text_adapter" in saved:
+        text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
+    run = artifact.documents["run"]
+    channels = Channels.from_tensors(artifact.tensors["channels"], white, _channel_names(run), run.get("settings"))
+    # A head that a prior made is as wide as the prior's; memory stands behind a saved array, and not behind a setting.
+    made = "own" in saved
+    width = len(saved["head"].floats("hidden.bias", None)) if made else config.ranking.hidden
+    own = OwnStep.from_tensors(saved["own"], len(channels.names), width) if made else None
+    saved["head"].floats("hidden.weight", width, len(channels.names) + 2)
+    head = RankingHead(len(channels.names), replace(config.ranking, hidden=width))
+    load_state(head, saved["head"])
+    backbone = run["backbone"]
+    if backbone is not None and not isinstance(backbone, str):
+        raise ArtifactError("the digest of the backbone is none")
+    for part in (encoder, items, head):
+        part.requires_grad_(False)
+    texts = ItemTexts(vectors, whitening, text_adapter, backbone, _prompt(artifact.documents.get("prompt")))
+    model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
+    model.own = own
+    if "drift" in saved:
+        model = model.with_drift(Drift.from_tensors(saved["drift"], head.channels))
+    if "adaptation" in saved:
+        model.learner = _learner(saved["adaptation"], model, config)
+    return model
+
+
+def _prompt(saved: Any) -> Prompt | None:
+    """None: it was saved by a version that kept the prompt's name only."""
+    if saved is None:
+        return None
+    parts = (saved["name"], saved["source"], *saved["partials"], *saved["partials"].values())
+    if not all(isinstance(part, str) for part in parts):
+        raise ArtifactError("its prompt is no text")
+    return parse_prompt(saved["source"], saved["name"], saved["partials"])
+
+
+def _channel_names(run: Mapping[str, Any]) -> list[str] | None:
+    """None: it was saved by version 0.1.0, which did not say."""
+    names = run.get("channels")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ArtifactError("the names of the channels are none")
+    return names
+
+
+def _text(saved: SavedArrays, items: int) -> tuple[np.ndarray, Whitening]:
+    vectors = saved.floats("vectors", items, None)
+    dim = vectors.shape[1]
+    matrix = saved.floats("matrix", dim, dim, least=-LARGEST_WHITENING, most=LARGEST_WHITENING)
+    whitening = Whitening(saved.floats("mean", dim), matrix)
+    saved.all_taken()
+    return vectors, whitening
+
+
+def _items(saved: SavedArrays, white: torch.Tensor, width: int, bound: float) -> ItemEncoder:
+    saved.floats("delta", len(white), width)  # before it is built
+    saved.floats("project.weight", width, white.shape[1])
+    warm = torch.from_numpy(saved.booleans("warm", len(white)))
+    items = ItemEncoder(white, warm, width, bound)
+    load_state(items, saved)
+    return items
+
+
+def _learner(saved: SavedArrays, model: Model, config: RecommenderConfig) -> MetaLearner:
+    settings = config.adaptation
+    if settings is None:
+        raise ArtifactError("it has a meta-learned start, and settings without adaptation")
+    # Before it is built: only what there are numbers for.
+    steps = saved.shape("step_sizes.0")
+    if not steps or settings.inner_steps != steps[0]:
+        raise ArtifactError(f"adaptation.inner_steps is {settings.inner_steps}, and there are steps for {steps}")
+    if "history" in settings.places and settings.lora_rank not in saved.shape("start_matrices.0"):
+        raise ArtifactError(f"adaptation.lora_rank is {settings.lora_rank}, and the start is of another rank")
+    rows = saved.integers("contrast_rows", None, least=0, below=len(model.catalog))
+    contrast = Contrast(
+        torch.from_numpy(rows.copy()), torch.from_numpy(saved.floats("contrast_raised", len(rows)).copy())
+    )
+    learner = learner_for(model.base, settings, 0, contrast)
+    load_state(learner, saved)
+    return learner.requires_grad_(False)
