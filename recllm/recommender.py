@@ -50,6 +50,7 @@ from recllm.model.fit.unseen import of_catalog
 from recllm.model.fitted import Fitted, tell
 from recllm.model.freshness import Freshness
 from recllm.model.model import Model
+from recllm.model.params import changed, flat
 from recllm.model.report import FitReport
 from recllm.model.storage import load_recommender, save_recommender
 from recllm.options import TrainOptions
@@ -98,6 +99,20 @@ class Recommender:
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         vars(self).update(saved, _changing=Lock())
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings, as scikit-learn asks for them: `config`, and with `deep` each one in it (`history__depth`)."""
+        return {"config": self.config, **(flat(self.config) if deep else {})}
+
+    def set_params(self, **params: Any) -> Self:
+        """Other settings for the next `fit`, by the names of `get_params`; what is fitted answers as before.
+
+        Raises:
+            ConfigError: There is no such setting, or it may not have this value.
+        """
+        config = of_kind(params.pop("config", self.config), RecommenderConfig, "config")
+        self.config = changed(config, params)
+        return self
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -231,7 +246,7 @@ class Recommender:
         reasons = {}
         if truth(explain, "explain"):
             steps = None if kept is None else kept.steps_of(seen.user_ids)
-            explainer = Explainer(domain=self.config.domain)
+            explainer = Explainer(domain=state.config.domain)
             reasons = Reasons.by(state).of(lists.served, seen, lists.rows, explainer, lists=lists, steps=steps)
         tell(notes)
         columns = lists.columns(state.model.catalog)
@@ -331,7 +346,7 @@ class Recommender:
             n = n or max((row.rank for row in item_ids), default=10)
         items = read_items(item_ids, "item_ids")
         request = ListRequest(10 if n is None else n, adapt, without=without, wishes=wishes)
-        writer, domain = _generator(generator), self.config.domain
+        writer, domain = _generator(generator), state.config.domain
         explainer = Explainer(writer, domain=domain, level=level, detail="full", audience=audience)
         histories, notes = state.histories(state.events_of(users))
         tell(notes)
@@ -367,7 +382,7 @@ class Recommender:
         state = self._fitted()
         if isinstance(explanation, Explanation | Recommendation):
             explanation = asdict(explanation)
-        return check_explanation(explanation, Reasons.by(state), self.config.domain)
+        return check_explanation(explanation, Reasons.by(state), state.config.domain)
 
     def similar_items(self, item_ids: Any, n: int = 10) -> Recommendations:
         """Items whose text is alike; `user_id` holds the item asked for, the score is a cosine."""
@@ -505,14 +520,14 @@ class Recommender:
                 "this recommender's text encoder is the frozen one, so there is no adapter to write; fit with "
                 'finetune="lora" (the report says when that did not pay).'
             )
-        page = adapter_card(self.config, state.report, state.text_encoder)
+        page = adapter_card(state.config, state.report, state.text_encoder)
         state.model.text_adapter.write(read_path(folder, "the folder to write to"), page)
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:
         """What the model speaks with: `item`, which put the items into words and puts new ones, and `reason`."""
-        item = self._fitted().text_encoder.prompt
-        return {"item": item, "reason": load_prompt(f"reason.{self.config.domain}")}
+        state = self._fitted()
+        return {"item": state.text_encoder.prompt, "reason": load_prompt(f"reason.{state.config.domain}")}
 
     @property
     def report(self) -> FitReport:

@@ -20,6 +20,7 @@ from recllm.data.cleaning import (
 )
 from recllm.data.columns import ITEM_COLUMNS, ColumnMapping, match_columns
 from recllm.data.content import holds_text, unread
+from recllm.data.exported import Framed
 from recllm.data.frames import table_of_frame
 from recllm.data.kinds import TEXT, TEXTS, Column, aligned, column_of, fitted_to, notes_of, settled, texts_of
 from recllm.data.raw import RawTable
@@ -31,7 +32,7 @@ _TITLE_CHARACTERS = 80
 _OWN = ("item_id", "title", "text", "categories")
 
 
-class Catalog:
+class Catalog(Framed):
     """Items with a title, text, categories and whatever else the file held. Immutable.
 
     Attributes:

@@ -95,12 +95,12 @@ def read_items(items: Any, what: str, *, ordered: bool = False) -> Items:
     Raises:
         DataError: It is nothing of the kind.
     """
-    if callable(to_polars := getattr(items, "to_polars", None)) and not is_frame(items):
-        items = to_polars()  # recommendations
     if isinstance(items, Catalog):
         return list(items.item_ids)
     if isinstance(items, Interactions):
         return _by_user(items.frame["user_id"].to_list(), items.frame["item_id"].to_list(), items.user_ids)
+    if callable(to_polars := getattr(items, "to_polars", None)) and not is_frame(items):
+        items = to_polars()  # recommendations
     if is_frame(items) or are_records(items):
         return _items_of_table(items, what)
     if isinstance(items, Mapping):

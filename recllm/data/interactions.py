@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport, as_id_list, fingerprint_frame
 from recllm.data.events import CleanEvents, are_copies, clean_events, clean_mapping
+from recllm.data.exported import Framed
 from recllm.data.frames import table_of_frame
 from recllm.data.kinds import aligned, notes_of
 from recllm.data.reading import Columns, named_columns, read_table
@@ -21,7 +22,7 @@ FEW = 1000
 """Events that are looked up one by one."""
 
 
-class Interactions:
+class Interactions(Framed):
     """Validated events. Immutable.
 
     Attributes:

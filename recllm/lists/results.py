@@ -60,7 +60,7 @@ class Recommendations(Table[Recommendation]):
     """Ranked lists.
 
     Iterate over it for `Recommendation` rows, take one user's with `result["mia"]`, or all of them with `to_pandas`,
-    `to_polars`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
+    `to_polars`, `to_arrow`, `to_dataset`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
     """
 
     _row = Recommendation
@@ -118,7 +118,7 @@ class Explanations(Table[Explanation]):
     """Reasons for given items.
 
     Iterate over it for `Explanation` rows, take one user's with `result["mia"]`, or all of them with `to_pandas`,
-    `to_polars`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
+    `to_polars`, `to_arrow`, `to_dataset`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
     """
 
     _row = Explanation
@@ -182,7 +182,7 @@ class Preview(Table[Change]):
     """What wishes would change.
 
     Iterate over it for `Change` rows, take one user's with `result["mia"]`, or all of them with `to_pandas`,
-    `to_polars`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
+    `to_polars`, `to_arrow`, `to_dataset`, `to_dicts`, `to_json`, `to_csv` or `to_html`.
     """
 
     _row = Change

@@ -2,13 +2,14 @@
 
 import json
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from recllm.data.cleaning import as_id
+from recllm.data.exported import Exported
 from recllm.errors import DataError, require
 from recllm.lists.export import csv_text, escape, html_page, written
 from recllm.texts import clean_text
@@ -31,7 +32,7 @@ _IN_POLARS = {
 Row = TypeVar("Row")
 
 
-class Table(ABC, Generic[Row]):
+class Table(Exported, Generic[Row]):
     """Rows kept as columns of equal length. `proof` is in JSON, but in no data frame."""
 
     _row: type[Row]
