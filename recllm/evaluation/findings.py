@@ -1,5 +1,6 @@
 """What was found: who is compared with whom, and the outcome in words."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from recllm.evaluation.baselines.registry import BASELINES
 from recllm.evaluation.figures import Figures, Measured
 from recllm.evaluation.names import CONTROL, MAIN_METRIC, RECLLM, SQUARE, A, D, Place, is_listed, name_of, series_of
 from recllm.evaluation.statistics import Estimate
-from recllm.evaluation.verdicts import Comparison, best_of, in_words, with_interval
+from recllm.evaluation.verdicts import Comparison, best_of, in_words, listed, number, with_interval
 
 NOTHING = "Nothing was measured: there was no method, or no user was left to ask."
 
@@ -106,6 +107,38 @@ class Findings:
         if len(names) == 1:
             return in_words(ours, names[0], found)
         return in_words(ours, "the best other method", found, name_rivals=True)
+
+    def behind(self, place: Place | None = None) -> str:
+        """By which metrics but the main one the method in question is behind the best of all others, in words.
+
+        At the K of `default_shots`. What is a mean over users counts where the paired 95 % interval excludes 0.
+        """
+        place = place or next(iter(self.main_places), None)
+        ours = next(iter(self.ours(place)), None) if place else None
+        if place is None or ours is None or not self.figures.users(place):
+            return ""
+        shots = self.figures.default_shots(place)
+        found, judged = [], False
+        for metric in self.figures.metrics(place, shots):
+            mine = self.figures.estimate(place, ours, shots, metric).value
+            values = {name: self.figures.estimate(place, name, shots, metric).value for name in self.rivals(place)}
+            best = best_of(values, metric)
+            if metric == MAIN_METRIC or best is None or math.isnan(mine):
+                continue
+            judged = True
+            if self._is_behind(place, ours, best, shots, metric):
+                found.append(f"{metric} ({number(mine)}; {best} {number(values[best])})")
+        if not judged:
+            return ""
+        if not found:
+            return f"By no other metric is {ours} behind the best of them at K={shots}."
+        return f"At K={shots} {ours} is behind in {listed(found)}."
+
+    def _is_behind(self, place: Place, ours: str, theirs: str, shots: int, metric: str) -> bool:
+        if shots in self.figures.comparable(place, ours, theirs, metric):
+            return self.figures.comparison(place, ours, theirs, shots, metric).outcome == "loses"
+        values = {name: self.figures.estimate(place, name, shots, metric).value for name in (ours, theirs)}
+        return values[ours] != values[theirs] and best_of(values, metric) == theirs
 
     def square(self, place: Place, metric: str = MAIN_METRIC) -> list[tuple[str, str, str]]:
         """What meta-training and adapters add: D against A, B and C, and the controls against A.

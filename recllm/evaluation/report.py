@@ -60,7 +60,9 @@ class Report(Findings):
         return {
             "format": _FORMAT,
             "title": self.title,
-            "headlines": [{**place._asdict(), "text": self.headline(place)} for place in places],
+            "headlines": [
+                {**place._asdict(), "text": self.headline(place), "behind": self.behind(place)} for place in places
+            ],
             "square": [
                 {**place._asdict(), "ours": ours, "theirs": theirs, "text": text}
                 for place in places
@@ -144,7 +146,8 @@ class Report(Findings):
         places = self.main_places
         if not places:
             return [self.headline()]
-        return [clean_text(name_of(place, places, ": ") + self.headline(place)) for place in places]
+        said = {place: " ".join(filter(None, (self.headline(place), self.behind(place)))) for place in places}
+        return [clean_text(name_of(place, places, ": ") + text) for place, text in said.items()]
 
     def __rich__(self) -> RenderableType:
         sentences = [Text(sentence) for sentence in self._sentences()]

@@ -133,12 +133,12 @@ def _where(outcome: str, group: Sequence[Comparison], name_rivals: bool) -> str:
     if outcome not in ("wins", "loses"):
         return _places(group, name_rivals) + (f" (differences within ±{_bound(group)})" if outcome == "even" else "")
     if len(group) <= _MOST_SIZES:
-        return _listed([f"{one.size} at {_places([one], name_rivals)}" for one in group])
+        return listed([f"{one.size} at {_places([one], name_rivals)}" for one in group])
     shown = next((one for one in group if one.shots == _SHOTS), group[-1])
     rest = [one for one in group if one is not shown]
     sizes = [one.size.partition(" [")[0] for one in sorted(rest, key=lambda one: abs(one.ratio.value))]
     extent = f"{sizes[0].removesuffix(' %')} to {sizes[-1]} at {_places(rest, name_rivals)}"
-    return _listed([f"{shown.size} at {_places([shown], name_rivals)}", extent])
+    return listed([f"{shown.size} at {_places([shown], name_rivals)}", extent])
 
 
 def _places(group: Sequence[Comparison], name_rivals: bool) -> str:
@@ -157,6 +157,7 @@ def _bound(group: Sequence[Comparison]) -> str:
     return percent(max(max(-one.ratio.low, one.ratio.high) for one in group)) + " %"
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """`one, two and three`; of at least one."""
     *most, last = parts
     return f"{', '.join(most)} and {last}" if most else last

@@ -11,11 +11,13 @@ import pytest
 import recllm.errors
 from recllm.errors import ArtifactError, MissingExtraError
 from recllm.evaluation.findings import NOTHING
-from recllm.evaluation.page import plots
+from recllm.evaluation.names import METRICS
+from recllm.evaluation.page import meanings, plots
 from recllm.evaluation.page.provenance import provenance
 from recllm.evaluation.page.render import build_page
 from recllm.evaluation.report import Report
 from recllm.evaluation.statistics import Estimate
+from recllm.retrieval.channels import CHANNELS
 from tests.evaluation.example import ABOUT, make_example, measured
 
 HOSTILE = '<script>alert("x")</script> $\\frac{1}$ & \u202ereversed\x07'
@@ -82,10 +84,51 @@ def test_sections_come_in_order(page: str) -> None:
 def test_the_verdict_comes_first(page: str) -> None:
     first = page.index('class="verdict"')
     assert first < page.index("<svg")
-    verdict = page[first : page.index("</p>", first)]
+    verdict = page[first : page.index("</div>", first)]
     assert "D: meta-trained + steps beats the best other method by" in verdict
     assert "In the square, D beats A, B and C, all three, at K=" in verdict
     assert "60 users were asked." in verdict
+    assert "At K=10 D: meta-trained + steps is behind in ms per user (29.5; popularity .020)." in verdict
+
+
+def test_the_title_says_what_was_measured(page: str) -> None:
+    assert "<h1>D: meta-trained + steps on ml-100k: NDCG@10 for users that no part of training has seen</h1>" in page
+    assert "Ranked from the whole catalog, against popularity, item-kNN and EASE. In brackets" in page
+    rng = np.random.default_rng(0)
+    runs = [measured("EASE", 5, rng.uniform(0, 0.2, 30), protocol=protocol) for protocol in ("time", "odd")]
+    page = build_page(Report(runs, {}))
+    assert "<h1>Methods on ml-100k: NDCG@10 for users first seen after a moment in time and odd</h1>" in page
+    assert "Ranked from the whole catalog. In brackets" in page
+
+
+def test_what_is_named_is_explained(page: str) -> None:
+    assert set(meanings.METRICS) == set(METRICS)
+    assert {meanings.channel(f"channel: {name}") for name in CHANNELS} == {c.words for c in CHANNELS.values()}
+    channels = read(page[page.index('<section id="channels">') : page.index('<section id="segments">')]).text
+    assert CHANNELS["history"].words in channels
+    assert "all channels, taking turns" in channels
+    metrics = read(page[page.index('<section id="metrics">') : page.index('<section id="channels">')]).text
+    assert meanings.METRICS["Gini@10"] in metrics
+    assert meanings.METRICS["Accuracy"] not in metrics, "it was not measured"
+    assert "Recall@200\n" not in metrics.partition("What the metrics mean")[0], "no method of the table has one"
+
+
+def test_heights_are_figures() -> None:
+    """An axis begins at 0, or has a line there; a scale that is not even says so."""
+    above = [plots.Line("a", [0, 1], [Estimate(0.5, 0.4, 0.6, 9), Estimate(0.6, 0.5, 0.7, 9)], True, True)]
+    below = [plots.Line("a", [0, 1], [Estimate(0.5, 0.4, 0.6, 9), Estimate(-0.1, -0.2, 0.0, 9)], True, True)]
+    point = [plots.Line("a", [0.3], [Estimate(0.5, 0.4, 0.6, 9)], True)]
+    words = {"title": "t", "x_label": "x", "y_label": "y"}
+    assert lowest_tick(plots.curves(above, ticks=[(0, "nought")], **words)) == "0"
+    assert lowest_tick(plots.scatter(point, **words)) == "0"
+    assert lowest_tick(plots.curves(below, ticks=[(0, "nought")], **words)).startswith("−")
+    assert "square-root scale" in build_page(make_example(20))
+
+
+def lowest_tick(svg: str) -> str:
+    """The label at the foot of the vertical axis."""
+    places = re.findall(r'text-anchor: end[^>]* y="([\d.]+)"[^>]*>([^<]+)</text>', svg)
+    return max((float(y), label) for y, label in places)[1]
 
 
 def test_the_page_stands_alone(page: str) -> None:

@@ -1,6 +1,8 @@
 """What an evaluation says: frames, pooled figures, words, JSON."""
 
+import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -397,3 +399,27 @@ def test_channels_are_judged_by_what_they_bring_only() -> None:
 
     assert shown("NDCG@10") == ["popularity"]
     assert shown("Recall@200") == ["popularity", "channel: text"]
+
+
+def test_it_is_said_where_ours_is_behind() -> None:
+    rng = np.random.default_rng(0)
+    taste = rng.uniform(0.1, 0.3, 60)
+
+    def runs(novelty: float, coverage: float) -> list[Any]:
+        made = []
+        for method, gain, by_list, by_user in (("recllm", 2.0, coverage, novelty), ("EASE", 1.0, 0.3, 0.5)):
+            one = measured(method, 10, taste * gain, of_lists={"Coverage@10": by_list, "Gini@10": by_list})
+            per_user = {**one.per_user, "Novelty@10": by_user + taste}
+            made.append(dataclasses.replace(one, per_user=per_user))
+        return made
+
+    text = Report(runs(0.4, 0.2), {}).behind()
+    assert re.fullmatch(
+        r"At K=10 recllm is behind in Coverage@10 \(.200; EASE .300\) and Novelty@10 \(.+; EASE .+\)\.", text
+    )
+    report = Report(runs(0.6, 0.3), {})
+    assert report.behind() == "By no other metric is recllm behind the best of them at K=10."
+    assert report.behind() in " ".join(repr(report).split())
+    assert report.to_dict()["headlines"][0]["behind"] == report.behind()
+    assert Report(runs(0.6, 0.3)[1:], {}).behind() == "", "there is none in question"
+    assert Report([], {}).behind() == ""

@@ -91,6 +91,7 @@ def curves(
             ends.append((x[last], float(value[last])))
         axes.set_xticks([scale(value) for value, _ in ticks], [label for _, label in ticks])
         _finish(axes, x_label, y_label)
+        _from_zero(axes, lines)
         _label_ends(axes, lines, ends)
     return done[0]
 
@@ -105,6 +106,8 @@ def scatter(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) ->
     with _axes(title, 4.4, _beside_names()) as (axes, done):
         ends = [_points(axes, line, style, line.x, 8, linewidth=1.4, alpha=0.55) for line, style in _styled(lines)]
         _finish(axes, x_label, y_label)
+        axes.set_xlim(left=min(0.0, axes.get_xlim()[0]) if any(line.x[0] < 0 for line in lines) else 0.0)
+        _from_zero(axes, lines)
         axes.xaxis.set_major_formatter(lambda value, _: number(value) if value else "0")
         _label_ends(axes, lines, ends)
     return done[0]
@@ -216,6 +219,15 @@ def _finish(axes: "Axes", x_label: str, y_label: str) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: number(value) if value else "0")
     axes.grid(axis="y", color=_FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def _from_zero(axes: "Axes", lines: Sequence[Line]) -> None:
+    """The height of a point is its figure: the axis begins at 0, unless something is below."""
+    lowest = np.nanmin([0.0, *(found for line in lines for found in _arrays(line.y).ravel())])
+    if lowest >= 0:
+        axes.set_ylim(bottom=0)
+    else:
+        axes.axhline(0, color=_INK, linewidth=1)
 
 
 def _label_ends(axes: "Axes", lines: Sequence[Line], ends: Sequence[tuple[float, float]]) -> None:

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from recllm.errors import require
 from recllm.evaluation.findings import Findings
-from recllm.evaluation.page.sections import make_sections, make_summary
+from recllm.evaluation.page.sections import make_heading, make_sections, make_summary
 from recllm.texts import clean_text
 
 jinja2 = require("jinja2", extra="eval")
@@ -23,8 +23,9 @@ def build_page(report: Findings) -> str:
     )
     environment.filters["drawing"] = Markup
     source = files("recllm.evaluation.page").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    title, how = make_heading(report)
     return environment.from_string(source).render(
-        title=report.title, summary=make_summary(report), sections=make_sections(report)
+        title=title, how=how, summary=make_summary(report), sections=make_sections(report)
     )
 
 

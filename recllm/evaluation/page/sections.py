@@ -14,11 +14,11 @@ from recllm.evaluation.names import (
     MAIN_METRIC,
     SQUARE,
 )
-from recllm.evaluation.page import plots, series
+from recllm.evaluation.page import meanings, plots, series
 from recllm.evaluation.page.blocks import Block, Cell, Section
 from recllm.evaluation.page.provenance import provenance
 from recllm.evaluation.page.view import MARKS, View, caption_of, table_of
-from recllm.evaluation.verdicts import Comparison
+from recllm.evaluation.verdicts import Comparison, listed
 
 _SQUARE = (
     "A: the base alone. B: the base with an inner loop, nothing meta-trained. C: meta-trained, no inner "
@@ -35,17 +35,31 @@ def make_sections(report: Findings) -> list[Section]:
     return [section for section in sections if section.blocks]
 
 
-def make_summary(report: Findings) -> list[str]:
-    """What the page says first: one sentence per way of asking."""
-    return [_summary(View(report, place)) for place in report.main_places] or [NOTHING]
+def make_heading(report: Findings) -> tuple[str, str]:
+    """The title, which says what was measured, and how, in a sentence."""
+    places = report.main_places
+    if not places:
+        return report.title, ""
+    ours = report.ours(places[0])
+    title = f"{ours[0]} on {report.title}" if ours else f"Methods on {report.title}"
+    whose = listed(list(dict.fromkeys(meanings.asked(place.protocol) for place in places)))
+    rivals = list(dict.fromkeys(name for place in places for name in report.rivals(place)))
+    beside = f", against {listed(rivals)}" if ours and rivals else ""
+    return f"{title}: {MAIN_METRIC} for {whose}", f"Ranked from the whole catalog{beside}."
 
 
-def _summary(view: View) -> str:
+def make_summary(report: Findings) -> list[list[str]]:
+    """What the page says first: sentences for each way of asking, what is behind among them."""
+    return [_summary(View(report, place)) for place in report.main_places] or [[NOTHING]]
+
+
+def _summary(view: View) -> list[str]:
     words, users = view.report.headline(view.place), view.report.figures.users(view.place)
     if words == NOTHING:
-        return view.name(": ") + words
-    claim = [f"In the square, {_claim(view)}"] if view.report.square(view.place) else []
-    return " ".join([view.name(": ") + words, *claim, f"{users:,} user{'s were' if users != 1 else ' was'} asked."])
+        return [view.name(": ") + words]
+    claim = f"In the square, {_claim(view)}" if view.report.square(view.place) else ""
+    asked = f"{users:,} user{'s were' if users != 1 else ' was'} asked."
+    return [view.name(": ") + words, *filter(None, (view.report.behind(view.place), f"{claim} {asked}".strip()))]
 
 
 # --- accuracy ----------------------------------------------------------------------------------------------------
@@ -149,16 +163,26 @@ def _coverage(view: View) -> Blocks:
 def _all_metrics(view: View) -> Blocks:
     for k in sorted(view.shots(None), key=lambda k: (k != view.k, k)):
         methods = view.methods(None, k)
-        metrics = [metric for metric in view.report.figures.metrics(view.place, k) if metric not in COSTS]
-        if methods and metrics:
+        measured = {m: view.column(methods, k, m) for m in view.report.figures.metrics(view.place, k)}
+        shown = {m: cells for m, cells in measured.items() if m not in COSTS and any(one.mark for one in cells)}
+        if methods and shown:
             label = f"{view.name(', ')}K = {k}"
             arrows = dict.fromkeys(LOWER_IS_BETTER, " ↓")
+            columns = dict(zip(methods, zip(*shown.values(), strict=True), strict=True))
             yield Block(
                 title=label if k == view.k else "",
                 summary="" if k == view.k else label,
-                caption="Bold: the best figure. ↓ lower is better. Small: 95 % interval.",
-                **table_of(methods, {m + arrows.get(m, ""): view.column(methods, k, m) for m in metrics}),
+                caption="Bold: the best figure of a line. ↓ lower is better. Small: 95 % interval.",
+                **table_of([m + arrows.get(m, "") for m in shown], columns, "metric"),
             )
+
+
+def _metrics_explained(report: Findings) -> Blocks:
+    yield from (block for place in report.main_places for block in _all_metrics(View(report, place)))
+    at = {place: report.figures.default_shots(place) for place in report.main_places}
+    named = dict.fromkeys(metric for place, k in at.items() for metric in report.figures.metrics(place, k))
+    if known := [(name, [Cell(meanings.METRICS[name])]) for name in named if name in meanings.METRICS]:
+        yield Block(summary="What the metrics mean", rows=known, words=True)
 
 
 def _channels(view: View) -> Blocks:
@@ -168,6 +192,14 @@ def _channels(view: View) -> Blocks:
         table["rows"] = [(name.removeprefix(CHANNEL), cells) for name, cells in table["rows"]]
         caption = f"{CANDIDATES}: share of what a user then liked among the first 200 candidates. {MARKS}"
         yield Block(title=view.name(), caption=caption, **table)
+
+
+def _channels_explained(report: Findings) -> Blocks:
+    blocks = [block for place in report.main_places for block in _channels(View(report, place))]
+    named = dict.fromkeys(name for block in blocks for name, _ in block.rows)
+    yield from blocks
+    if known := [(name, [Cell(words)]) for name in named if (words := meanings.channel(name))]:
+        yield Block(title="What each channel brings", rows=known, words=True)
 
 
 def _segments(view: View) -> Blocks:
@@ -228,8 +260,8 @@ _SECTIONS: dict[str, tuple[str, Callable[[Findings], Blocks]]] = {
     "table": (MAIN_METRIC, _everywhere(_main_table)),
     "square": ("The square", _everywhere(_square)),
     "coverage": ("Accuracy against coverage", _everywhere(_coverage)),
-    "metrics": ("All metrics", _everywhere(_all_metrics)),
-    "channels": ("Candidates by channel", _everywhere(_channels)),
+    "metrics": ("All metrics", _metrics_explained),
+    "channels": ("Candidates by channel", _channels_explained),
     "segments": ("By activity", _everywhere(_segments)),
     "sparsity": ("By sparsity", series.sparsity),
     "cold": ("Known and new users and items", series.cold),

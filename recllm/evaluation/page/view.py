@@ -114,7 +114,7 @@ class View:
                 _FOLLOWED if series_of(self.place.protocol) == "prequential" else _SAME,
                 left_out,
                 title=self.titled(f"{MAIN_METRIC} by number of known events"),
-                x_label="events known of a user (K)",
+                x_label="events known of a user (K), square-root scale",
                 y_label=MAIN_METRIC,
                 ticks=[(k, str(k)) for k in shots],
                 scale=math.sqrt,
