@@ -40,6 +40,7 @@ from recllm.explain.proof import Verification
 from recllm.explain.reasons import Reasons, explanations, weighed
 from recllm.explain.rows import check_explanation
 from recllm.lists.answers import scores_of, search, similar_items
+from recllm.lists.orders import By
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 from recllm.lists.serve import Lists
@@ -211,6 +212,7 @@ class Recommender:
         without: Any = None,
         wishes: Sequence[Wish | str] | Wish | str | None = None,
         exclude: Items = None,
+        by: By = "history",
     ) -> Recommendations:
         """Ranked lists, one per user, in the order of `users`.
 
@@ -232,12 +234,14 @@ class Recommender:
                 texts. More and less move scores by a third of the way from the user's average item to the best one;
                 never means none.
             exclude: None of these items (all users alike, or each user's own).
+            by: What orders the list: "history" (all that is known of a user), "similarity" (texts like those of what
+                they liked), or "rating".
 
         Raises:
             ConfigError: `n` or `diversity` is out of range.
             DataError: A filter names a column that is not there or cannot match, or a wish means no item.
         """
-        request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes, exclude)
+        request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes, exclude, by)
         state = self._fitted()
         kept = kept_for(adapters, state.fingerprint)
         seen, notes = state.histories(state.events_of(users, kept))

@@ -16,15 +16,14 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.errors import ConfigError, DataError
 from recllm.explain.explainer import Audience, Level
+from recllm.explain.plain import Request
 from recllm.explain.wording import Detail
 from recllm.lists.request import ListRequest
-from recllm.ranking.filters import Accepted, plain_filters
 
 FORMAT = "recllm-proof-3"
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 """How far figures may lie apart: other batches and other machines round differently."""
 LATEST = 2**53
-MOST_STEPS = 1000
 MOST_EVENTS = 100_000
 
 
@@ -74,41 +73,6 @@ class KnownEvent:
     def __post_init__(self) -> None:
         if abs(self.timestamp) > LATEST or self.signal not in (-1, 0, 1) or self.token < 0:
             raise ConfigError(f"{self} is no event: its time, signal or token is out of range.")
-
-
-@final
-@dataclass(frozen=True)
-class Request:
-    """`ListRequest` in plain values, for one user."""
-
-    n: int
-    adapt: bool
-    exclude_seen: bool
-    candidates: tuple[str, ...] | None
-    filters: Mapping[str, tuple[Accepted, ...]] | None
-    without: tuple[str, ...]
-    wishes: tuple[str, ...]
-    diversity: float
-    steps: int | None
-    exclude: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.steps is not None and not 0 <= self.steps <= MOST_STEPS:
-            raise ConfigError(f"a proof asks for {self.steps} steps of adapting; 0 to {MOST_STEPS} can be checked.")
-
-    def to_list_request(self) -> ListRequest:
-        """The request again."""
-        return ListRequest(
-            n=self.n,
-            adapt=self.adapt,
-            exclude_seen=self.exclude_seen,
-            candidates=self.candidates,
-            filters=None if self.filters is None else {name: list(any_of) for name, any_of in self.filters.items()},
-            without=self.without,
-            wishes=self.wishes,
-            diversity=self.diversity,
-            exclude=self.exclude,
-        )
 
 
 @final
@@ -164,7 +128,6 @@ class Proof:
     ) -> Self:
         """Of one user's request, adapted with so many steps (None: as the model is configured)."""
         user = history.user_ids[0]
-        candidates, exclude = (_own(items, user) for items in (request.candidates, request.exclude))
         events = zip(
             (catalog.item_ids[row] for row in history.item_rows),
             history.timestamps.tolist(),
@@ -172,18 +135,7 @@ class Proof:
             history.tokens.tolist(),
             strict=True,
         )
-        plain = Request(
-            n=request.n,
-            adapt=request.adapt,
-            exclude_seen=request.exclude_seen,
-            candidates=candidates,
-            filters=plain_filters(catalog, request.filters) if request.filters else None,
-            without=tuple(str(one) for one in request.without or ()),
-            wishes=tuple(str(wish) for wish in request.wishes or ()),
-            diversity=float(request.diversity),
-            steps=steps,
-            exclude=exclude or (),
-        )
+        plain = Request.of(request, user, catalog, steps)
         known = tuple(KnownEvent(*event) for event in events)
         return cls(FORMAT, model, user, about, remade, level, detail, audience, plain, known)
 
@@ -274,12 +226,6 @@ class Verification:
         lines = [f"{'PASS' if self.passed else 'FAIL'}  {self.item_id} for {self.user_id}"]
         lines += [f"      {check.name}: {one}" for check in self.checks for one in check.complaints]
         return "\n".join(lines + [f"      not computed again: {', '.join(self.uncovered)}"] * bool(self.uncovered))
-
-
-def _own(items: Any, user: str) -> tuple[str, ...] | None:
-    """One user's part of items that are the same for all, or each user's own."""
-    items = {str(key): ids for key, ids in items.items()}.get(user, []) if isinstance(items, Mapping) else items
-    return None if items is None else tuple(str(one) for one in items)
 
 
 def differences(claimed: Any, found: Any, where: str = "evidence") -> list[str]:

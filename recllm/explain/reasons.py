@@ -17,6 +17,7 @@ from recllm.explain.overall import Influence, Overall, influences
 from recllm.explain.proof import Proof, differences, digest_of, seal_of
 from recllm.explain.ranker import Ranking
 from recllm.explain.repeats import grouped
+from recllm.lists.orders import leading_channels
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanations
 from recllm.lists.serve import Lists, Served
@@ -57,8 +58,9 @@ class ServedRanking:
         """The channel in which each item stands out most."""
         with self._model.threads_for(len(history)):
             scores = self._model.channel_scores(history, self._adapted(history), self._asked_at)
-        best = scores[0][:, torch.from_numpy(items)].argmax(dim=0).tolist()
-        return [self._model.channels.names[channel] for channel in best]
+        names = self._model.channels.names
+        best = leading_channels(self._served.request.by, names, scores[0][:, torch.from_numpy(items)])
+        return [names[channel] for channel in best.tolist()]
 
     def lists(self, history: Histories) -> Lists:
         """The list as it is served."""

@@ -7,6 +7,7 @@ from typing import Any, final
 from recllm.data.doors import read_items, truth
 from recllm.data.ids import read_ids
 from recllm.errors import ConfigError
+from recllm.lists.orders import By, checked_order
 from recllm.ranking.rules import check_list_options
 from recllm.ranking.wishes import Wish
 
@@ -17,7 +18,7 @@ class ListRequest:
     """How a list is to be made, for whichever user; see `Recommender.recommend`, whose arguments these are.
 
     Raises:
-        ConfigError: `n`, `diversity`, `filters`, `wishes` or a switch is of the wrong kind or out of range.
+        ConfigError: `n`, `diversity`, `filters`, `wishes`, `by` or a switch is of the wrong kind or out of range.
         DataError: `candidates`, `exclude` or `without` are no ids.
     """
 
@@ -30,6 +31,7 @@ class ListRequest:
     without: Any = None
     wishes: Any = None
     exclude: Any = None
+    by: By = "history"
 
     def __post_init__(self) -> None:
         n, diversity = check_list_options(self.n, self.diversity)
@@ -44,6 +46,7 @@ class ListRequest:
             "exclude": None if self.exclude is None else read_items(self.exclude, "exclude"),
             "without": None if self.without is None else tuple(read_ids(self.without, "without")),
             "wishes": _wishes(self.wishes),
+            "by": checked_order(self.by),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)

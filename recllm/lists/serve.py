@@ -15,6 +15,7 @@ from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.data.doors import Items
 from recllm.data.histories import Histories
+from recllm.lists.orders import leading_channels, ordered_scores
 from recllm.lists.request import ListRequest
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
@@ -101,7 +102,8 @@ class Served:
 
     def _scores(self, histories: Histories, lora: dict[str, Tensor] | None, asked_at: np.ndarray) -> tuple[Any, Any]:
         channels = self.model.channel_scores(histories, lora, asked_at)
-        return channels, self.wishes.apply(self.model.rank(histories, channels, lora))
+        scores = ordered_scores(self.request.by, self.model, histories, channels, lora)
+        return channels, self.wishes.apply(scores)
 
 
 @final
@@ -145,7 +147,8 @@ class Lists:
             self.users.append(seen.user_ids[user])
             self.rows.append(rows)
             self.scores.append(line[rows])
-            self.leading.append(batch.channels[user][:, torch.from_numpy(rows)].argmax(dim=0).numpy())
+            said = batch.channels[user][:, torch.from_numpy(rows)]
+            self.leading.append(leading_channels(request.by, model.channels.names, said).numpy())
 
     @classmethod
     def of(cls, state: Fitted, request: ListRequest, seen: Histories, kept: Kept | None) -> "Lists":

@@ -1,0 +1,81 @@
+"""By what lists are ordered: what a user's history says, how alike texts are, or the ratings that are expected."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from recllm.data.histories import Histories
+from recllm.encoders.lora import UserLora
+from recllm.errors import ConfigError
+from recllm.model.model import Model
+
+__all__ = ["ORDERS", "By", "checked_order", "leading_channels", "ordered_scores"]
+
+By = Literal["history", "similarity", "rating"]
+
+Order = Callable[[Model, Histories, Float[Tensor, "users channels items"], UserLora | None], Tensor]
+"""From a batch of users to float32 [users, items], higher is better and all finite."""
+
+
+def by_history(
+    model: Model, histories: Histories, channels: Float[Tensor, "users channels items"], lora: UserLora | None
+) -> Float[Tensor, "users items"]:
+    """The ranking head's scores, which weigh all channels."""
+    return model.rank(histories, channels, lora)
+
+
+def by_similarity(
+    model: Model, histories: Histories, channels: Float[Tensor, "users channels items"], lora: UserLora | None
+) -> Float[Tensor, "users items"]:
+    """How like an item's text is to what the user liked; who liked nothing gets what the ranking head says."""
+    scores = channels[:, model.channels.names.index("text")].clone()
+    silent = scores.amax(dim=1) <= scores.amin(dim=1)
+    if bool(silent.any()):
+        scores[silent] = model.rank(histories, channels, lora)[silent]
+    return scores
+
+
+ORDERS: dict[str, Order] = {"history": by_history, "similarity": by_similarity}
+
+
+def checked_order(by: object) -> By:
+    """One of the ways to order a list.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if by not in get_args(By):
+        raise ConfigError(f"by is one of {', '.join(map(repr, get_args(By)))}; got {by!r}.")
+    return by  # type: ignore[return-value]
+
+
+def ordered_scores(
+    by: By,
+    model: Model,
+    histories: Histories,
+    channels: Float[Tensor, "users channels items"],
+    lora: UserLora | None,
+) -> Float[Tensor, "users items"]:
+    """What lists of these users are ordered by, before wishes.
+
+    Raises:
+        ConfigError: This model cannot order lists so.
+    """
+    if by == "similarity" and "text" not in model.channels.names:
+        raise ConfigError('by="similarity" needs the channel "text", which this model was fitted without.')
+    if by not in ORDERS:
+        raise ConfigError(f'by="{by}" is not something that this model can order lists by; use by="history".')
+    with torch.no_grad():
+        return ORDERS[by](model, histories, channels, lora)
+
+
+def leading_channels(by: By, names: Sequence[str], channels: Float[Tensor, "channels items"]) -> Int[Tensor, "items"]:
+    """The number of the channel that says most for each item; in a list by one channel it is that one."""
+    if by == "similarity":
+        text = names.index("text")
+        if bool(channels[text].any()):
+            return torch.full((channels.shape[1],), text)
+    return channels.argmax(dim=0)
