@@ -6,10 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import recllm
+from recllm.encoders.config import BaseTrainingConfig
+from recllm.testing import DEPARTMENTS, ToyShop
+from tests.small import config_for
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NOTEBOOK = DOCS / "first-steps.ipynb"
@@ -44,3 +48,23 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     kept, made = (json.loads(Path(path).read_text(encoding="utf-8"))["cells"] for path in (NOTEBOOK, copy))
     assert [cell["source"] for cell in kept] == [cell["source"] for cell in made]
     assert [len(cell.get("outputs", ())) for cell in kept] == [len(cell.get("outputs", ())) for cell in made]
+
+
+def run_page(page: str, names: dict[str, Any]) -> dict[str, Any]:
+    """What a page shows as Python, from top to bottom; what is marked `py` is another library's and is not run."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks
+    for number, block in enumerate(blocks, start=1):
+        exec(compile(block, f"{page}, block {number}", "exec"), names)
+    return names
+
+
+def test_coming_from_elsewhere_runs(toy: ToyShop, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the toy shop, with a model that learns it in seconds."""
+    short = config_for(tiny, training=BaseTrainingConfig(steps=4, batch_users=16, validate_every=2), adaptation=None)
+    monkeypatch.setitem(vars(recllm), "RecommenderConfig", lambda: short)
+    kinds = [[DEPARTMENTS[row]] for row in toy.department]
+    items = toy.catalog.to_pandas().assign(categories=kinds)
+    names = run_page("coming-from.md", {"items": items, "events": toy.events.to_pandas()})
+    assert "mia" in names["rec"].user_ids
+    assert "new" in names["rec"].catalog.item_ids

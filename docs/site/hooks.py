@@ -22,7 +22,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def _without_docs(readme: str) -> str:
     """Links and pictures as they are seen from inside docs/."""
-    return re.sub(r'(\]\(|src="|srcset=")docs/', r"\1", readme)
+    return re.sub(r'(\]\(|src=")docs/', r"\1", readme).replace("(first-steps.ipynb)", "(first-steps.md)")
 
 
 def _page_of(notebook: str) -> str:
