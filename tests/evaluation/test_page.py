@@ -229,6 +229,8 @@ def test_whatever_is_known_is_shown() -> None:
     assert [block.title for block in blocks] == ["", "odd", "nested"]
     assert blocks[2].rows == [("a", [blocks[2].rows[0][1][0]])]
     assert blocks[2].rows[0][1][0].text == "c 1.50"
+    (one,) = provenance({"splits": [{"protocol": "users", "training_users": 680, "format": "recllm-split-1"}]})
+    assert [(name, cell.text) for name, (cell,) in one.rows[:2]] == [("protocol", "users"), ("training users", "680")]
     many = list(provenance({"splits": [{"fold": fold} for fold in range(30)]}))
     assert (many[0].summary, many[0].title) == ("splits", "")
     page = build_page(Report([], {"odd": [{}], "list": [[1, 2], []]}))

@@ -45,7 +45,9 @@ def asked(protocol: str) -> str:
 
 
 def channel(method: str) -> str:
-    """What a channel brings; nothing for one that is not known here."""
+    """What a channel brings; nothing for one that is not known here, or what is no channel."""
+    if not method.startswith(CHANNEL):
+        return ""
     name = method.removeprefix(CHANNEL)
     if name == "union":
         return "all channels, taking turns: what the ranking chooses from"

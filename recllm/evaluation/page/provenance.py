@@ -62,6 +62,8 @@ def _whole_split(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Block:
     keys = list(dict.fromkeys(key for row in rows for key in row if key))
+    if len(rows) == 1 and len(keys) > 1:  # one line of many columns is read as lines
+        return Block(title=title, rows=[(_spaced(key), [Cell(_text(rows[0].get(key)))]) for key in keys], words=True)
     folded = len(rows) > _MOST_ROWS
     head = ["", *(_spaced(key) for key in keys)] if keys != ["value"] else ["", ""]
     return Block(

@@ -189,17 +189,21 @@ def _channels(view: View) -> Blocks:
     methods = [m for m in view.report.figures.methods(view.place, CANDIDATES) if m.startswith(CHANNEL)]
     if methods:
         table = view.table_by_shots(methods, CANDIDATES, "channel")
-        table["rows"] = [(name.removeprefix(CHANNEL), cells) for name, cells in table["rows"]]
+        table["rows"] = [(_spoken(name), cells) for name, cells in table["rows"]]
         caption = f"{CANDIDATES}: share of what a user then liked among the first 200 candidates. {MARKS}"
         yield Block(title=view.name(), caption=caption, **table)
 
 
 def _channels_explained(report: Findings) -> Blocks:
-    blocks = [block for place in report.main_places for block in _channels(View(report, place))]
-    named = dict.fromkeys(name for block in blocks for name, _ in block.rows)
-    yield from blocks
-    if known := [(name, [Cell(words)]) for name in named if (words := meanings.channel(name))]:
+    yield from (block for place in report.main_places for block in _channels(View(report, place)))
+    places = report.main_places
+    named = dict.fromkeys(name for place in places for name in report.figures.methods(place, CANDIDATES))
+    if known := [(_spoken(name), [Cell(words)]) for name in named if (words := meanings.channel(name))]:
         yield Block(title="What each channel brings", rows=known, words=True)
+
+
+def _spoken(channel: str) -> str:
+    return channel.removeprefix(CHANNEL).replace("_", " ")
 
 
 def _segments(view: View) -> Blocks:
