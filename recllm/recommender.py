@@ -39,7 +39,7 @@ from recllm.explain.overall import Overall
 from recllm.explain.proof import Verification
 from recllm.explain.reasons import Reasons, explanations, weighed
 from recllm.explain.rows import check_explanation
-from recllm.lists.answers import scores_of, search, similar_items
+from recllm.lists.answers import predicted_ratings, scores_of, search, similar_items
 from recllm.lists.orders import By
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanation, Explanations, Preview, Recommendation, Recommendations
@@ -196,6 +196,26 @@ class Recommender:
         histories, notes = state.histories(state.events_of(users, kept, ordered=True))
         tell(notes)
         return scores_of(state, histories, items, truth(adapt, "adapt"), kept)
+
+    def predict_ratings(self, users: Users, item_ids: Items, *, adapt: bool = True) -> np.ndarray:
+        """What users would rate items, on the scale of the ratings that were learned from, float32 [users, items].
+
+        Args:
+            users: Whose ratings; events given here replace what was fitted. Without a rated event: what users like them
+                give.
+            item_ids: The same items for all users, or each user's own. Rows of unequal length are filled with NaN.
+            adapt: Whether users have numbers of their own; without, only how generous they are is known of them.
+
+        Returns:
+            Ratings in the order asked for, within the scale; NaN for an item that the catalog does not have.
+
+        Raises:
+            ConfigError: Ratings were not learned; fit with `objective="rating"`.
+            DataError: Ratings given here are on another scale.
+        """
+        state = self._fitted()
+        items = read_items(item_ids, "item_ids", ordered=True)
+        return predicted_ratings(state, state.events_of(users, ordered=True), items, truth(adapt, "adapt"))
 
     def recommend(
         self,

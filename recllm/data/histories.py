@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from recllm.data.catalog import Catalog
@@ -188,6 +189,20 @@ def make_histories(
     lengths = np.bincount(users[order], minlength=len(interactions.user_ids)).astype(np.int64)
     columns: tuple[NDArray[Any], ...] = (items, times, signals, tokens, known)
     return Histories(interactions.user_ids, _offsets(lengths), *(column[order] for column in columns))
+
+
+def ratings_of(interactions: Interactions, histories: Histories) -> NDArray[np.float64]:
+    """float64 [events of the histories]: what each was rated, NaN where it was not.
+
+    Args:
+        interactions: The log that the histories were made from.
+        histories: Made by `make_histories`.
+    """
+    frame = interactions.frame
+    if "rating" not in frame.columns:
+        return np.full(histories.n_events, np.nan)
+    ratings: NDArray[np.float64] = frame["rating"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return ratings[histories.event_rows]
 
 
 def _tie_keys(

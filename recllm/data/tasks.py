@@ -81,7 +81,7 @@ def _sizes(shares: NDArray[np.float64], users: int) -> NDArray[np.int64]:
     return sizes
 
 
-def make_tasks(histories: Histories, query_size: int = 10) -> Tasks:
+def make_tasks(histories: Histories, query_size: int = 10, *, liked: bool = True) -> Tasks:
     """Cut every user's history: the query is the shortest suffix of whole timestamp blocks with enough events.
 
     Enough is `query_size`, for short logs a third of the events. Everything earlier is the support. Users are dropped
@@ -90,6 +90,7 @@ def make_tasks(histories: Histories, query_size: int = 10) -> Tasks:
     Args:
         histories: All events of the users.
         query_size: Least number of query events.
+        liked: Whether something in the query has to be liked, as a list needs that shall be found; ratings do not.
 
     Raises:
         DataError: `query_size` is below 1.
@@ -103,19 +104,20 @@ def make_tasks(histories: Histories, query_size: int = 10) -> Tasks:
     first = np.maximum(first, 0)
     cut_block = blocks[first] if histories.n_events else np.zeros(len(histories), dtype=np.int64)
     in_query = blocks >= np.repeat(cut_block, lengths)
-    liked = np.bincount(histories.user_rows[in_query & (histories.signals > 0)], minlength=len(histories)) > 0
+    found = np.bincount(histories.user_rows[in_query & (histories.signals > 0)], minlength=len(histories)) > 0
+    found |= not liked
     has_support = cut_block > 0
-    keep = np.flatnonzero(long_enough & has_support & liked)
+    keep = np.flatnonzero(long_enough & has_support & found)
     dropped = {
         "fewer_than_3_events": int((~long_enough).sum()),
         "no_support": int((long_enough & ~has_support).sum()),
-        "no_liked_query": int((long_enough & has_support & ~liked).sum()),
+        "no_liked_query": int((long_enough & has_support & ~found).sum()),
     }
     support, query = histories.drop_events(~in_query).of(keep), histories.drop_events(in_query).of(keep)
     return Tasks(support, query, keep, dropped)
 
 
-def rolling_tasks(histories: Histories, wanted: int, rounds: int = 4) -> Tasks:
+def rolling_tasks(histories: Histories, wanted: int, rounds: int = 4, *, liked: bool = True) -> Tasks:
     """Tasks at several moments of each user: the newest query, the one before it, and so on.
 
     One query per user makes a noisy figure where users are few; a user's earlier queries are asked as well until there
@@ -125,10 +127,11 @@ def rolling_tasks(histories: Histories, wanted: int, rounds: int = 4) -> Tasks:
         histories: All events of the users.
         wanted: Tasks after which no earlier moment is asked.
         rounds: Moments per user at most.
+        liked: As in `make_tasks`.
     """
-    tasks = [make_tasks(histories)]
+    tasks = [make_tasks(histories, liked=liked)]
     while sum(map(len, tasks)) < wanted and len(tasks) < rounds and len(tasks[-1]):
-        tasks.append(make_tasks(tasks[-1].support))
+        tasks.append(make_tasks(tasks[-1].support, liked=liked))
     owners = [tasks[0].user_rows]
     for earlier in tasks[1:]:
         owners.append(owners[-1][earlier.user_rows])

@@ -18,9 +18,11 @@ Made = tuple[list[Arm], dict[str, int]]
 """Arms, and reason -> users that could not be asked."""
 
 
-def few_shot(protocol: str, histories: Histories, shots: Sequence[int], *, query_size: int = 10) -> Made:
+def few_shot(
+    protocol: str, histories: Histories, shots: Sequence[int], *, query_size: int = 10, liked: bool = True
+) -> Made:
     """The query is the newest whole timestamps with at least `query_size` events; the support the K events before."""
-    tasks = make_tasks(histories, query_size)
+    tasks = make_tasks(histories, query_size, liked=liked)
     return _at_every_size(protocol, tasks.support, tasks.query, shots), tasks.dropped
 
 

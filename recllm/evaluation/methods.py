@@ -17,12 +17,14 @@ from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ArtifactError, LeakageError
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.baselines.baseline import Baseline
+from recllm.evaluation.baselines.rating import RatingBaseline
 from recllm.evaluation.cells import Cell, Cells
 from recllm.evaluation.facts import ItemFacts
 from recllm.evaluation.figures import Measured
-from recllm.evaluation.metrics import measure, rating_errors
+from recllm.evaluation.metrics import measure
 from recllm.evaluation.names import A, D
 from recllm.evaluation.rankings import read_rankings
+from recllm.evaluation.ratings import Rater, errors_of
 from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.split import Split
 from recllm.evaluation.square import Serving, channel_cells, served, square_cells
@@ -98,12 +100,17 @@ class Measurement:
             makers.append(("rankings", partial(read_rankings, self.rankings, split)))
         return makers
 
+    @property
+    def rates(self) -> bool:
+        """Whether predicted ratings are asked for: baselines are then tuned for them, too."""
+        return any(predicts_ratings(method) for method in self.methods.values())
+
     # -- baselines ----------------------------------------------------------------------------------------------------
 
     def _baseline(self, name: str, split: Split) -> Mapping[str, Cell]:
         config = next((m for m in self.methods.values() if isinstance(m, RecommenderConfig)), None)
         text = TextEncoderConfig() if config is None else config.text
-        key = (__version__, split.contents, "baseline", name, json.dumps(to_mapping(text)))
+        key = (__version__, split.contents, "baseline", name, json.dumps(to_mapping(text)), f"ratings {self.rates}")
 
         def make() -> Cell:
             common = {"seed": split.seed, "text": text}
@@ -119,7 +126,11 @@ class Measurement:
                 for arm in split.arms
             }
             about |= {"note": baseline.note} if baseline.note else {}
-            return Cell(ranked, about, errors=_rating_errors(baseline, split))
+            rater: Baseline = baseline
+            if self.rates and isinstance(baseline, RatingBaseline) and split.feedback.scale is not None:
+                best = tune(name, split.catalog, split.fitting, split.validation, common=common, figure="RMSE")
+                about["for ratings"], rater = _about(best, common, "RMSE"), _fitted_on(split, best)
+            return Cell(ranked, about, errors=errors_of(rater, split))
 
         return {name: self.cells.get(key, make)}
 
@@ -131,7 +142,7 @@ class Measurement:
             return {name: served(name, Serving(method, adapt=True), split)}
         fitted = fit_copy(method, split, replace(self.options, seed=split.seed))
         ranked = {arm.name: rank_arm(name, fitted, arm, split.catalog) for arm in split.arms}
-        return {name: Cell(ranked, errors=_rating_errors(fitted, split))}
+        return {name: Cell(ranked, errors=errors_of(fitted, split))}
 
     # -- recllm -------------------------------------------------------------------------------------------------------
 
@@ -157,9 +168,16 @@ class Measurement:
         return found
 
 
-def _about(tuned: Tuned, common: Mapping[str, Any]) -> dict[str, Any]:
+def predicts_ratings(method: Method) -> bool:
+    """Whether a method predicts ratings, fitted or not."""
+    if isinstance(method, Recommender):
+        method = method.config
+    return method.objective == "rating" if isinstance(method, RecommenderConfig) else isinstance(method, Rater)
+
+
+def _about(tuned: Tuned, common: Mapping[str, Any], figure: str = "NDCG@10") -> dict[str, Any]:
     chosen = {key: value for key, value in tuned.settings.items() if key not in common}
-    return {"chosen": chosen, "validation": {"NDCG@10": tuned.value}, "settings tried": len(tuned.tried)}
+    return {"chosen": chosen, "validation": {figure: tuned.value}, "settings tried": len(tuned.tried)}
 
 
 def _fitted_on(split: Split, tuned: Tuned) -> Baseline:
@@ -243,18 +261,3 @@ def fit_copy(method: Method, split: Split, options: TrainOptions) -> Method:
     takes_options = "options" in inspect.signature(fresh.fit).parameters
     fitted = fresh.fit(split.catalog, split.train, **({"options": options} if takes_options else {}))
     return fresh if fitted is None else fitted
-
-
-def _rating_errors(method: Method, split: Split) -> dict[str, dict[str, np.ndarray]]:
-    """Per user: squared and absolute error and share of exact hits of predicted ratings, where both can be had."""
-    if not hasattr(method, "rate") or split.feedback.scale is None:
-        return {}
-    errors = {}
-    for arm in split.arms:
-        if arm.log is None or "rating" not in arm.log.frame.columns:
-            continue
-        predicted = np.asarray(method.rate(arm.known_events(), list(split.catalog.item_ids)))
-        predicted = predicted[arm.query.user_rows, arm.query.item_rows]
-        actual = arm.log.frame["rating"].cast(float).fill_null(float("nan")).to_numpy()[arm.query.event_rows]
-        errors[arm.name] = rating_errors(predicted, actual, arm.query.user_rows, len(arm))
-    return errors

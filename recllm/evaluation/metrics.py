@@ -3,6 +3,8 @@
 Gains are binary: a liked item of the query is relevant, all others are not.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
@@ -190,7 +192,7 @@ def _gini(counts: NDArray[np.int64]) -> float:
 
 
 def rating_errors(
-    predicted: ArrayLike, actual: ArrayLike, owners: NDArray[np.int64], users: int
+    predicted: ArrayLike, actual: ArrayLike, owners: NDArray[np.int64], users: int, liked_from: float | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """How far off predicted ratings are, user by user; the root of the mean of "MSE" is the RMSE.
 
@@ -199,10 +201,13 @@ def rating_errors(
         actual: [events]; NaN: no rating.
         owners: int64 [events], rows of users.
         users: How many there are.
+        liked_from: Lowest rating that is a like; None: nothing is said of likes.
 
     Returns:
         float64 [users] each, means over the events with both, NaN without any. "MSE" squared, "MAE" absolute,
-        "Accuracy" the share of predictions that, rounded (halves up), are the rating.
+        "Accuracy" the share of predictions that, rounded (halves up), are the rating. Of what is predicted to be liked,
+        "Liked precision" the share that is; of what is liked, "Liked recall" the share that was predicted to be;
+        "Liked F1" of these two, 0 without a hit, NaN where nothing is liked and nothing predicted to be.
     """
     predicted, actual = np.asarray(predicted, dtype=np.float64), np.asarray(actual, dtype=np.float64)
     if predicted.shape != actual.shape:
@@ -210,6 +215,14 @@ def rating_errors(
     off = predicted - actual
     errors = {"MSE": off**2, "MAE": np.abs(off), "Accuracy": np.floor(predicted + 0.5) == np.floor(actual + 0.5)}
     known = ~np.isnan(off)
-    count = np.bincount(owners[known], minlength=users)
-    sums = {name: np.bincount(owners[known], one[known], minlength=users) for name, one in errors.items()}
-    return {name: _divide(total, count) for name, total in sums.items()}
+
+    def summed(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.bincount(owners[known], values[known], minlength=users).astype(np.float64)
+
+    means = {name: _divide(summed(one), summed(known)) for name, one in errors.items()}
+    if liked_from is None:
+        return means
+    said, liked = predicted >= liked_from, actual >= liked_from
+    hits, all_said, all_liked = summed(said & liked), summed(said), summed(liked)
+    found = {"Liked precision": _divide(hits, all_said), "Liked recall": _divide(hits, all_liked)}
+    return means | found | {"Liked F1": _divide(2 * hits, all_said + all_liked)}

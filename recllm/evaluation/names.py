@@ -10,7 +10,8 @@ CATALOG_METRIC = "Coverage@10"
 COSTS = ("ms per user", "bytes per user")
 METRICS = (
     *("NDCG@10", "Recall@10", "Recall@20", "Precision@10", "F1@10", "HR@10", "MRR@10", "ΔNDCG@10", "Coverage@10"),
-    *("Gini@10", "Novelty@10", "ILD@10", "Calibration@10", "Recall@200", "MSE", "RMSE", "MAE", "Accuracy", *COSTS),
+    *("Gini@10", "Novelty@10", "ILD@10", "Calibration@10", "Recall@200", "MSE", "RMSE", "MAE", "Accuracy"),
+    *("Liked precision", "Liked recall", "Liked F1", *COSTS),
 )
 """In the order of tables."""
 LOWER_IS_BETTER = frozenset({"Gini@10", "Calibration@10", "MSE", "RMSE", "MAE", *COSTS})

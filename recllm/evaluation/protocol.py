@@ -28,7 +28,7 @@ from recllm.data.interactions import Interactions
 from recllm.data.tasks import split_users
 from recllm.errors import ConfigError, DataError
 from recllm.evaluation.arms import Arm
-from recllm.evaluation.asking import ASK, few_shot, next_after
+from recllm.evaluation.asking import ASK, Made, few_shot, next_after
 from recllm.evaluation.split import Split, part_of, repeats_of
 
 SHOTS = (0, 1, 3, 5, 10, 20)
@@ -49,6 +49,7 @@ def make_splits(
     cut: float = 0.8,
     share: float = 1.0,
     liked_from: float | None = None,
+    ratings: bool = False,
 ) -> list[Split]:
     """Cut a log into splits.
 
@@ -63,6 +64,8 @@ def make_splits(
         cut: Protocol `time`: the share of the events that lie before the cut.
         share: Part of the training events that is kept, chosen by a hash: how methods cope with sparse data.
         liked_from: Lowest rating that counts as liking; None: inferred from the training events.
+        ratings: Protocols `users`, `time` and `cold`: also ask those who like nothing of what they are asked about; no
+            list can be measured on them, and ratings measured without them would come out too good.
 
     Raises:
         ConfigError: An option is unknown or out of range.
@@ -70,7 +73,7 @@ def make_splits(
     """
     _check(protocol, shots, folds, test_users, cut, share)
     known = _in_order(events.known_items(catalog))
-    maker = _Maker(catalog, known, protocol, tuple(sorted(set(shots))), seed, share, liked_from)
+    maker = _Maker(catalog, known, protocol, tuple(sorted(set(shots))), seed, share, liked_from, ratings)
     if protocol == "time":
         if len(known) and not known.timed:
             raise DataError("protocol 'time' cuts at a moment, and this log has no timestamps; choose 'users'.")
@@ -104,6 +107,7 @@ class _Maker:
     seed: int
     share: float
     liked_from: float | None
+    ratings: bool
 
     def groups(self, folds: int) -> list[tuple[str, ...]]:
         """The test users of each fold."""
@@ -123,9 +127,14 @@ class _Maker:
             cold = part_of(np.arange(len(self.catalog)), COLD_SHARE, self.catalog, self.seed)
             arms, dropped, train = self._cold_arms(histories, train, feedback, cold)
         else:
-            arms, dropped = ASK[self.protocol](histories, self.shots)
+            arms, dropped = self._ask(self.protocol, histories)
         arms = [arm if arm.log else replace(arm, log=asked) for arm in arms]
         return self._split(fold, train, feedback, arms, dropped, cold_items=cold)
+
+    def _ask(self, protocol: str, histories: Histories) -> Made:
+        if protocol in ASK and ASK[protocol] is not ASK["users"]:
+            return ASK[protocol](histories, self.shots)
+        return few_shot(protocol, histories, self.shots, liked=not self.ratings)
 
     def by_time(self, cut: float) -> Split:
         times = np.sort(self.events.frame["timestamp"].to_numpy())
@@ -134,7 +143,7 @@ class _Maker:
         feedback = Feedback.infer(train.frame, self.liked_from)
         known = set(train.user_ids)
         fresh = self.events.of_users(sorted(set(self.events.user_ids) - known))
-        arms, dropped = few_shot("time", self._histories(fresh, feedback), self.shots)
+        arms, dropped = self._ask("time", self._histories(fresh, feedback))
         both = self.events.of_users(sorted(known))
         later = next_after(self._histories(both, feedback), until, self.shots)
         arms = [replace(arm, log=fresh) for arm in arms] + [replace(arm, log=both) for arm in later]
@@ -156,7 +165,7 @@ class _Maker:
         arms: list[Arm] = []
         dropped: dict[str, int] = {}
         for name, histories in (("known user", known), ("new user", strangers)):
-            found, lost = few_shot(name, histories, self.shots)
+            found, lost = self._ask(name, histories)
             dropped |= {f"{name}: {reason}": count for reason, count in lost.items()}
             further: dict[str, Any] = {"strangers": True} if name == "new user" else {"strangers": False, "log": log}
             arms += [
@@ -164,7 +173,7 @@ class _Maker:
                 for kind, which in (("known", ~cold), ("new", cold))
                 for arm in found
             ]
-        asked = few_shot("", known, (0,))[0][0].query
+        asked = few_shot("", known, (0,), liked=not self.ratings)[0][0].query
         items, width = train.item_rows(self.catalog), len(self.catalog)
         row_of = {user: row for row, user in enumerate(users)}
         owner = np.array([row_of[user] for user in asked.user_ids], dtype=np.int64)[asked.user_rows]
@@ -189,7 +198,7 @@ class _Maker:
         chosen = tuple(users[row] for row in parts["validation"])
         log = train.of_users(chosen)
         asked_like = "basket" if self.protocol == "basket" else "users"
-        validation, _ = ASK[asked_like](self._histories(log, feedback), self.shots)
+        validation, _ = self._ask(asked_like, self._histories(log, feedback))
         if self.share < 1:
             label = f", {100 * self.share:g} % of events"
             arms = [replace(arm, protocol=f"{arm.protocol}{label}") for arm in arms]

@@ -11,9 +11,9 @@ import numpy as np
 
 from recllm.data.doors import read_catalog, read_events, read_user_ids, whole_number
 from recllm.errors import ConfigError
-from recllm.evaluation.baselines.registry import BASELINES, baseline_named
+from recllm.evaluation.baselines.registry import all_baselines, baseline_named
 from recllm.evaluation.cells import Cells
-from recllm.evaluation.methods import Measurement, Method
+from recllm.evaluation.methods import Measurement, Method, predicts_ratings
 from recllm.evaluation.names import RECLLM, SQUARE
 from recllm.evaluation.protocol import SHOTS, make_splits
 from recllm.evaluation.report import Report
@@ -58,7 +58,8 @@ def evaluate(
         shots: How many events are known of a user; the query is the same for all.
         folds: Disjoint groups of test users.
         seeds: One evaluation each; users' groups, ties and training depend on it.
-        baselines: Names, `"all"`, or None; each is tuned on validation users. One of your own is a subclass of
+        baselines: Names, `"all"`, or None; each is tuned on validation users, by NDCG@10, and by RMSE where ratings are
+            predicted (`objective="rating"`), which brings further ones. One of your own is a subclass of
             `recllm.evaluation.baselines.baseline.Baseline`, made known by `register` of the `registry` beside it.
         square: Also measure what meta-training and the inner loop add (needs a config with adaptation); where training
             events are left out (`sparsity`), only the whole, D.
@@ -86,7 +87,8 @@ def evaluate(
     shots = [whole_number(one, "shots", 0) for one in _several(shots, "shots")]
     seeds = [whole_number(one, "seeds", 0) for one in _several(seeds, "seeds")]
     sparsity, folds = _several(sparsity, "sparsity"), whole_number(folds, "folds", 1)
-    names = _baseline_names(baselines)
+    rates = any(predicts_ratings(method) for method in methods.values())
+    names = _baseline_names(baselines, rates)
     if square:
         _check_square(methods)
     if not methods and not names and rankings is None:
@@ -98,7 +100,8 @@ def evaluate(
     data = f"catalog {catalog.fingerprint[:16]}, events {events.fingerprint[:16]}"
     about |= {"splits": [], "methods": {}, "data hash": data}
     measured = []
-    cutting = {"protocol": protocol, "shots": shots, "folds": folds, "test_users": test_users, "cut": cut}
+    cutting: dict[str, Any] = {"protocol": protocol, "shots": shots, "folds": folds, "test_users": test_users}
+    cutting |= {"cut": cut, "ratings": rates}
     for seed, share in product(seeds, sorted(set(sparsity))):
         for split in make_splits(catalog, events, seed=seed, share=share, **cutting):
             split.audit()
@@ -137,9 +140,9 @@ def _check_square(methods: Mapping[str, Method]) -> None:
         raise ConfigError("the square compares a base with its adapters; give a config whose adaptation is not None.")
 
 
-def _baseline_names(baselines: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
+def _baseline_names(baselines: Sequence[str] | Literal["all"] | None, ratings: bool) -> tuple[str, ...]:
     if baselines == "all":
-        return tuple(BASELINES)
+        return all_baselines(ratings=ratings)
     names = (baselines,) if isinstance(baselines, str) else tuple(baselines or ())
     return tuple(dict.fromkeys(baseline_named(name).name for name in names))
 

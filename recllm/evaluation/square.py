@@ -10,7 +10,7 @@ another user's, or one learned from shuffled items.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -23,6 +23,7 @@ from recllm.encoders.validation import mean_ndcg
 from recllm.evaluation.arms import LENGTH, Arm, Ranked
 from recllm.evaluation.cells import Cell
 from recllm.evaluation.names import CHANNEL, OTHERS, SHUFFLED, A, B, C, D
+from recllm.evaluation.ratings import errors_of
 from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.split import Split
 from recllm.lists.results import Recommendations
@@ -57,6 +58,10 @@ class Serving:
         return self.recommender.recommend(
             users, n, adapt=self.adapt, adapters=adapters, candidates=candidates, exclude_seen=exclude_seen
         )
+
+    def rate(self, users: Interactions, item_ids: Sequence[str]) -> np.ndarray:
+        """Predicted ratings, float32 [users, items]."""
+        return self.recommender.predict_ratings(users, item_ids, adapt=self.adapt)
 
 
 def swapped(events: Interactions, seed: int = 0) -> Interactions:
@@ -108,9 +113,10 @@ def served(name: str, serving: Serving, split: Split) -> Cell:
         if someone is not None:
             size = float(recommender.adapt(someone.known_events(slice(0, 1))).bytes_per_user)
             extra = {arm.name: {"bytes per user": size} for arm in split.arms}
+    rater = serving if recommender.model.ratings is not None else None
     report = recommender.report
     about = {"seconds": dict(report.seconds), "validation": dict(report.figures), "stopped": dict(report.stopped)}
-    return Cell(ranked, about, extra)
+    return Cell(ranked, about, extra, errors_of(rater, split))
 
 
 def _untrained_cell(base: Recommender, meta: Recommender, split: Split, options: TrainOptions) -> Cell:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from recllm.data.interactions import Interactions
 from recllm.errors import DataError
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.baselines.baseline import Baseline, Known
+from recllm.evaluation.baselines.rating import RatingBaseline
 from recllm.evaluation.baselines.registry import baseline_named
-from recllm.evaluation.metrics import ndcg_at_10
+from recllm.evaluation.metrics import ndcg_at_10, rating_errors
+from recllm.evaluation.ratings import actual_ratings
 from recllm.evaluation.scorers import rank_scores
 from recllm.ranking.rules import tie_order
 
@@ -29,7 +31,7 @@ class Tuned:
 
     Attributes:
         settings: The chosen ones.
-        value: Their mean NDCG@10 over users and arms.
+        value: Their mean NDCG@10 (or RMSE) over users and arms.
         tried: Everything that was tried, and its value.
         baseline: Fitted with the chosen settings.
     """
@@ -49,6 +51,7 @@ def tune(
     *,
     common: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    figure: Literal["NDCG@10", "RMSE"] = "NDCG@10",
 ) -> Tuned:
     """Choose a baseline's settings by mean NDCG@10 over arms of validation users, each arm counting the same.
 
@@ -62,6 +65,7 @@ def tune(
         validation: Arms with their log.
         common: Settings for every try, where the baseline has them: `{"text": TextEncoderConfig(…), "seed": 1}`.
         progress: Called with (settings tried, settings in all).
+        figure: What to choose by: how good lists are, or how far off predicted ratings.
 
     Raises:
         ConfigError: There is no such baseline.
@@ -79,20 +83,21 @@ def tune(
         choices = [choice for choice in choices if choice.get("events") != "liked"]
     tried: list[tuple[Setting, float]] = []
     best: Baseline | None = None
-    best_value = -1.0
+    sign = 1.0 if figure == "NDCG@10" else -1.0
+    best_value = -np.inf
     for group in _sharing_a_fit(kind, choices):
         fitted = kind(**common, **group[0]).fit_known(catalog, feedback, known)
         for choice in group:
             candidate = fitted.reading(**{name: choice[name] for name in kind.at_scoring & set(choice)})
-            found = [question.ndcg(candidate) for question in questions]
+            found = [question.ndcg(candidate) if sign > 0 else question.rmse(candidate) for question in questions]
             value = float(np.mean([one.mean() for one in found if len(one)]))
             tried.append((choice, value))
-            if value > best_value:
-                best, best_value = candidate, value
+            if sign * value > best_value:
+                best, best_value = candidate, sign * value
             if progress is not None:
                 progress(len(tried), len(choices))
     assert best is not None
-    return Tuned(best.settings, best_value, tuple(tried), best)
+    return Tuned(best.settings, sign * best_value, tuple(tried), best)
 
 
 def _sharing_a_fit(kind: type[Baseline], choices: Sequence[Setting]) -> list[list[Setting]]:
@@ -121,6 +126,16 @@ class _Question:
 
         found = ndcg_at_10(rank_scores(self.arm, self.ties, scores, length=10).rows, self.wanted)
         return found[~np.isnan(found)]
+
+    def rmse(self, baseline: Baseline) -> NDArray[np.float64]:
+        """RMSE over users, float64 [1]; [0] without a rating to predict."""
+        actual = actual_ratings(self.arm)
+        if actual is None or not isinstance(baseline, RatingBaseline):
+            return np.zeros(0)
+        query = self.arm.query
+        predicted = baseline.rates_of(self.known)[query.user_rows, query.item_rows]
+        squares = rating_errors(predicted, actual, query.user_rows, len(self.arm))["MSE"]
+        return np.sqrt(np.nanmean(squares, keepdims=True))
 
 
 def _questions(catalog: Catalog, feedback: Feedback, arms: Sequence[Arm], seed: int) -> list[_Question]:

@@ -17,6 +17,7 @@ from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ConfigError
 from recllm.prompting.template import prompt_domains
 from recllm.ranking.head import RankingConfig
+from recllm.ranking.ratings.ratings import RatingConfig
 from recllm.retrieval.config import RetrievalConfig
 
 SENSITIVE = (
@@ -107,6 +108,9 @@ class RecommenderConfig:
         explanation: What reasons may not name.
         prior: A ranking head that has seen many shops, from which the shop's own starts: `shop-prior` came with
             recllm, else the folder of another one. None: the head knows this shop only.
+        objective: `ranking` learns what is taken next; `rating` also learns what ratings will be, for
+            `predict_ratings` and lists by rating.
+        rating: How.
         keep_histories: Whether users' events are remembered. Without, only sums over all users and the weights are:
             users bring their own history, and whoever shall be forgotten has to bring it, too.
     """
@@ -124,6 +128,8 @@ class RecommenderConfig:
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
     prior: str | None = "shop-prior"
     keep_histories: bool = True
+    objective: Literal["ranking", "rating"] = "ranking"
+    rating: RatingConfig = field(default_factory=RatingConfig)
 
     def __post_init__(self) -> None:
         if self.domain not in prompt_domains():

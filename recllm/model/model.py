@@ -32,6 +32,7 @@ from recllm.model.config import RecommenderConfig
 from recllm.model.texts import ItemTexts
 from recllm.prompting.template import Prompt
 from recllm.ranking.head import RankingHead
+from recllm.ranking.ratings.ratings import Ratings
 from recllm.ranking.rules import tie_order
 from recllm.retrieval.config import RetrievalConfig
 from recllm.retrieval.profiles import Space
@@ -62,6 +63,7 @@ class Model:
         prompt: What put the items into words, and puts new ones; None: what the settings name.
         drift: What the shop's own adapter adds to the head; None where nothing was ever learned after the fit.
         own: The step from the shop prior that is in the head; None where the head was fitted without a prior.
+        ratings: Predicts ratings; None where they were not learned.
         remembered: Users' vectors that were read before; None: every question reads its histories.
     """
 
@@ -80,6 +82,7 @@ class Model:
     prompt: Prompt | None = None
     drift: Drift | None = None
     own: OwnStep | None = None
+    ratings: Ratings | None = None
     remembered: Remembered | None = None
 
     @classmethod
@@ -256,7 +259,9 @@ class Model:
             items.project.load_state_dict(self.items.project.state_dict())
             items.delta[: len(self.catalog)] = self.items.delta
         items.requires_grad_(False)
-        return replace(self, catalog=catalog, text=vectors, items=items, channels=self.channels.extended(white))
+        ratings = None if self.ratings is None else self.ratings.extended(white.numpy())
+        channels = self.channels.extended(white)
+        return replace(self, catalog=catalog, text=vectors, items=items, channels=channels, ratings=ratings)
 
     def fingerprint(self) -> str:
         """SHA-256 over what users' adapters depend on. The catalog may grow without touching it."""
@@ -292,6 +297,8 @@ class Model:
             saved["drift"] = self.drift.tensors()
         if self.own is not None:
             saved["own"] = self.own.tensors()
+        if self.ratings is not None:
+            saved["ratings"] = self.ratings.tensors()
         if self.text_adapter is not None:
             saved["text_adapter"] = dict(self.text_adapter.weights)
         return saved if self.learner is None else saved | {"adaptation": _arrays(self.learner)}

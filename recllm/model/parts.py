@@ -25,6 +25,7 @@ from recllm.model.model import Model, load_state
 from recllm.model.texts import ItemTexts
 from recllm.prompting.template import Prompt, parse_prompt
 from recllm.ranking.head import RankingHead
+from recllm.ranking.ratings.ratings import Ratings
 from recllm.retrieval.scoring import Channels
 
 LARGEST_WHITENING = 1e7
@@ -64,6 +65,8 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
     texts = ItemTexts(vectors, whitening, text_adapter, backbone, _prompt(artifact.documents.get("prompt")))
     model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
     model.own = own
+    if "ratings" in saved:
+        model.ratings = Ratings.from_tensors(saved["ratings"], len(catalog), white.shape[1])
     if "drift" in saved:
         model = model.with_drift(Drift.from_tensors(saved["drift"], head.channels))
     if "adaptation" in saved:

@@ -1,6 +1,5 @@
 """The textbook factorisation, which predicts ratings."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -10,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recllm.data.catalog import Catalog
-from recllm.data.interactions import Interactions
-from recllm.evaluation.baselines.baseline import WINDOWS, Baseline, Known, Scores, grid
+from recllm.evaluation.baselines.baseline import WINDOWS, Known, Scores, grid
 from recllm.evaluation.baselines.ials import Floats, ridge
+from recllm.evaluation.baselines.rating import RatingBaseline
 
 
 def loss_and_gradient(
@@ -57,7 +56,7 @@ def _with_ones(vectors: Floats) -> Floats:
 
 @final
 @dataclass(eq=False, kw_only=True)
-class Factorisation(Baseline):
+class Factorisation(RatingBaseline):
     """The textbook factorisation of ratings: `Σ (U_i·V_j + I_ij − Y_ij)² + λ(|U|² + |V|²)` over the ratings in the log.
 
     I_ij is read as the part of a rating that needs no interaction of user and item, `I_ij = μ + b_i + c_j`: the mean of
@@ -91,7 +90,7 @@ class Factorisation(Baseline):
         if not self._rated:
             ratings = self._with_zeros(ratings)
         values, users = ratings.data, ratings.shape[0]
-        self._range = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+        self._set_range(values)
         self._mean = float(values.mean()) if len(values) else 0.0
         start = np.random.default_rng(self.seed).normal(0, 0.1, (users + len(catalog), self.factors + 1))
         start[:, -1] = 0.0
@@ -122,15 +121,8 @@ class Factorisation(Baseline):
         values = np.concatenate([ratings.data, np.zeros(len(pairs) - len(have))])
         return sparse.csr_array((values, np.divmod(pairs, width)), shape=ratings.shape)
 
-    def rate(self, users: Interactions, item_ids: Sequence[str]) -> Scores:
-        """Predicted ratings within the range of the log's own, float32 [users, items]; NaN for unknown items.
-
-        A user without events gets `μ + c_j`.
-        """
-        known = self.known(users).read(self.events, self.window)
-        return self.columns(np.clip(self._estimates(known), *self._range), item_ids)
-
     def _estimates(self, known: Known) -> Scores:
+        # A user without events gets μ + c_j.
         estimates = self._folded_in(known) @ _with_ones(self._vectors).T + self._vectors[:, -1] + self._mean
         return estimates.astype(np.float32)
 
@@ -140,9 +132,6 @@ class Factorisation(Baseline):
         left = _with_values(judged, judged.data - self._mean - self._vectors[judged.indices, -1])
         return ridge(left, _with_ones(self._vectors), np.full(left.shape[0], self.regularisation))
 
-    def _scores(self, known: Known) -> Scores:
-        scores = self._estimates(known)
-        scores[np.diff(self._judged(known).indptr) == 0] = (
-            0.0  # popularity makes better lists than the items' mean ratings
-        )
-        return scores
+    def _judged_by(self, known: Known) -> NDArray[np.int64]:
+        judged: NDArray[np.int64] = np.diff(self._judged(known).indptr).astype(np.int64)
+        return judged

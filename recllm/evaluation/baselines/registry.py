@@ -7,6 +7,7 @@ from recllm.evaluation.baselines.factorisation import Factorisation
 from recllm.evaluation.baselines.ials import IALS
 from recllm.evaluation.baselines.item_knn import ItemKNN
 from recllm.evaluation.baselines.popularity import Popularity, RecentPopularity
+from recllm.evaluation.baselines.rating import RatingBaseline, RatingKNN, UserItemBias
 from recllm.evaluation.baselines.text import TextMean, TextRidge, WhitenedTextKNN
 
 BASELINES: dict[str, type[Baseline]] = {
@@ -21,9 +22,20 @@ BASELINES: dict[str, type[Baseline]] = {
         WhitenedTextKNN,
         TextRidge,
         Factorisation,
+        UserItemBias,
+        RatingKNN,
     )
 }
 """In the order in which they are measured."""
+
+
+def all_baselines(*, ratings: bool) -> tuple[str, ...]:
+    """All names; those that only predict ratings where ratings are predicted."""
+    return tuple(
+        name
+        for name, kind in BASELINES.items()
+        if ratings or not (issubclass(kind, RatingBaseline) and kind.only_ratings)
+    )
 
 
 def register(kind: type[Baseline]) -> type[Baseline]:

@@ -21,6 +21,7 @@ from recllm.model.fit.base import exact_items, fit_base, fit_channels
 from recllm.model.fit.folds import Folds
 from recllm.model.fit.head import HEAD_SHARE, weigh_channels
 from recllm.model.fit.judge import account, measure, welcome
+from recllm.model.fit.ratings import check_ratings, fit_ratings
 from recllm.model.fit.run import FitRun
 from recllm.model.fit.text import fit_text
 from recllm.model.fitted import Fitted
@@ -40,6 +41,8 @@ def fit_stages(run: FitRun) -> Model:
         fit_adaptation(run, model)
         run.timed("newcomers", lambda: welcome(run, model))
         measure(run, model, folds)
+        if run.config.objective == "rating":
+            run.timed("ratings", lambda: fit_ratings(run, model))
         run.timed("ageing", lambda: grow_old(run, model))
         run.timed("counting everybody", lambda: serve_everybody(run, model))
         account(run)
@@ -93,6 +96,7 @@ def fit(
             f"({known.report.notes[-1]}); write the same item ids in both, or use from_catalog."
         )
     run = FitRun(config, catalog, known, options, prompt=prompt)
+    check_ratings(run)
     model = fit_stages(run)
     kept = known if config.keep_histories else known.select(np.zeros(0, dtype=np.int64), ())
     trained = TrainedOn.of(known)

@@ -55,7 +55,10 @@ def test_it_is_tuned_and_measured_beside_the_others(toy: ToyShop) -> None:
 
 
 def test_all_includes_it() -> None:
-    assert run._baseline_names("all") == tuple(BASELINES)
+    assert run._baseline_names("all", ratings=True) == tuple(BASELINES)
+    only = {name for name, kind in BASELINES.items() if getattr(kind, "only_ratings", False)}
+    assert only == {"user and item bias", "rating kNN"}
+    assert run._baseline_names("all", ratings=False) == tuple(name for name in BASELINES if name not in only)
     assert list(BASELINES)[-1] == "random order"
 
 
