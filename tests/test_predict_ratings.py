@@ -90,3 +90,18 @@ def test_the_ranking_is_what_it_is_without(rec: Recommender, tiny: Path, toy: To
     plain = Recommender(config_for(tiny, adaptation=None)).fit(toy.catalog, events)
     ids = list(toy.catalog.item_ids)
     assert (plain.score(["u0", "u5"], ids) == rec.score(["u0", "u5"], ids)).all()
+
+
+def test_lists_by_rating(rec: Recommender, toy: ToyShop) -> None:
+    ids, told = list(toy.catalog.item_ids), rated(toy, 1)
+    recs = rec.recommend({"new": told}, n=5, by="rating", explain=True)
+    scores = [row.score for row in recs]
+    assert scores == sorted(scores, reverse=True)
+    predicted = rec.predict_ratings({"new": told}, ids)[0]
+    assert [row.score for row in recs] == pytest.approx([predicted[ids.index(row.item_id)] for row in recs])
+    assert {toy.department[ids.index(row.item_id)] for row in recs} == {1}
+    for row in recs:
+        assert rec.verify_explanation(row).passed, rec.verify_explanation(row)
+    plain = Recommender.from_catalog(toy.catalog, config=rec.config)
+    with pytest.raises(ConfigError, match="has not learned what ratings will be"):
+        plain.recommend({"new": told}, by="rating")

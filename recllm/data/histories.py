@@ -15,7 +15,7 @@ from recllm.data.feedback import Feedback
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError
 
-_OF_EVENTS = ("item_rows", "timestamps", "signals", "tokens", "event_rows")
+_OF_EVENTS = ("item_rows", "timestamps", "signals", "tokens", "event_rows", "ratings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class Histories:
         signals: int8 [events], +1 liked, 0 neutral, -1 disliked.
         tokens: int64 [events], `Feedback.tokens`.
         event_rows: int64 [events], rows of the log that the events stand in; -1 where they come from no log.
+        ratings: float32 [events], as the log has them; NaN where there is none.
     """
 
     user_ids: tuple[str, ...]
@@ -39,16 +40,19 @@ class Histories:
     signals: NDArray[np.int8]
     tokens: NDArray[np.int64]
     event_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    ratings: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
     def __post_init__(self) -> None:
         events = len(self.item_rows)
         object.__setattr__(self, "timestamps", np.asarray(self.timestamps, dtype=np.float64))
         if not len(self.event_rows):
             object.__setattr__(self, "event_rows", np.full(events, -1, dtype=np.int64))
+        if not len(self.ratings):
+            object.__setattr__(self, "ratings", np.full(events, np.nan, dtype=np.float32))
         if len(self.offsets) != len(self.user_ids) + 1 or self.offsets[0] != 0 or self.offsets[-1] != events:
             raise DataError(f"offsets do not fit {len(self.user_ids)} users and {events} events")
         if any(len(getattr(self, name)) != events for name in _OF_EVENTS):
-            raise DataError("item_rows, timestamps, signals, tokens and event_rows differ in length")
+            raise DataError(f"{', '.join(_OF_EVENTS)} differ in length")
 
     @classmethod
     def empty(cls, users: int | Sequence[str]) -> "Histories":
@@ -86,6 +90,12 @@ class Histories:
     def lengths(self) -> NDArray[np.int64]:
         """int64 [users]: events per user."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def rated(self) -> "Histories":
+        """Only events with a rating; all users stay."""
+        have = np.isfinite(self.ratings)
+        return self if have.all() else self.drop_events(have)
 
     @cached_property
     def user_rows(self) -> NDArray[np.int64]:
@@ -187,22 +197,18 @@ def make_histories(
         pair = users[order] * max(len(catalog), 1) + items[order]
         order = order[np.sort(np.unique(pair, return_index=True)[1])]
     lengths = np.bincount(users[order], minlength=len(interactions.user_ids)).astype(np.int64)
-    columns: tuple[NDArray[Any], ...] = (items, times, signals, tokens, known)
+    ratings = ratings_of(interactions)[known]
+    columns: tuple[NDArray[Any], ...] = (items, times, signals, tokens, known, ratings)
     return Histories(interactions.user_ids, _offsets(lengths), *(column[order] for column in columns))
 
 
-def ratings_of(interactions: Interactions, histories: Histories) -> NDArray[np.float64]:
-    """float64 [events of the histories]: what each was rated, NaN where it was not.
-
-    Args:
-        interactions: The log that the histories were made from.
-        histories: Made by `make_histories`.
-    """
+def ratings_of(interactions: Interactions) -> NDArray[np.float32]:
+    """float32 [rows of the log], NaN where there is no rating."""
     frame = interactions.frame
     if "rating" not in frame.columns:
-        return np.full(histories.n_events, np.nan)
-    ratings: NDArray[np.float64] = frame["rating"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return ratings[histories.event_rows]
+        return np.full(frame.height, np.nan, dtype=np.float32)
+    ratings: NDArray[np.float32] = frame["rating"].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    return ratings
 
 
 def _tie_keys(

@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from recllm.data.histories import ratings_of
 from recllm.data.interactions import Interactions
 from recllm.evaluation.arms import Arm
 from recllm.evaluation.metrics import rating_errors
@@ -24,9 +23,8 @@ class Rater(Protocol):
 
 def actual_ratings(arm: Arm) -> NDArray[np.float64] | None:
     """What was rated, float64 [events of the query], NaN where it was not; None in a log without ratings."""
-    if arm.log is None or "rating" not in arm.log.frame.columns:
-        return None
-    return ratings_of(arm.log, arm.query)
+    actual = arm.query.ratings.astype(np.float64)
+    return actual if np.isfinite(actual).any() else None
 
 
 def errors_of(method: Any, split: Split) -> dict[str, dict[str, NDArray[np.float64]]]:

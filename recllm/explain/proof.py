@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from reprlib import Repr
 from typing import Any, Literal, Self, final
 
@@ -69,6 +70,7 @@ class KnownEvent:
     timestamp: float
     signal: int
     token: int
+    rating: float | None = None
 
     def __post_init__(self) -> None:
         if abs(self.timestamp) > LATEST or self.signal not in (-1, 0, 1) or self.token < 0:
@@ -133,6 +135,7 @@ class Proof:
             history.timestamps.tolist(),
             history.signals.tolist(),
             history.tokens.tolist(),
+            (rating if isfinite(rating) else None for rating in history.ratings.tolist()),
             strict=True,
         )
         plain = Request.of(request, user, catalog, steps)
@@ -179,6 +182,7 @@ class Proof:
             np.array([event.timestamp for event in self.history], dtype=np.float64),
             np.array([event.signal for event in self.history], dtype=np.int8),
             np.array([event.token for event in self.history], dtype=np.int64),
+            ratings=np.array([event.rating for event in self.history], dtype=np.float32),
         )
 
 

@@ -8,15 +8,13 @@ import torch
 
 from recllm.adaptation.adapters import Kept
 from recllm.data.doors import items_of, read_items
-from recllm.data.histories import Histories, ratings_of
+from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
-from recllm.errors import ConfigError, DataError
+from recllm.errors import DataError
+from recllm.lists.orders import ratings_in
 from recllm.lists.results import Recommendations
 from recllm.lists.serve import list_columns
 from recllm.model.fitted import Fitted, tell
-from recllm.model.model import Model
-from recllm.ranking.ratings.features import Rating
-from recllm.ranking.ratings.ratings import Ratings
 from recllm.ranking.rules import best_items, check_list_options
 
 
@@ -42,28 +40,14 @@ def predicted_ratings(
     ratings, catalog = ratings_in(state.model), state.model.catalog
     histories, notes = state.histories(events)
     tell(notes, stacklevel=4)
-    rating = Rating(histories, ratings_of(events, histories))
-    ratings.check(rating.values)
+    ratings.check(histories.ratings)
     asked = items_of(items, histories.user_ids, "item_ids")
     result = np.full((len(histories), max(map(len, asked), default=0)), np.nan, dtype=np.float32)
     for batch in state.batches(len(histories)):
-        for user, predicted in zip(batch, ratings.predict(rating.of(batch), own=own), strict=True):
+        for user, predicted in zip(batch, ratings.predict(histories.of(batch), own=own), strict=True):
             rows = catalog.rows(asked[user])
             result[user, : len(rows)][rows >= 0] = predicted[rows[rows >= 0]]
     return result
-
-
-def ratings_in(model: Model) -> Ratings:
-    """What predicts ratings.
-
-    Raises:
-        ConfigError: They were not learned.
-    """
-    if model.ratings is None:
-        raise ConfigError(
-            'this recommender has not learned what ratings will be; fit one with RecommenderConfig(objective="rating").'
-        )
-    return model.ratings
 
 
 def similar_items(state: Fitted, item_ids: Any, n: Any) -> Recommendations:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,8 +12,9 @@ from recllm.data.histories import Histories
 from recllm.encoders.lora import UserLora
 from recllm.errors import ConfigError
 from recllm.model.model import Model
+from recllm.ranking.ratings.ratings import Ratings
 
-__all__ = ["ORDERS", "By", "checked_order", "leading_channels", "ordered_scores"]
+__all__ = ["ORDERS", "By", "checked_order", "leading_channels", "ordered_scores", "ratings_in"]
 
 By = Literal["history", "similarity", "rating"]
 
@@ -38,7 +40,27 @@ def by_similarity(
     return scores
 
 
-ORDERS: dict[str, Order] = {"history": by_history, "similarity": by_similarity}
+def by_rating(
+    model: Model, histories: Histories, channels: Float[Tensor, "users channels items"], lora: UserLora | None
+) -> Float[Tensor, "users items"]:
+    """What the user would rate an item."""
+    return torch.from_numpy(ratings_in(model).predict(histories).astype(np.float32))
+
+
+ORDERS: dict[str, Order] = {"history": by_history, "similarity": by_similarity, "rating": by_rating}
+
+
+def ratings_in(model: Model) -> Ratings:
+    """What predicts ratings.
+
+    Raises:
+        ConfigError: They were not learned.
+    """
+    if model.ratings is None:
+        raise ConfigError(
+            'this recommender has not learned what ratings will be; fit one with RecommenderConfig(objective="rating").'
+        )
+    return model.ratings
 
 
 def checked_order(by: object) -> By:
@@ -66,8 +88,6 @@ def ordered_scores(
     """
     if by == "similarity" and "text" not in model.channels.names:
         raise ConfigError('by="similarity" needs the channel "text", which this model was fitted without.')
-    if by not in ORDERS:
-        raise ConfigError(f'by="{by}" is not something that this model can order lists by; use by="history".')
     with torch.no_grad():
         return ORDERS[by](model, histories, channels, lora)
 

@@ -32,26 +32,21 @@ class Known:
 
     Attributes:
         histories: Their events with items of the catalog.
-        log_ratings: float32 [rows of the log], NaN where there is none; `Histories.event_rows` points into it.
         timed: Whether the timestamps are times.
     """
 
     histories: Histories
-    log_ratings: NDArray[np.float32]
     timed: bool
 
     @classmethod
     def from_log(cls, events: Interactions, catalog: Catalog, feedback: Feedback, seed: int = 0) -> "Known":
         """Histories of a log, a user's repeats of an item left out."""
-        ratings = np.full(len(events), np.nan, dtype=np.float32)
-        if "rating" in events.frame.columns:
-            ratings = events.frame["rating"].cast(float).fill_null(np.nan).to_numpy().astype(np.float32)
-        return cls(make_histories(events, catalog, feedback, seed=seed), ratings, events.timed)
+        return cls(make_histories(events, catalog, feedback, seed=seed), events.timed)
 
     @property
     def ratings(self) -> NDArray[np.float32]:
         """float32 [events of the histories], NaN where there is none."""
-        return self.log_ratings[self.histories.event_rows]
+        return self.histories.ratings
 
     def of_users(self, rows: NDArray[np.int64]) -> "Known":
         """What is known of some users."""

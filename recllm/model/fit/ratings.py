@@ -1,11 +1,8 @@
 """The stage that learns what ratings will be."""
 
-import numpy as np
-
 from recllm.errors import DataError
 from recllm.model.fit.run import FitRun
 from recllm.model.model import Model
-from recllm.ranking.ratings.features import Rating
 from recllm.ranking.ratings.ratings import Ratings
 
 
@@ -15,7 +12,7 @@ def check_ratings(run: FitRun) -> None:
     Raises:
         DataError: No event has a rating.
     """
-    if run.config.objective == "rating" and not np.isfinite(run.ratings).any():
+    if run.config.objective == "rating" and not run.histories.rated.n_events:
         raise DataError(
             f'objective="rating" learns ratings, and none of the {run.histories.n_events:,} events has one; give the '
             'log a column "rating", or write objective="ranking".'
@@ -24,12 +21,11 @@ def check_ratings(run: FitRun) -> None:
 
 def fit_ratings(run: FitRun, model: Model) -> None:
     """What all training users have rated; each part of them says how what the others have rated is to be weighed."""
-    rating = Rating(run.histories, run.ratings)
 
     def progress(done: float, total: float) -> None:
         run.say("learn the ratings", done, total)
 
     text = model.channels.text.numpy()
-    model.ratings = Ratings.learn(rating, text, run.config.rating, run.options.seed, progress)
+    model.ratings = Ratings.learn(run.histories, text, run.config.rating, run.options.seed, progress)
     run.say("learn the ratings", 1, 1)
-    run.report.counts["ratings"] = len(rating.there.values)
+    run.report.counts["ratings"] = run.histories.rated.n_events

@@ -12,7 +12,7 @@ from recllm.counts.counts import Counts
 from recllm.counts.items import resolution_of
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
-from recllm.data.histories import Histories, make_histories, ratings_of
+from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.windows import WindowSampler
@@ -59,7 +59,6 @@ class FitRun:
     Attributes:
         report: What was seen and measured so far.
         histories: Of all training users.
-        ratings: What each of their events was rated, NaN where it was not.
         base: Of the users whom base and channels learn from.
         warm: Which items those have seen, bool [items].
         reserved: Of those kept for the head and the adapters.
@@ -88,7 +87,6 @@ class FitRun:
         self.prior = None if config.prior is None else open_prior(config.prior)
         self.feedback = Feedback.infer(events.frame, config.liked_from)
         self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
-        self.ratings = ratings_of(events, self.histories)
         if not len(self.histories.item_rows):
             raise DataError(
                 f"none of the {events.report.read:,} events is about one of the {len(catalog):,} items of the catalog"

@@ -4,8 +4,7 @@ Everything is a sum of a user's part, an item's part and products of a user's an
 predicted ratings of a whole catalog are one product of matrices.
 """
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -39,36 +38,10 @@ OWN = tuple(f"own, doubt {doubt:g}" for doubt in DOUBTS)
 NAMES = (*OF_USERS, *OF_ITEMS, *OWN)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Rating:
-    """Users' rated events.
-
-    Attributes:
-        histories: Their events, each user's oldest first.
-        values: float64 [events]; NaN where there is no rating.
-    """
-
-    histories: Histories
-    values: Floats
-
-    @cached_property
-    def there(self) -> "Rating":
-        """Only events with a rating; all users stay."""
-        have = np.isfinite(self.values)
-        return self if have.all() else Rating(self.histories.drop_events(have), self.values[have])
-
-    def of(self, users: NDArray[np.int64]) -> "Rating":
-        """Some of the users, in this order."""
-        numbered = replace(self.histories, event_rows=np.arange(self.histories.n_events)).of(users)
-        rows = numbered.event_rows
-        return Rating(self.histories.of(users), self.values[rows])
-
-    @property
-    def rated(self) -> Rated:
-        """As pairs of user and item."""
-        histories = self.there.histories
-        return Rated(histories.user_rows, histories.item_rows, self.there.values, len(histories))
+def rated(histories: Histories) -> Rated:
+    """The rated events as pairs of user and item."""
+    histories = histories.rated
+    return Rated(histories.user_rows, histories.item_rows, histories.ratings.astype(np.float64), len(histories))
 
 
 @final
@@ -89,17 +62,17 @@ class Features:
     vectors: Floats
 
     @classmethod
-    def of(cls, factors: Factors, popularity: Floats, rating: Rating) -> "Features":
+    def of(cls, factors: Factors, popularity: Floats, histories: Histories) -> "Features":
         """What ratings say of their users, beside what is known of items.
 
         Args:
             factors: Of users and items.
             popularity: float64 [items], see `popularity_of`.
-            rating: What the users have rated.
+            histories: Of the users; what they have rated is read.
         """
-        own = np.stack([factors.users(rating.rated, doubt)[0] for doubt in DOUBTS])
+        own = np.stack([factors.users(rated(histories), doubt)[0] for doubt in DOUBTS])
         items = np.column_stack([factors.alone, popularity, factors.spreads[:, 0, 0]])
-        return cls(_of_users(factors, popularity, rating.there), own, items, factors.vectors)
+        return cls(_of_users(factors, popularity, histories.rated), own, items, factors.vectors)
 
     def pairs(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Floats:
         """float64 [pairs, NAMES]."""
@@ -121,8 +94,7 @@ def popularity_of(counts: NDArray[np.int64]) -> Floats:
     return logarithm - logarithm.mean() if len(counts) else logarithm
 
 
-def _of_users(factors: Factors, popularity: Floats, rating: Rating) -> Floats:
-    histories = rating.histories
+def _of_users(factors: Factors, popularity: Floats, histories: Histories) -> Floats:
     owner, known = histories.user_rows, histories.lengths.astype(np.float64)
 
     def summed(values: Floats) -> Floats:
@@ -133,7 +105,7 @@ def _of_users(factors: Factors, popularity: Floats, rating: Rating) -> Floats:
         found: Floats = summed(values) / (known + SOON)
         return found
 
-    above = rating.values - factors.alone[histories.item_rows]
+    above = histories.ratings - factors.alone[histories.item_rows]
     total, some = summed(above), np.maximum(known, 1)
     believed = known / (known + SOON)
     spread = np.sqrt(np.maximum(summed(above**2) / some - (total / some) ** 2, 0))

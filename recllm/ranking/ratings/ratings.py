@@ -1,6 +1,6 @@
 """Predicted ratings: what is known of users and items, weighed, and kept on the scale that ratings are on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Self, final
 
@@ -13,7 +13,7 @@ from recllm.data.histories import Histories
 from recllm.data.tasks import rolling_tasks, split_users
 from recllm.errors import ArtifactError, DataError
 from recllm.ranking.ratings.factors import Factors, Floats
-from recllm.ranking.ratings.features import Features, Rating, popularity_of
+from recllm.ranking.ratings.features import NAMES, Features, popularity_of, rated
 from recllm.ranking.ratings.head import RatingHead
 
 SHOTS = (0, 1, 3, 5, 10, 20)
@@ -65,7 +65,7 @@ class Ratings:
     @classmethod
     def learn(
         cls,
-        rating: Rating,
+        histories: Histories,
         text: NDArray[np.float32],
         config: RatingConfig,
         seed: int,
@@ -74,37 +74,37 @@ class Ratings:
         """From the ratings of training users.
 
         Args:
-            rating: Their events, at least one of them with a rating.
+            histories: Of the users, at least one event with a rating.
             text: Unit text vectors of the items, float32 [items, dim].
             config: Hyper-parameters.
             seed: Of the start, and of the users' parts.
             progress: Called with (parts done, parts in all).
         """
-        rating, vectors = rating.there, text.astype(np.float64)
+        histories, vectors = histories.rated, text.astype(np.float64)
         asked = []
-        parts = split_users(rating.histories.user_ids, {str(n): 1 / config.folds for n in range(config.folds)}, seed)
+        parts = split_users(histories.user_ids, {str(n): 1 / config.folds for n in range(config.folds)}, seed)
         for number, part in enumerate(parts.values()):
             progress(number, config.folds + 1)
-            asked.append(_asked(rating, np.sort(part), vectors, config, seed))
+            asked.append(_asked(histories, np.sort(part), vectors, config, seed))
         progress(config.folds, config.folds + 1)
-        factors, popularity = _known(rating, vectors, config, seed)
+        factors, popularity = _known(histories, vectors, config, seed)
         features, wanted, counts = (np.concatenate(part) for part in zip(*(one[:3] for one in asked), strict=True))
         users = sum(one[3] for one in asked)
         head, start = (RatingHead.learn(features, wanted, counts, users, own=own) for own in (True, False))
-        return cls(factors, popularity, head, start, float(rating.values.min()), float(rating.values.max()))
+        return cls(factors, popularity, head, start, float(histories.ratings.min()), float(histories.ratings.max()))
 
-    def predict(self, rating: Rating, *, own: bool = True) -> Floats:
+    def predict(self, histories: Histories, *, own: bool = True) -> Floats:
         """Predicted ratings of every item, float64 [users, items], from `low` to `high`.
 
         Args:
-            rating: What the users have rated.
+            histories: Of the users; what they have rated is read.
             own: Whether users have numbers of their own.
         """
         head = self.head if own else self.start
-        features = Features.of(self.factors, self.popularity, rating)
+        features = Features.of(self.factors, self.popularity, histories)
         return np.clip(features.weighted(head.weights) + head.shift, self.low, self.high)
 
-    def check(self, values: Floats) -> None:
+    def check(self, values: NDArray[np.floating]) -> None:
         """Refuse ratings that are on another scale.
 
         Raises:
@@ -153,36 +153,26 @@ class Ratings:
         return found
 
 
-def _known(rating: Rating, text: Floats, config: RatingConfig, seed: int) -> tuple[Factors, Floats]:
-    factors = Factors.learn(rating.rated, text, config.factors, config.rounds, seed)
-    return factors, popularity_of(rating.rated.counts(len(text)))
+def _known(histories: Histories, text: Floats, config: RatingConfig, seed: int) -> tuple[Factors, Floats]:
+    pairs = rated(histories)
+    factors = Factors.learn(pairs, text, config.factors, config.rounds, seed)
+    return factors, popularity_of(pairs.counts(len(text)))
 
 
 def _asked(
-    rating: Rating, part: NDArray[np.int64], text: Floats, config: RatingConfig, seed: int
+    histories: Histories, part: NDArray[np.int64], text: Floats, config: RatingConfig, seed: int
 ) -> tuple[Floats, Floats, Floats, int]:
     """What is read of these users, who are no part of what is known of items: features, ratings, what each counts."""
-    mine = np.isin(rating.histories.user_rows, part)
-    others = _of(rating, ~mine)
-    part = part[: MOST_ASKED // config.folds]
-    asked = _of(rating, np.isin(rating.histories.user_rows, part), part)
-    numbered = replace(asked.histories, event_rows=np.arange(asked.histories.n_events))
+    others = histories.of(np.setdiff1d(np.arange(len(histories)), part))
     # Who likes nothing is asked, too: learned from the others alone, ratings would come out too high.
-    tasks = rolling_tasks(numbered, MOST_ASKED, liked=False)
-    if not len(others.values) or not len(tasks):
-        return *(np.zeros(shape) for shape in ((0, len(RatingHead.plain().weights)), 0, 0)), 0  # type: ignore[return-value]
+    tasks = rolling_tasks(histories.of(part[: MOST_ASKED // config.folds]), MOST_ASKED, liked=False)
+    if not others.n_events or not len(tasks):
+        return np.zeros((0, len(NAMES))), np.zeros(0), np.zeros(0), 0
     factors, popularity = _known(others, text, config, seed)
-    query, features, wanted = tasks.query, [], asked.values[tasks.query.event_rows]
+    query, features = tasks.query, []
     for shots in SHOTS:
-        support = tasks.support.last(shots)
-        known = Rating(support, asked.values[support.event_rows])
-        features.append(Features.of(factors, popularity, known).pairs(query.user_rows, query.item_rows))
-    counts = 1 / query.lengths[query.user_rows]
-    users = len(np.unique(tasks.user_rows))
-    return np.concatenate(features), np.tile(wanted, len(SHOTS)), np.tile(counts, len(SHOTS)), users
-
-
-def _of(rating: Rating, events: NDArray[np.bool_], users: Sequence[int] | NDArray[np.int64] | None = None) -> Rating:
-    """Some of the events; and of the users these."""
-    histories: Histories = rating.histories.drop_events(events)
-    return Rating(histories if users is None else histories.of(np.asarray(users)), rating.values[events])
+        read = Features.of(factors, popularity, tasks.support.last(shots))
+        features.append(read.pairs(query.user_rows, query.item_rows))
+    counts = np.tile(1 / query.lengths[query.user_rows], len(SHOTS))
+    wanted = np.tile(query.ratings.astype(np.float64), len(SHOTS))
+    return np.concatenate(features), wanted, counts, len(np.unique(tasks.user_rows))

@@ -9,25 +9,25 @@ from numpy.testing import assert_allclose
 from recllm.artifact.arrays import SavedArrays
 from recllm.data.histories import Histories
 from recllm.errors import ArtifactError, DataError
-from recllm.ranking.ratings.features import NAMES, Features, Rating
+from recllm.ranking.ratings.features import NAMES, Features, rated
 from recllm.ranking.ratings.head import FEWEST, RatingHead
 from recllm.ranking.ratings.ratings import RatingConfig, Ratings
 
 ITEMS, TEXT = 30, np.eye(30, dtype=np.float32)
 
 
-def rating(items: list[list[int]], values: list[list[float]]) -> Rating:
+def rating(items: list[list[int]], values: list[list[float]]) -> Histories:
     lengths = [len(one) for one in items]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     rows = np.array([item for one in items for item in one], dtype=np.int64)
-    told = np.array([value for one in values for value in one], dtype=float)
+    told = np.array([value for one in values for value in one], dtype=np.float32)
     times = np.concatenate([np.arange(length, dtype=float) for length in lengths]) if lengths else np.zeros(0)
     signals = np.where(np.nan_to_num(told) >= 4, 1, -1).astype(np.int8)
     names = tuple(f"u{user}" for user in range(len(items)))
-    return Rating(Histories(names, offsets, rows, times, signals, np.zeros(len(rows), dtype=np.int64)), told)
+    return Histories(names, offsets, rows, times, signals, np.zeros(len(rows), dtype=np.int64), ratings=told)
 
 
-def two_camps(users: int = 120, seed: int = 0) -> Rating:
+def two_camps(users: int = 120, seed: int = 0) -> Histories:
     """Half of the users give the first half of the items 5 and the others 1, the other half the other way round."""
     rng = np.random.default_rng(seed)
     items = [rng.permutation(ITEMS)[:20].tolist() for _ in range(users)]
@@ -76,7 +76,7 @@ def test_a_scale_that_moves_with_time_is_learned() -> None:
     found = Ratings.learn(rating(items, values), TEXT, RatingConfig(factors=2), seed=0)
     asked = rating([[1, 2, 3, 4, 5]], [[2.4, 2.55, 2.7, 2.85, 3.0]])
     factors = found.factors
-    still = factors.alone + factors.users(asked.rated)[0] @ factors.vectors.T
+    still = factors.alone + factors.users(rated(asked))[0] @ factors.vectors.T
     assert still.mean() < 3
     assert found.predict(asked).mean() > 3.1
 
