@@ -34,6 +34,9 @@ METRICS: Mapping[str, str] = {
     "RMSE": "root of the mean squared error of predicted ratings",
     "MAE": "mean absolute error of predicted ratings",
     "Accuracy": "share of ratings that the rounded prediction hits",
+    "Liked precision": "of what is predicted to be liked, the share that is",
+    "Liked recall": "of what is liked, the share that was predicted to be",
+    "Liked F1": "the harmonic mean of these two",
     "ms per user": "milliseconds to rank all items for one user",
     "bytes per user": "what is kept of one user beside the events",
 }
