@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, Self, Unpack, final
 
 import numpy as np
 from torch import Tensor
@@ -58,6 +58,7 @@ from recllm.options import TrainOptions
 from recllm.prompting.generator import Generator
 from recllm.prompting.open import open_generator
 from recllm.prompting.template import Prompt, load_prompt
+from recllm.ranking.asked import RuleOptions, Rules
 from recllm.ranking.wishes import Wish
 from recllm.tuning.items import item_prompt
 
@@ -233,6 +234,7 @@ class Recommender:
         wishes: Sequence[Wish | str] | Wish | str | None = None,
         exclude: Items = None,
         by: By = "history",
+        **rules: Unpack[RuleOptions],
     ) -> Recommendations:
         """Ranked lists, one per user, in the order of `users`.
 
@@ -256,12 +258,16 @@ class Recommender:
             exclude: None of these items (all users alike, or each user's own).
             by: What orders the list: "history" (all that is known of a user), "similarity" (texts like those of what
                 they liked), or "rating".
+            rules: What else holds for every list, and is never violated: `caps`, `pinned`, `boosted`, `groups`,
+                `ceilings`, `diversity_by` and `calibrated`; see `recllm.ranking.asked.Rules`.
 
         Raises:
             ConfigError: `n` or `diversity` is out of range.
-            DataError: A filter names a column that is not there or cannot match, or a wish means no item.
+            DataError: A filter or a rule names a column that is not there or cannot match, or a wish means no item.
         """
-        request = ListRequest(n, adapt, candidates, exclude_seen, filters, diversity, without, wishes, exclude, by)
+        request = ListRequest(
+            n, adapt, candidates, exclude_seen, filters, diversity, without, wishes, exclude, by, Rules(**rules)
+        )
         state = self._fitted()
         kept = kept_for(adapters, state.fingerprint)
         seen, notes = state.histories(state.events_of(users, kept))
@@ -344,6 +350,8 @@ class Recommender:
         wishes: Sequence[Wish | str] | Wish | str | None = None,
         level: Level | None = None,
         audience: Audience = "customer",
+        filters: Mapping[str, Any] | None = None,
+        **rules: Unpack[RuleOptions],
     ) -> Explanations:
         """Why these items suit these users, or that nothing in their history says so.
 
@@ -359,6 +367,8 @@ class Recommender:
             wishes: As in `recommend`.
             level: The rung of the ladder of words, L0 to L3; by default L0, with a generator what it is good for.
             audience: "owner": also say what in the history speaks against an item, which customers are not told.
+            filters: As in `recommend`.
+            rules: As in `recommend`; the list that is spoken of keeps them.
 
         Raises:
             DataError: An item that the catalog does not have.
@@ -369,7 +379,9 @@ class Recommender:
         if isinstance(item_ids, Recommendations):
             n = n or max((row.rank for row in item_ids), default=10)
         items = read_items(item_ids, "item_ids")
-        request = ListRequest(10 if n is None else n, adapt, without=without, wishes=wishes)
+        request = ListRequest(
+            10 if n is None else n, adapt, filters=filters, without=without, wishes=wishes, rules=Rules(**rules)
+        )
         writer, domain = _generator(generator), state.config.domain
         explainer = Explainer(writer, domain=domain, level=level, detail="full", audience=audience)
         histories, notes = state.histories(state.events_of(users))

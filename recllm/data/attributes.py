@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recllm.data.catalog import Catalog
+from recllm.data.values import Values
 
 LONGEST_VALUE = 60
 """A longer text in a column describes one item; it is no value that items share."""
@@ -32,6 +33,7 @@ class Attributes:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        self._values: dict[str, Values] = {}
 
     @cached_property
     def columns(self) -> dict[str, list[list[str]]]:
@@ -60,6 +62,12 @@ class Attributes:
             for entry, value in enumerate(entries[row]):
                 if value:
                     yield column, entry, value
+
+    def values(self, column: str) -> Values:
+        """What items have in a column of the catalog, of whatever kind."""
+        if column not in self._values:
+            self._values[column] = Values.of(self.catalog.frame[column])
+        return self._values[column]
 
     def items_valued(self, wanted: str) -> NDArray[np.bool_]:
         """bool [items]: who has this value in any column, or in a named one (``sector=Energy``)."""

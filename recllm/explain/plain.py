@@ -1,13 +1,14 @@
 """What was asked for, in values that JSON has: the part of a proof that says which list it is about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, final
 
 from recllm.data.catalog import Catalog
 from recllm.errors import ConfigError
 from recllm.lists.orders import By
 from recllm.lists.request import ListRequest
+from recllm.ranking.asked import Rules
 from recllm.ranking.filters import Accepted, plain_filters
 
 MOST_STEPS = 1000
@@ -29,6 +30,7 @@ class Request:
     steps: int | None
     exclude: tuple[str, ...] = ()
     by: By = "history"
+    rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
         if self.steps is not None and not 0 <= self.steps <= MOST_STEPS:
@@ -49,6 +51,7 @@ class Request:
             steps=steps,
             exclude=_own(request.exclude, user) or (),
             by=request.by,
+            rules=request.rules.of_user(user),
         )
 
     def to_list_request(self) -> ListRequest:
@@ -64,6 +67,7 @@ class Request:
             diversity=self.diversity,
             exclude=self.exclude,
             by=self.by,
+            rules=self.rules,
         )
 
 

@@ -22,11 +22,13 @@ class Ranking:
         scores: [histories, items], higher is better, all finite.
         listed: bool [histories, items], what may stand in a list that is long enough: what is not ruled out.
         ties: int64 [items]; of equal scores the item with the lower value comes first.
+        choose: From scores [items], what may be listed and a length to the list, where it is more than the best.
     """
 
     scores: Floats
     listed: NDArray[np.bool_]
     ties: NDArray[np.int64]
+    choose: Callable[[Floats, NDArray[np.bool_], int], NDArray[np.int64]] | None = None
 
     @classmethod
     def of_scores(cls, scores: Floats, listed: NDArray[np.bool_] | None = None) -> "Ranking":
@@ -35,7 +37,9 @@ class Ranking:
         return cls(scores, everything, np.arange(scores.shape[1]))
 
     def top(self, history: int, n: int) -> NDArray[np.int64]:
-        """The list: rows of the `n` best items, best first."""
+        """The list: rows of the `n` best items, best first, or what is chosen of them."""
+        if self.choose is not None:
+            return self.choose(self.scores[history], self.listed[history], n)
         return best_items(self.scores[history], self.listed[history], self.ties, n).astype(np.int64)
 
     def place(self, history: int, item: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, final
 
 import numpy as np
@@ -40,6 +40,8 @@ class ServedRanking:
         self._served, self._model, self._steps = served, served.model, steps
         self._eligible = served.eligible(history)
         self._asked_at = served.asked_at(history)
+        plan, user = served.plan, history.user_ids[0]
+        self._choose = None if plan.is_plain or plan.varies else partial(plan.rows, user)
 
     def __call__(self, histories: Histories) -> Ranking:
         """Adapt, retrieve and rank anew for each of these histories."""
@@ -52,7 +54,7 @@ class ServedRanking:
                 scores.append(self._served.scores(part, self._adapted(part), now).numpy())
         # The best by score are always retrieved: what is listed follows from the scores.
         listed = np.broadcast_to(self._eligible, (len(histories), self._eligible.shape[1]))
-        return Ranking(np.concatenate(scores), listed, self._model.ties)
+        return Ranking(np.concatenate(scores), listed, self._model.ties, self._choose)
 
     def channels_of(self, history: Histories, items: np.ndarray) -> list[str]:
         """The channel in which each item stands out most."""
@@ -198,8 +200,8 @@ class Reasons:
                 wishes=self._granted(served, history, items, steps[user]) if len(served.wishes) else None,
                 owned=np.isin(items, history.item_rows).tolist(),
             )
-        # Counterfactuals speak of the list by score; of a list that was made varied they might not be true.
-        return [replace(one, counterfactual=None) for one in evidence] if served.request.diversity else evidence
+        # Counterfactuals speak of lists that follow from scores; of one that was made varied they might not be true.
+        return [replace(one, counterfactual=None) for one in evidence] if served.plan.varies else evidence
 
     def overall(self, histories: Histories, known: Sequence[int], n: int) -> Overall:
         """What the ranker weighs when the newest 0, 1, … events of these users are known."""

@@ -1,13 +1,14 @@
 """What a list shall be, as people ask for it and in plain types."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
-from recllm.data.doors import read_items, truth
+from recllm.data.doors import of_kind, read_items, truth
 from recllm.data.ids import read_ids
 from recllm.errors import ConfigError
 from recllm.lists.orders import By, checked_order
+from recllm.ranking.asked import Rules
 from recllm.ranking.rules import check_list_options
 from recllm.ranking.wishes import Wish
 
@@ -32,6 +33,7 @@ class ListRequest:
     wishes: Any = None
     exclude: Any = None
     by: By = "history"
+    rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
         n, diversity = check_list_options(self.n, self.diversity)
@@ -47,6 +49,7 @@ class ListRequest:
             "without": None if self.without is None else tuple(read_ids(self.without, "without")),
             "wishes": _wishes(self.wishes),
             "by": checked_order(self.by),
+            "rules": of_kind(self.rules, Rules, "rules"),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)

@@ -20,7 +20,7 @@ from recllm.lists.request import ListRequest
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
 from recllm.ranking.filters import matching_items, unmet_filters
-from recllm.ranking.rules import SIMILARITY_POOL, best_items, diversified
+from recllm.ranking.plan import Plan
 from recllm.ranking.wishes import Wishes
 from recllm.retrieval.candidates import top_candidates
 
@@ -43,6 +43,7 @@ class Served:
         self.allowed = ~self.wishes.ruled_out
         if request.filters:
             self.allowed &= matching_items(model.catalog, request.filters)
+        self.plan = Plan(request.rules, attributes, model.channels.text.numpy(), model.ties, request.diversity)
         self.left_out = _left_out(model.catalog, attributes, request.without or ())
 
     def known(self, histories: Histories) -> Histories:
@@ -56,6 +57,8 @@ class Served:
             eligible &= ~items_named(self.model.catalog, histories, self.request.exclude)
         if self.request.exclude_seen:
             eligible[histories.user_rows, histories.item_rows] = False
+        if self.request.rules.ceilings:
+            eligible &= np.array([self.plan.below_ceilings(user) for user in histories.user_ids])
         return eligible
 
     def why_empty(self, user: str) -> str:
@@ -63,12 +66,14 @@ class Served:
         request, catalog, candidates = self.request, self.model.catalog, self.request.candidates
         if request.filters and not matching_items(catalog, request.filters).any():
             return unmet_filters(catalog, request.filters)
+        if above := self.plan.why_none(user):
+            return above
         if isinstance(candidates, Mapping) and user not in candidates:
             return "candidates are given by user, and not for this one"
         own = candidates.get(user, []) if isinstance(candidates, Mapping) else candidates
         if own is not None and not (catalog.rows(own) >= 0).any():
             return f"none of the {len(own):,} candidates is in the catalog"
-        return "filters, candidates, what is excluded, wishes and what the user has already leave nothing"
+        return "filters, ceilings, candidates, what is excluded, wishes and what the user has already leave nothing"
 
     def asked_at(self, histories: Histories) -> np.ndarray:
         """float64 [users]: now, for users who have all of `histories`; what is left out of them changes no clock."""
@@ -82,13 +87,13 @@ class Served:
         asked_at: np.ndarray,
     ) -> "RankedBatch":
         """Retrieve and score for a batch of users."""
-        model, wishes = self.model, self.wishes
+        model, wishes, plan = self.model, self.wishes, self.plan
         channels, scores = self._scores(histories, lora, asked_at)
-        if not self.request.diversity:  # the best by score are listed, whichever channel would bring them
+        if not plan.varies:  # the best by score are listed, whichever channel would bring them
             return RankedBatch(eligible, scores, channels)
         retrieved = top_candidates(channels, eligible, max(model.retrieval.per_channel, self.request.n))
-        if len(wishes):
-            retrieved |= eligible & wishes.wanted
+        if len(wishes) or self.request.rules.boosted:
+            retrieved |= eligible & (wishes.wanted | torch.from_numpy(plan.boosted))
         # No channel need bring what the head, which weighs them all, scores best.
         best = scores.masked_fill(~eligible, -torch.inf).topk(min(self.request.n, scores.shape[1]), dim=1).values
         retrieved |= eligible & (scores >= best[:, -1:])
@@ -103,7 +108,7 @@ class Served:
     def _scores(self, histories: Histories, lora: dict[str, Tensor] | None, asked_at: np.ndarray) -> tuple[Any, Any]:
         channels = self.model.channel_scores(histories, lora, asked_at)
         scores = ordered_scores(self.request.by, self.model, histories, channels, lora)
-        return channels, self.wishes.apply(scores)
+        return channels, self.plan.boost(self.wishes.apply(scores))
 
 
 @final
@@ -137,14 +142,13 @@ class Lists:
     def add(self, seen: Histories, known: Histories, lora: dict[str, Tensor] | None) -> None:
         """Rank for a batch of users: what they have, and what of it the ranking may know."""
         model, request = self.served.model, self.served.request
-        eligible = torch.from_numpy(self.served.eligible(seen))
-        batch = self.served.rank(known, lora, eligible, self.served.asked_at(seen))
-        pool = request.n * SIMILARITY_POOL if request.diversity else request.n
+        eligible = self.served.eligible(seen)
+        batch = self.served.rank(known, lora, torch.from_numpy(eligible), self.served.asked_at(seen))
         for user, (line, retrieved) in enumerate(zip(batch.scores.numpy(), batch.retrieved.numpy(), strict=True)):
-            rows = best_items(line, retrieved, model.ties, pool)
-            if request.diversity:
-                rows = diversified(rows, line, model.channels.text.numpy(), request.n, request.diversity)
-            self.users.append(seen.user_ids[user])
+            liked = known.item_rows[(known.user_rows == user) & (known.signals > 0)]
+            name = seen.user_ids[user]
+            rows = self.served.plan.rows(name, line, eligible[user], request.n, retrieved, liked)
+            self.users.append(name)
             self.rows.append(rows)
             self.scores.append(line[rows])
             said = batch.channels[user][:, torch.from_numpy(rows)]

@@ -48,7 +48,9 @@ def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> NDArray[np.b
             - a collection of accepted values;
             - for numbers and dates, a tuple of two: the range from the first to the second, both included, None for
               an open end: ``{"price": (None, 20)}``. For texts it is a collection as any other;
-            - None, alone or in a collection: nothing is there.
+            - None, alone or in a collection: nothing is there;
+            - where the catalog has no column of that name, ``max_risk`` and ``min_price`` are a ceiling and a floor of
+              the columns risk and price. What has no value there does not pass, and of a list every entry has to.
 
             Values are read as the column's type: "2001" is the number for a column of numbers, and "2024-01-31" the
             whole day for a column of times.
@@ -63,8 +65,17 @@ def matching_items(catalog: Catalog, filters: Mapping[str, Any]) -> NDArray[np.b
         )
     keep = np.ones(len(catalog), dtype=bool)
     for name, wanted in filters.items():
-        keep &= _Filter(_column(catalog, name), wanted).matches()
+        keep &= _filter(catalog, name, wanted).matches()
     return keep
+
+
+def below_ceiling(catalog: Catalog, name: str, most: Any) -> NDArray[np.bool_]:
+    """bool [items]: items whose value in a column of numbers or dates is at most this one; never those without a value.
+
+    Raises:
+        DataError: There is no such column, it has no order, or the value cannot be in it.
+    """
+    return _bound(column_of(catalog, name), f"ceiling of {name}", (None, most)).matches()
 
 
 def plain_filters(catalog: Catalog, filters: Mapping[str, Any]) -> dict[str, tuple[Accepted, ...]]:
@@ -72,34 +83,56 @@ def plain_filters(catalog: Catalog, filters: Mapping[str, Any]) -> dict[str, tup
 
     Lists of them mean the same again: ``{name: list(accepted)}``.
     """
-    return {name: _Filter(_column(catalog, name), wanted).plain() for name, wanted in filters.items()}
+    return {name: _filter(catalog, name, wanted).plain() for name, wanted in filters.items()}
 
 
 def unmet_filters(catalog: Catalog, filters: Mapping[str, Any]) -> str:
     """A sentence about filters that no item meets: which one it is, and what the column has instead."""
     for name, wanted in filters.items():
-        column = _column(catalog, name)
-        if not _Filter(column, wanted).matches().any():
-            return f"no item has {name}={_shown(wanted)}; {_known_values(column, wanted)}."
+        found = _filter(catalog, name, wanted)
+        if not found.matches().any():
+            return f"no item has {name}={_shown(wanted)}; {known_values(found.column, wanted)}."
     return f"no item meets {' and '.join(map(repr, filters))} together, though some meet each of them."
 
 
-def _column(catalog: Catalog, name: Any) -> pl.Series:
+def column_of(catalog: Catalog, name: Any, written: Any = None) -> pl.Series:
+    """A column by its name, or by one of the names that it goes by; raises DataError where there is none."""
     columns = catalog.frame.columns
     found = name if name in columns else role_of(name, ITEM_COLUMNS) if isinstance(name, str) else None
     if found is None:
         raise DataError(
-            f"filter on column {name!r}, which the catalog does not have; its columns are {', '.join(columns)}."
+            f"filter on column {written or name!r}, which the catalog does not have; its columns are "
+            f"{', '.join(columns)}."
         )
     series = catalog.frame[found]
     return series if series.dtype in KINDS else settled(series).values
 
 
-class _Filter:
-    """One column and what is wanted of it."""
+def _filter(catalog: Catalog, name: Any, wanted: Any) -> "_Filter":
+    """A column's filter, or the ceiling or floor that a name such as max_risk means."""
+    side, _, column = name.partition("_") if isinstance(name, str) else ("", "", "")
+    if name in catalog.frame.columns or side not in ("max", "min") or role_of(name, ITEM_COLUMNS):
+        return _Filter(column_of(catalog, name), wanted)
+    if isinstance(wanted, list | tuple) and len(wanted) == 1:
+        wanted = wanted[0]  # as `plain_filters` has it
+    pair = wanted if isinstance(wanted, tuple) else (None, wanted) if side == "max" else (wanted, None)
+    return _bound(column_of(catalog, column, name), name, pair)
 
-    def __init__(self, column: pl.Series, wanted: Any) -> None:
-        self.column, self.wanted = column, wanted
+
+def _bound(column: pl.Series, name: str, pair: tuple[Any, ...]) -> "_Filter":
+    found = _Filter(column, pair, every=True)
+    if not found.ordered:
+        raise DataError(f"{name}: the column {column.name} holds {WORDS[found.kind]}, which has no order.")
+    if len(pair) != 2 or (pair[0] is None) == (pair[1] is None):
+        raise DataError(f"{name} is one bound, such as {name}=2; got {_shown(pair)}; leave it out where there is none.")
+    return found
+
+
+class _Filter:
+    """One column and what is wanted of it; `every` entry of a list has to meet it, or any."""
+
+    def __init__(self, column: pl.Series, wanted: Any, every: bool = False) -> None:
+        self.column, self.wanted, self.every = column, wanted, every
         self.kind = column.dtype
         self.entry: pl.DataType = self.kind.inner if isinstance(self.kind, pl.List) else self.kind  # type: ignore[assignment]
         self.ordered = self.entry in (WHOLE, NUMBER, DATE, MOMENT)
@@ -108,7 +141,7 @@ class _Filter:
         """What is accepted, in JSON's values; without an order of its own, in that of their words."""
         self.matches()  # raises for what cannot match
         accepted = [
-            (_plain(value[0]), _plain(value[1])) if self._is_range(value) else _plain(value)
+            (plain_value(value[0]), plain_value(value[1])) if self._is_range(value) else plain_value(value)
             for value in self._accepted()
         ]
         return tuple(sorted(accepted, key=repr))
@@ -122,7 +155,10 @@ class _Filter:
         found = (lengths == 0) & any(value is None for value in accepted)
         entries = self.column.filter(pl.Series(lengths > 0)).explode()
         met = self._meet(entries, [value for value in accepted if value is not None])
-        found[np.repeat(np.arange(len(lengths)), lengths)[met]] = True
+        owners = np.repeat(np.arange(len(lengths)), lengths)
+        found[owners[met]] = True
+        if self.every:
+            found[owners[~met]] = False
         return found
 
     def _accepted(self) -> list[Any]:
@@ -210,7 +246,8 @@ class _Filter:
         )
 
 
-def _plain(value: Any) -> Scalar:
+def plain_value(value: Any) -> Scalar:
+    """The same in types that JSON has."""
     if isinstance(value, np.datetime64):
         value = value.item()
     if isinstance(value, date):
@@ -266,7 +303,7 @@ def _moment(value: Any, end: bool) -> datetime | None:
     return datetime.combine(value, time.max if end else time.min, UTC) if is_day else None
 
 
-def _known_values(column: pl.Series, wanted: Any) -> str:
+def known_values(column: pl.Series, wanted: Any) -> str:
     """What a column has instead of what is wanted: its range, or the texts that are most like it."""
     entries = (column.explode() if isinstance(column.dtype, pl.List) else column).drop_nulls()
     if entries.is_empty():

@@ -1,4 +1,4 @@
-"""Rules after the score: in which order items are shown, and how alike they may be."""
+"""In which order items are shown: the best first, and of equal ones the one that the hash of its id says."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,9 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.data.doors import real_number, whole_number
-
-SIMILARITY_POOL = 10
-"""Diversity chooses among this many times as many items as are wanted."""
 
 _CELLS = 2**20
 """Users × items sorted at a time: the sort keys stay in the cache."""
@@ -84,32 +81,6 @@ def _sort_keys(scores: NDArray[np.float32], allowed: NDArray[np.bool_], place: N
     keys = (bits.astype(np.int64) << 32) | place
     keys[~(allowed & listable)] = _NEVER
     return keys
-
-
-def diversified(ranked: np.ndarray, scores: np.ndarray, vectors: np.ndarray, n: int, diversity: float) -> np.ndarray:
-    """Maximal marginal relevance (Carbonell & Goldstein 1998): each next item is good and unlike those before it.
-
-    Args:
-        ranked: Item rows to choose from, best first.
-        scores: float32 [items].
-        vectors: Unit text vectors [items, dim].
-        n: Length of the list.
-        diversity: 0 keeps the order, 1 looks at likeness only.
-    """
-    if len(ranked) <= 1:
-        return ranked[:n]
-    gain = scores[ranked] - scores[ranked].min()
-    gain = gain / max(float(gain.max()), 1e-9)
-    alike = np.zeros(len(ranked), dtype=np.float32)
-    left = np.ones(len(ranked), dtype=bool)
-    chosen: list[int] = []
-    for _ in range(min(n, len(ranked))):
-        value = np.where(left, (1 - diversity) * gain - diversity * alike, -np.inf)
-        place = int(np.argmax(value))
-        chosen.append(place)
-        left[place] = False
-        alike = np.maximum(alike, vectors[ranked] @ vectors[ranked[place]])
-    return ranked[chosen]
 
 
 def check_list_options(n: int, diversity: float) -> tuple[int, float]:

@@ -14,7 +14,6 @@ from recllm.ranking.rules import (
     best_items,
     best_lists,
     check_list_options,
-    diversified,
     tie_order,
 )
 
@@ -46,21 +45,6 @@ def test_filters() -> None:
     assert matching_items(catalog, {"title": "C", "categories": "War"}).tolist() == [False, False, False]
     with pytest.raises(DataError, match=r"'colour'.*its columns are item_id"):
         matching_items(catalog, {"colour": "red"})
-
-
-def test_diversity_trades_score_for_variety() -> None:
-    vectors = np.array([[1, 0], [1, 0.01], [0, 1]], dtype=np.float32)
-    scores = np.array([3.0, 2.9, 2.0], dtype=np.float32)
-    ranked = np.array([0, 1, 2])
-    assert diversified(ranked, scores, vectors, 2, 0.01).tolist() == [0, 1]
-    assert diversified(ranked, scores, vectors, 2, 0.7).tolist() == [0, 2]
-    assert diversified(ranked, scores, vectors, 9, 1.0).tolist() == [0, 2, 1], "all of them, the unlike ones first"
-
-
-def test_each_next_item_is_unlike_all_before_it() -> None:
-    vectors = np.array([[1, 0], [0, 1], [1, 0.01], [-0.7, -0.7]], dtype=np.float32)
-    scores = np.array([3.0, 2.9, 2.8, 1.0], dtype=np.float32)
-    assert diversified(np.arange(4), scores, vectors, 3, 0.8).tolist() == [0, 1, 3], "2 is unlike 1 and like 0"
 
 
 def test_list_options() -> None:
