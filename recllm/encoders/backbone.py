@@ -78,7 +78,7 @@ def _from_hub(name: str) -> tuple[Path | None, str]:
     """The hub's snapshot folder, from the cache first so that a machine without a network does not wait."""
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json"]
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "README.md"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True)), ""
     except Exception:  # the hub's client raises many kinds; whichever it is, the network is asked next

@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recllm
+from recllm.data.language import language_of
 from recllm.encoders.text import TextEncoderConfig, describe_items
 from recllm.errors import DataError
 from recllm.prompting.template import parse_prompt
 from recllm.tuning.arms import MOST_ARMS, item_layouts
 from recllm.tuning.compose import LEAST_TEXT, MOST_COLUMNS, compose
 from recllm.tuning.domains import choose_domain
-from recllm.tuning.profile import CatalogProfile, language_of
+from recllm.tuning.profile import CatalogProfile
 
 
 def catalog_of(columns: Mapping[str, Any], items: int = 60) -> recllm.Catalog:

@@ -1,9 +1,12 @@
 """The first stage: texts to vectors, by a text encoder that is fine-tuned where that is wanted and pays."""
 
+import warnings
 from collections.abc import Callable
 
+from recllm.data.catalog import Catalog
 from recllm.encoders.finetuning.tuner import TextTuner
-from recllm.encoders.text import TextEncoder, Whitening
+from recllm.encoders.languages import foreign
+from recllm.encoders.text import TextEncoder, Whitening, describe_items
 from recllm.model.fit.run import FitRun, measured
 from recllm.model.report import FitReport
 from recllm.model.texts import ItemTexts
@@ -20,6 +23,7 @@ FINETUNE_SHARE = 0.4
 def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     """The text encoder, fine-tuned where that is wanted and pays, and the items' texts as it reads them."""
     encoder = TextEncoder(run.config.text, prompt=run.prompt)
+    mind_language(run.report, encoder, run.catalog)
     tuned = None
     if run.config.finetune == "lora":
         tuner = TextTuner(encoder, run.catalog, run.base, run.validation, run.config.finetuning, run.options)
@@ -43,6 +47,14 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     if run.device.type != "cpu":
         run.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
     return encoder, ItemTexts(text, whitening, encoder.adapter, encoder.backbone.digest(), encoder.prompt)
+
+
+def mind_language(report: FitReport, encoder: TextEncoder, catalog: Catalog) -> None:
+    """Warn of a catalog in a language that the backbone does not know."""
+    note = foreign(encoder.backbone, describe_items(catalog, encoder.prompt))
+    if note is not None:
+        report.notes.append(note)
+        warnings.warn(note, stacklevel=2)
 
 
 def reading(options: TrainOptions, report: FitReport, left: float | None) -> Callable[[float, float], None]:

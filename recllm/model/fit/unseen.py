@@ -18,7 +18,7 @@ from recllm.encoders.history import HistoryEncoder, ItemEncoder
 from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
-from recllm.model.fit.text import reading
+from recllm.model.fit.text import mind_language, reading
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
 from recllm.model.report import FitReport
@@ -47,6 +47,7 @@ def untrained_model(
     """A model of a catalog without events: only text speaks, through each visitor's own closed-form update."""
     device, begin = str(options.torch_device()), options.clock()
     text_encoder = TextEncoder(config.text, prompt=prompt)
+    mind_language(report, text_encoder, catalog)
     progress = reading(options, report, options.budget_seconds())
     text = text_encoder.encode_catalog(catalog, device=device, progress=progress)
     progress(1, 1)
