@@ -14,6 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from recllm.data.exported import Exported
 from recllm.errors import require
 from recllm.evaluation.figures import COLUMNS
 from recllm.evaluation.findings import Findings
@@ -38,7 +39,7 @@ _DTYPES = dict.fromkeys(COLUMNS, "float64") | {
 
 
 @final
-class Report(Findings):
+class Report(Findings, Exported):
     """The figures of an evaluation. Prints as a table; `to_html` writes the whole story."""
 
     def to_pandas(self) -> "pandas.DataFrame":

@@ -423,3 +423,9 @@ def test_it_is_said_where_ours_is_behind() -> None:
     assert report.to_dict()["headlines"][0]["behind"] == report.behind()
     assert Report(runs(0.6, 0.3)[1:], {}).behind() == "", "there is none in question"
     assert Report([], {}).behind() == ""
+
+
+def test_rows_as_arrow() -> None:
+    report = make_example(20)
+    assert report.to_arrow().column_names == list(COLUMNS)
+    assert report.to_dataset().num_rows == len(report.to_polars())
