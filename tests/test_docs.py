@@ -1,10 +1,12 @@
 """The site: everything public is in the reference, and the notebook runs and says nothing of the machine it ran on."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 import recllm
 from recllm.encoders.config import BaseTrainingConfig
+from recllm.model.config import RecommenderConfig
 from recllm.testing import DEPARTMENTS, ToyShop
 from tests.small import config_for
 
@@ -59,12 +62,53 @@ def run_page(page: str, names: dict[str, Any]) -> dict[str, Any]:
     return names
 
 
-def test_coming_from_elsewhere_runs(toy: ToyShop, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the toy shop, with a model that learns it in seconds."""
-    short = config_for(tiny, training=BaseTrainingConfig(steps=4, batch_users=16, validate_every=2), adaptation=None)
-    monkeypatch.setitem(vars(recllm), "RecommenderConfig", lambda: short)
-    kinds = [[DEPARTMENTS[row]] for row in toy.department]
-    items = toy.catalog.to_pandas().assign(categories=kinds)
+class Small:
+    """Stands where a page says `RecommenderConfig`: learns a catalog in seconds, with the settings of the page."""
+
+    def __init__(self, tiny: Path) -> None:
+        self.tiny = tiny
+
+    def __call__(self, **changes: Any) -> RecommenderConfig:
+        short = BaseTrainingConfig(steps=4, batch_users=16, validate_every=2)
+        return config_for(self.tiny, **{"training": short, "adaptation": None, **changes})
+
+    def demo(self) -> RecommenderConfig:
+        return self(domain="ecommerce")
+
+
+@pytest.fixture
+def small(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(recllm), "RecommenderConfig", Small(tiny))
+
+
+@pytest.fixture
+def at_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    if "RECLLM_DATA" not in os.environ:
+        pytest.skip("RECLLM_DATA does not name the folder with the catalogs of these pages")
+    monkeypatch.chdir(os.environ["RECLLM_DATA"])
+
+
+@pytest.mark.usefixtures("small")
+def test_coming_from_elsewhere_runs(toy: ToyShop) -> None:
+    items = toy.catalog.to_pandas().assign(categories=[[DEPARTMENTS[row]] for row in toy.department])
     names = run_page("coming-from.md", {"items": items, "events": toy.events.to_pandas()})
     assert "mia" in names["rec"].user_ids
     assert "new" in names["rec"].catalog.item_ids
+
+
+@pytest.mark.usefixtures("small", "at_the_data")
+@pytest.mark.filterwarnings("ignore:no item is left")
+def test_the_page_for_communities_runs() -> None:
+    names = run_page("for-communities.md", {})
+    assert len(names["recs"]) == 10
+    assert max(Counter(names["authors"]).values()) <= 2
+    assert "beer:new" in names["rec"].catalog.item_ids
+
+
+@pytest.mark.usefixtures("small", "at_the_data")
+@pytest.mark.filterwarnings("ignore:no item is left")
+def test_the_page_for_funds_runs() -> None:
+    names = run_page("for-funds.md", {})
+    assert names["most"]["careful"] <= 2
+    assert names["most"]["bold"] <= 6
+    assert all("Not financial advice." in row.explanation for row in names["recs"])
