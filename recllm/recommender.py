@@ -39,11 +39,12 @@ from recllm.explain.overall import Overall
 from recllm.explain.proof import Verification
 from recllm.explain.reasons import Reasons, explanations, weighed
 from recllm.explain.rows import check_explanation
-from recllm.lists.answers import predicted_ratings, scores_of, search, similar_items
+from recllm.lists.answers import predicted_ratings, scores_of, search
 from recllm.lists.orders import By
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 from recllm.lists.serve import Lists
+from recllm.lists.similar import Likeness, similar_for, similar_items
 from recllm.model.card import adapter_card
 from recllm.model.config import RecommenderConfig
 from recllm.model.fit.stages import fit
@@ -420,9 +421,32 @@ class Recommender:
             explanation = asdict(explanation)
         return check_explanation(explanation, Reasons.by(state), state.config.domain)
 
-    def similar_items(self, item_ids: Any, n: int = 10) -> Recommendations:
-        """Items whose text is alike; `user_id` holds the item asked for, the score is a cosine."""
-        return similar_items(self._fitted(), item_ids, n)
+    def similar_items(
+        self, item_ids: Any, n: int = 10, *, by: Likeness = "text", basket: bool = False, users: Users = None
+    ) -> Recommendations:
+        """Items that read alike, or that the same people take; a list for each item, whose id `user_id` holds.
+
+        Args:
+            item_ids: Whatever the lists shall be like; with `users`, also each user's own.
+            n: Length of the lists.
+            by: "text" (the score is a cosine) or "together": taken by the same people, of those who took either item
+                (0 to 1; pairs of few people count less).
+            basket: Whether the items are one basket, which gets one list of what goes with all of it; together by the
+                weights of the ranking's channel, which count what its items have in common once.
+            users: Who looks at these items: each gets one list, of what is most alike that which ranks best for them
+                and what they do not have yet; scores are those of `score`.
+
+        Raises:
+            ConfigError: `by` is neither.
+            DataError: An item is not in the catalog, or nothing was taken yet.
+        """
+        state = self._fitted()
+        if users is None:
+            found = similar_items(state, item_ids, n, by, truth(basket, "basket"))
+        else:
+            found = similar_for(state, users, item_ids, n, by)
+        tell(found.notes)
+        return found
 
     def search(self, text: str, n: int = 10) -> Recommendations:
         """Items whose text is closest to a few words; the score is a cosine.

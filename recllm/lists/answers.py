@@ -1,4 +1,4 @@
-"""Scores and neighbours of items: what is asked for in any form, and answered by one fitted state."""
+"""Scores of items and search: what is asked for in any form, and answered by one fitted state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from recllm.adaptation.adapters import Kept
-from recllm.data.doors import items_of, read_items
+from recllm.data.doors import items_of
 from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
 from recllm.errors import DataError
@@ -50,20 +50,6 @@ def predicted_ratings(
     return result
 
 
-def similar_items(state: Fitted, item_ids: Any, n: Any) -> Recommendations:
-    """See `Recommender.similar_items`."""
-    asked = read_items(item_ids, "item_ids")
-    if isinstance(asked, dict):
-        raise DataError("item_ids: ids of items were expected, got each user's own; write a list of item ids.")
-    catalog, text = state.model.catalog, state.model.channels.text
-    rows = catalog.rows(asked)
-    if (rows < 0).any():
-        raise DataError(f"item {asked[int(np.argmin(rows))]!r} is not in the catalog.")
-    similarity = (text[rows] @ text.T).numpy()
-    similarity[np.arange(len(rows)), rows] = -np.inf
-    return _nearest(state, asked, similarity, n)
-
-
 def search(state: Fitted, text: Any, n: Any) -> Recommendations:
     """See `Recommender.search`."""
     if not isinstance(text, str) or not text.strip():
@@ -75,12 +61,14 @@ def search(state: Fitted, text: Any, n: Any) -> Recommendations:
     # An id is no word: its vector lies far from all texts, and whitening puts what is far from all near to any.
     if model.catalog.in_words.any():
         scores[:, ~model.catalog.in_words] = -np.inf
-    return _nearest(state, [text], scores, n)
+    return nearest(state, [text], scores, n)
 
 
-def _nearest(state: Fitted, names: Sequence[str], scores: np.ndarray, n: Any) -> Recommendations:
-    """The `n` best items by each row of float32 [names, items]."""
+def nearest(
+    state: Fitted, names: Sequence[str], scores: np.ndarray, n: Any, notes: Sequence[str] = ()
+) -> Recommendations:
+    """The `n` best items by each row of float32 [names, items]; never those at −inf."""
     n, _ = check_list_options(n, 0.0)
     rows = [best_items(line, np.isfinite(line), state.model.ties, n) for line in scores]
     lines = [line[found] for line, found in zip(scores, rows, strict=True)]
-    return Recommendations(**list_columns(state.model.catalog, names, rows, lines), user_ids=list(names))
+    return Recommendations(**list_columns(state.model.catalog, names, rows, lines), user_ids=list(names), notes=notes)

@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from recllm.errors import UnknownError
-from recllm.lists.answers import search, similar_items
+from recllm.lists.answers import search
+from recllm.lists.similar import similar_items
 from recllm.serve.answers import Answer, Ask, Line, Page, Reason, Shift
 from recllm.serve.live.adapters import OwnAdapters
 from recllm.serve.live.figures import Traffic
