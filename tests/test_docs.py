@@ -96,8 +96,8 @@ def test_coming_from_elsewhere_runs(toy: ToyShop) -> None:
     assert "new" in names["rec"].catalog.item_ids
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small", "at_the_data")
-@pytest.mark.filterwarnings("ignore:no item is left")
 def test_the_page_for_communities_runs() -> None:
     names = run_page("for-communities.md", {})
     assert len(names["recs"]) == 10
@@ -106,7 +106,6 @@ def test_the_page_for_communities_runs() -> None:
 
 
 @pytest.mark.usefixtures("small", "at_the_data")
-@pytest.mark.filterwarnings("ignore:no item is left")
 def test_the_page_for_funds_runs() -> None:
     names = run_page("for-funds.md", {})
     assert names["most"]["careful"] <= 2
