@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import recllm
@@ -90,8 +91,7 @@ def at_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_coming_from_elsewhere_runs(toy: ToyShop) -> None:
-    items = toy.catalog.to_pandas().assign(categories=[[DEPARTMENTS[row]] for row in toy.department])
-    names = run_page("coming-from.md", {"items": items, "events": toy.events.to_pandas()})
+    names = run_page("coming-from.md", shop_of(toy))
     assert "mia" in names["rec"].user_ids
     assert "new" in names["rec"].catalog.item_ids
 
@@ -111,3 +111,42 @@ def test_the_page_for_funds_runs() -> None:
     assert names["most"]["careful"] <= 2
     assert names["most"]["bold"] <= 6
     assert all("Not financial advice." in row.explanation for row in names["recs"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_the_page_for_shops_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, events = recllm.load_demo()
+    monkeypatch.setitem(vars(recllm), "load_demo", lambda: (catalog, events.of_users(events.user_ids[:200])))
+    names = run_page("for-shops.md", {})
+    recs, catalog = names["recs"], names["rec"].catalog
+    items = [row.item_id for row in recs]
+    assert items[0] == "r3048"
+    assert names["tea"] not in items
+    assert all(catalog.item(row)["median_price"] <= 5 for row in catalog.rows(items))
+    assert "mia" not in names["rec"].user_ids
+
+
+@pytest.mark.usefixtures("small")
+def test_the_page_of_lists_runs(toy: ToyShop) -> None:
+    names = run_page("lists.md", shop_of(toy))
+    recs, rec = names["recs"], names["rec"]
+    kinds = [rec.catalog.item(row)["categories"][0] for row in rec.catalog.rows([row.item_id for row in recs])]
+    assert max(Counter(kinds).values()) <= 2
+    assert next(iter(recs)).item_id == "i7"
+    assert names["stars"].shape == (1, 2)
+    assert np.isfinite(names["stars"]).all()
+
+
+def shop_of(toy: ToyShop) -> dict[str, Any]:
+    """Its items and events as frames, with a price, a series and ratings."""
+    kinds = [[DEPARTMENTS[row]] for row in toy.department]
+    columns = {
+        "price": [5 + row % 20 for row in range(len(kinds))],
+        "series": [f"s{row // 2}" for row in range(len(kinds))],
+    }
+    events = toy.events.to_pandas()
+    return {
+        "items": toy.catalog.to_pandas().assign(categories=kinds, **columns),
+        "events": events.assign(rating=1 + events.index % 5),
+    }
