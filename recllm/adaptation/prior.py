@@ -36,6 +36,9 @@ FARTHEST = 2.5
 PLACES = 3
 """Numbers per channel: to weigh how much is known, whether it is nothing, and the bias."""
 
+ALIKE = {"senses": "text"}
+"""Channels that no prior has seen, and the one that each is thought of as."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,8 @@ class ShopPrior:
             names: Its channels, in the order in which the head reads them.
             config: Of the head; its hidden layer is as wide as the prior's.
         """
-        places = [self.channels.index(name) if name in self.channels else -1 for name in names]
+        known_as = [name if name in self.channels else ALIKE.get(name, "") for name in names]
+        places = [self.channels.index(name) if name in self.channels else -1 for name in known_as]
         known = np.array(places) >= 0
         where = self.directions(statistics)
         linear = np.where(known[:, None], self.linear(statistics)[places], 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recllm.artifact import fingerprint
 from recllm.data.categories import category_lists
 from recllm.data.cleaning import (
     CleaningReport,
@@ -25,6 +26,7 @@ from recllm.data.frames import table_of_frame
 from recllm.data.kinds import TEXT, TEXTS, Column, aligned, column_of, fitted_to, notes_of, settled, texts_of
 from recllm.data.raw import RawTable
 from recllm.data.reading import Columns, named_columns, read_table
+from recllm.data.vectors import read_vectors, stacked_vectors
 from recllm.errors import DataError
 from recllm.texts import clean_texts, one_line_texts
 
@@ -39,12 +41,17 @@ class Catalog(Framed):
         frame: [items, columns] `item_id` str, `title` str, `text` str, `categories` list[str], then the others, each
             of one of the types in `recllm.data.kinds`. Title and text are "" where the file has none.
         report: What was read, dropped and why.
+        vectors: Of the items, by the name of the sense ("image"), float32 [items, dim]; a row of NaN where an item has
+            none. See `with_vectors`.
     """
 
-    def __init__(self, frame: pl.DataFrame, report: CleaningReport) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, report: CleaningReport, vectors: Mapping[str, NDArray[np.float32]] | None = None
+    ) -> None:
         """For frames that are clean already; use `read` or `from_frame` for anything else."""
         self.frame = frame
         self.report = report
+        self.vectors = dict(vectors or {})
 
     @classmethod
     def read(
@@ -158,6 +165,19 @@ class Catalog(Framed):
         fields["title"] = self.titles[row]
         return {name: value for name, value in fields.items() if value is not None and value != "" and value != []}
 
+    def with_vectors(self, name: str, vectors: Any) -> "Catalog":
+        """The same catalog with vectors of a sense: of images, sounds, or another model.
+
+        Args:
+            name: Of the sense, such as "image"; vectors that it had are replaced.
+            vectors: An array [items, dim] with a row for each item in the catalog's order, or a mapping item id ->
+                vector for those that have one.
+
+        Raises:
+            DataError: They are of different lengths, not finite, not as many as the items, or of an unknown item.
+        """
+        return Catalog(self.frame, self.report, self.vectors | {name: read_vectors(name, vectors, self.item_ids)})
+
     def extend(self, other: "Catalog") -> "Catalog":
         """A catalog with the unseen items of `other` appended; items that are here already keep row and text.
 
@@ -171,12 +191,16 @@ class Catalog(Framed):
         noticed = {"misfit_value": total} if (total := lost + sum(column.lost for column in fitted)) else {}
         rows = len(self) + len(other)
         report = CleaningReport("extended catalog", rows, rows, {}, noticed, self.report.columns, notes)
-        return Catalog(pl.concat([known, added], how="diagonal"), report.drop("duplicate_item", int(seen.sum())))
+        vectors = stacked_vectors(self.vectors, len(self), other.vectors, ~seen.to_numpy())
+        frame = pl.concat([known, added], how="diagonal")
+        return Catalog(frame, report.drop("duplicate_item", int(seen.sum())), vectors)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every cell in row order."""
-        return fingerprint_frame(self.frame)
+        """SHA-256 over every cell in row order, and the vectors."""
+        cells = fingerprint_frame(self.frame)
+        named = (part for name, array in sorted(self.vectors.items()) for part in (name, array))
+        return fingerprint(cells, *named) if self.vectors else cells
 
 
 def _with_guessed_text(raw: RawTable, mapping: ColumnMapping) -> tuple[ColumnMapping, list[str]]:

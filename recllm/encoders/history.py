@@ -93,18 +93,34 @@ class ItemEncoder(nn.Module):
 
     A frozen content vector with a small trainable delta keeps new items alive (Let It Go, arXiv 2507.19473). Items
     without training events keep a delta of exactly zero.
+
+    Args:
+        text: Whitened text, and beside it what else items have vectors of.
+        warm: Which items have training events.
+        width: Of an item vector.
+        bound: Length of a delta at most.
+        beside: How many columns of `text` are of something else.
     """
 
     text: Tensor
     warm: Tensor
 
-    def __init__(self, text: Float[Tensor, "items text_dim"], warm: Bool[Tensor, "items"], width: int, bound: float):
+    def __init__(
+        self,
+        text: Float[Tensor, "items text_dim"],
+        warm: Bool[Tensor, "items"],
+        width: int,
+        bound: float,
+        beside: int = 0,
+    ) -> None:
         super().__init__()
         self.register_buffer("text", text, persistent=False)
         self.register_buffer("warm", warm, persistent=False)
         self.project = nn.Linear(text.shape[1], width, bias=False)
         with torch.no_grad():
-            nn.init.eye_(self.project.weight) if width == text.shape[1] else nn.init.orthogonal_(self.project.weight)
+            _start(self.project.weight[:, : text.shape[1] - beside])
+            if beside:
+                _start(self.project.weight[:, text.shape[1] - beside :])
         self.bound = bound
         self.delta = nn.Parameter(torch.zeros(text.shape[0], width), requires_grad=bound > 0)
 
@@ -126,6 +142,14 @@ class ItemEncoder(nn.Module):
         keep = self.warm if hidden_delta is None else self.warm & ~hidden_delta
         kept = keep if rows is None else keep[rows]
         return vectors + own * (self.bound / length).clamp(max=1.0) * kept.unsqueeze(1)
+
+
+def _start(weight: Float[Tensor, "width columns"]) -> None:
+    """In place: as it is where the columns are as many as the width, else turned without stretching."""
+    if weight.shape[0] == weight.shape[1]:
+        weight.copy_(torch.eye(weight.shape[0]))
+    else:
+        weight.copy_(nn.init.orthogonal_(torch.empty(weight.shape)))
 
 
 @final

@@ -28,6 +28,7 @@ from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
 from recllm.model.freshness import Freshness, half_life
+from recllm.model.grown import grown as model_grown
 from recllm.model.model import Model
 from recllm.model.moments import Moments, tasks_of
 from recllm.model.report import FitReport
@@ -88,7 +89,7 @@ class Fitted:
         if len(grown) == len(model.catalog):
             return self, notes
         fresh = describe_items(grown, self.text_encoder.prompt)[len(model.catalog) :]
-        larger = model.with_items(grown, self.text_encoder.encode(fresh))
+        larger = model_grown(model, grown, self.text_encoder.encode(fresh))
         changed = replace(self, model=larger, counted=self.counted.extended(len(grown)))
         return self.keeping(changed, "text_encoder"), notes
 

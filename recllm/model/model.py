@@ -25,6 +25,7 @@ from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.lora import UserLora
 from recllm.encoders.remembered import Remembered
+from recllm.encoders.senses import Senses
 from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
 from recllm.errors import DataError
@@ -63,6 +64,7 @@ class Model:
         prompt: What put the items into words, and puts new ones; None: what the settings name.
         drift: What the shop's own adapter adds to the head; None where nothing was ever learned after the fit.
         own: The step from the shop prior that is in the head; None where the head was fitted without a prior.
+        senses: How other vectors of items are whitened; None where there are none.
         ratings: Predicts ratings; None where they were not learned.
         remembered: Users' vectors that were read before; None: every question reads its histories.
     """
@@ -82,6 +84,7 @@ class Model:
     prompt: Prompt | None = None
     drift: Drift | None = None
     own: OwnStep | None = None
+    senses: Senses | None = None
     ratings: Ratings | None = None
     remembered: Remembered | None = None
 
@@ -111,6 +114,7 @@ class Model:
             text_adapter=texts.adapter,
             backbone=texts.backbone,
             prompt=texts.prompt,
+            senses=texts.senses,
         )
 
     def __post_init__(self) -> None:
@@ -247,22 +251,6 @@ class Model:
         other.drift, other.served = drift, drift.applied(self.head)
         return other
 
-    def with_items(self, catalog: Catalog, text: np.ndarray) -> "Model":
-        """The same model over a catalog with more items at its end; they are known by their text only."""
-        fresh = len(catalog) - len(self.catalog)
-        vectors = np.concatenate([self.text, text])
-        white = torch.from_numpy(self.whitening(vectors))
-        items = ItemEncoder(
-            white, torch.nn.functional.pad(self.items.warm, (0, fresh)), self.encoder.width, self.items.bound
-        )
-        with torch.no_grad():
-            items.project.load_state_dict(self.items.project.state_dict())
-            items.delta[: len(self.catalog)] = self.items.delta
-        items.requires_grad_(False)
-        ratings = None if self.ratings is None else self.ratings.extended(white.numpy())
-        channels = self.channels.extended(white)
-        return replace(self, catalog=catalog, text=vectors, items=items, channels=channels, ratings=ratings)
-
     def fingerprint(self) -> str:
         """SHA-256 over what users' adapters depend on. The catalog may grow without touching it."""
         start = _arrays(self.learner) if self.learner is not None else {}
@@ -297,6 +285,8 @@ class Model:
             saved["drift"] = self.drift.tensors()
         if self.own is not None:
             saved["own"] = self.own.tensors()
+        if self.senses is not None:
+            saved["senses"] = self.senses.tensors() | {"white": self.channels.senses.numpy()}
         if self.ratings is not None:
             saved["ratings"] = self.ratings.tensors()
         if self.text_adapter is not None:

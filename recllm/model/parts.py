@@ -18,6 +18,7 @@ from recllm.data.feedback import Feedback
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import ItemEncoder
 from recllm.encoders.saved import load_history_encoder
+from recllm.encoders.senses import Senses
 from recllm.encoders.text import Whitening
 from recllm.errors import ArtifactError
 from recllm.model.config import RecommenderConfig
@@ -44,12 +45,16 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
     white = torch.from_numpy(whitening(vectors))
     if not bool(torch.isfinite(white).all()):
         raise ArtifactError("its whitening leaves no numbers")
-    items = _items(saved["items"], white, encoder.width, config.history.delta_bound)
+    senses, felt = _senses(saved, artifact.documents["run"].get("senses", []), len(catalog))
+    whole = torch.cat([white, felt], dim=1)
+    items = _items(saved["items"], whole, encoder.width, config.history.delta_bound)
     text_adapter = None
     if "text_adapter" in saved:
         text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
     run = artifact.documents["run"]
-    channels = Channels.from_tensors(artifact.tensors["channels"], white, _channel_names(run), run.get("settings"))
+    channels = Channels.from_tensors(
+        artifact.tensors["channels"], white, _channel_names(run), run.get("settings"), felt
+    )
     # A head that a prior made is as wide as the prior's; memory stands behind a saved array, and not behind a setting.
     made = "own" in saved
     width = len(saved["head"].floats("hidden.bias", None)) if made else config.ranking.hidden
@@ -62,7 +67,7 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
         raise ArtifactError("the digest of the backbone is none")
     for part in (encoder, items, head):
         part.requires_grad_(False)
-    texts = ItemTexts(vectors, whitening, text_adapter, backbone, _prompt(artifact.documents.get("prompt")))
+    texts = ItemTexts(vectors, whitening, text_adapter, backbone, _prompt(artifact.documents.get("prompt")), senses)
     model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
     model.own = own
     if "ratings" in saved:
@@ -99,6 +104,19 @@ def _text(saved: SavedArrays, items: int) -> tuple[np.ndarray, Whitening]:
     whitening = Whitening(saved.floats("mean", dim), matrix)
     saved.all_taken()
     return vectors, whitening
+
+
+def _senses(saved: Mapping[str, SavedArrays], names: Any, items: int) -> tuple[Senses | None, torch.Tensor]:
+    """How other vectors of items are whitened, and those of the items, float32 [items, width]."""
+    if not names or "senses" not in saved:
+        return None, torch.zeros(items, 0)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ArtifactError("the names of the items' vectors are none")
+    arrays = saved["senses"]
+    senses = Senses.from_tensors(arrays, names)
+    felt = arrays.floats("white", items, senses.width, least=-1.001, most=1.001)
+    arrays.all_taken()
+    return senses, torch.from_numpy(felt.copy())
 
 
 def _items(saved: SavedArrays, white: torch.Tensor, width: int, bound: float) -> ItemEncoder:

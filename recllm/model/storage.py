@@ -54,6 +54,7 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
             "trained_until": state.trained.until,
             "backbone": model.backbone,
             "channels": list(model.channels.names),
+            "senses": [] if model.senses is None else list(model.senses.whitening),
             "settings": dict(model.channels.settings),
             "since_weights": state.counted.since_weights,
             "since_fit": state.counted.since_fit,

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.senses import Senses
 from recllm.encoders.text import Whitening
 from recllm.prompting.template import Prompt
 
@@ -25,6 +26,8 @@ class ItemTexts:
         adapter: What fine-tuning taught the encoder; None for the frozen one.
         backbone: Digest of its weights, with which new texts have to be read as well.
         prompt: What put the items into words, and puts new ones.
+        senses: How other vectors of the items are whitened; None where there are none.
+        felt: These vectors, whitened, float32 [items, width].
     """
 
     vectors: np.ndarray
@@ -32,8 +35,20 @@ class ItemTexts:
     adapter: TextAdapter | None = None
     backbone: str | None = None
     prompt: Prompt | None = None
+    senses: Senses | None = None
+    felt: Tensor | None = None
 
     @cached_property
     def white(self) -> Float[Tensor, "items dim"]:
         """Whitened unit vectors."""
         return torch.from_numpy(self.whitening(self.vectors))
+
+    @cached_property
+    def beside(self) -> Float[Tensor, "items width"]:
+        """Whitened other vectors, of width 0 where there are none."""
+        return torch.zeros(len(self.vectors), 0) if self.felt is None else self.felt
+
+    @cached_property
+    def whole(self) -> Float[Tensor, "items dim_and_width"]:
+        """What item vectors are made of: texts, and other vectors beside them."""
+        return torch.cat([self.white, self.beside], dim=1)

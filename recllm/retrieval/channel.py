@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar, final
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
@@ -42,6 +43,7 @@ class Visits:
         users: Their vectors, of whom nothing is known 0, float32 [users, width].
         items: Item vectors.
         text: Whitened unit vectors of the items' texts.
+        senses: Whitened vectors of what else items have vectors of; of width 0 without.
         popularity: Of the items, and how it changed.
         now: When each user asks, unix seconds, float64 [users].
         last_seen: When each user was last there; of whom nothing is known, now.
@@ -51,6 +53,7 @@ class Visits:
     users: Float[Tensor, "users width"]
     items: Space
     text: Space
+    senses: Space
     popularity: Popularity
     now: np.ndarray
     last_seen: np.ndarray
@@ -120,6 +123,7 @@ class Lesson:
         base: Users to learn from.
         validation: Other users, on whom settings are chosen; the middle ones where there is nobody.
         text: Whitened unit text vectors, float32 [items, dim].
+        senses: Whitened vectors of what else items have vectors of, float32 [items, width].
         config: The settings to choose from.
         exact_items: Items up to which EASE is solved for all; None: as many as ever.
         progress: Called with (stage, done, total).
@@ -142,19 +146,24 @@ class Lesson:
     tried: dict[str, tuple[dict[Any, float], int]] = field(default_factory=dict)
     renewing: bool = False
     counts: Counts = None  # type: ignore[assignment]
+    senses: Tensor = None  # type: ignore[assignment]
     _fitted: dict[type["Channel"], "Channel | None"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.counts is None:
             self.counts = Counts.of(self.base, self.items, resolution_of(self.base.timestamps))
+        if self.senses is None:
+            self.senses = torch.zeros(self.items, 0)
 
     @classmethod
-    def again(cls, counts: Counts, text: Tensor, config: RetrievalConfig, chosen: Mapping[str, Any]) -> "Lesson":
+    def again(
+        cls, counts: Counts, text: Tensor, config: RetrievalConfig, chosen: Mapping[str, Any], senses: Tensor
+    ) -> "Lesson":
         """For channels that were fitted with these settings, about other counts."""
         nobody = make_tasks(Histories.empty(0))
         exact = chosen.get(EXACT)
-        lesson = cls(Histories.empty(0), nobody, text, config, exact, chosen=dict(chosen), renewing=True, counts=counts)
-        return lesson
+        past: dict[str, Any] = {"chosen": dict(chosen), "renewing": True, "counts": counts}
+        return cls(Histories.empty(0), nobody, text, config, exact, senses=senses, **past)
 
     @property
     def items(self) -> int:

@@ -17,7 +17,8 @@ def learn_channels(lesson: Lesson) -> Channels:
     fitted = [lesson.fitted(kind) for kind in CHANNELS.values()]
     lesson.progress("count what goes together", 1, 1)
     settings = dict(lesson.chosen) | ({} if lesson.exact_items is None else {EXACT: lesson.exact_items})
-    return Channels(lesson.text, popularity, tuple(channel for channel in fitted if channel is not None), settings)
+    in_use = tuple(channel for channel in fitted if channel is not None)
+    return Channels(lesson.text, popularity, in_use, settings, senses=lesson.senses)
 
 
 def _half_life(lesson: Lesson) -> float:

@@ -47,6 +47,7 @@ class Channels:
         settings: What was chosen for them, by name; empty in a model that cannot be counted anew.
         newcomers: What orders the items for users of whom nothing is known, float32 [items]; None where the head,
             which weighs what is popular and what is so now, does that better.
+        senses: Whitened vectors of what else items have vectors of, float32 [items, width]; None: of nothing.
     """
 
     text: Tensor
@@ -54,6 +55,11 @@ class Channels:
     fitted: tuple[Channel, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     newcomers: np.ndarray | None = None
+    senses: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.senses is None:
+            object.__setattr__(self, "senses", torch.zeros(len(self.text), 0))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -72,6 +78,11 @@ class Channels:
     def space(self) -> Space:
         """The space of item texts."""
         return Space(self.text)
+
+    @cached_property
+    def sense_space(self) -> Space:
+        """The space of other vectors."""
+        return Space(self.senses)
 
     def scores(
         self,
@@ -117,7 +128,8 @@ class Channels:
     ) -> list[Profile]:
         """What each channel in use says, in the order of `names`; for the arguments see `scores`."""
         now = self.now(histories) if asked_at is None else asked_at.astype(np.float64)
-        visits = Visits(histories, users, items, self.space, self.popularity, now, last_seen(histories, now))
+        spaces = (items, self.space, self.sense_space)
+        visits = Visits(histories, users, *spaces, self.popularity, now, last_seen(histories, now))
         return [channel.profile(visits) for channel in self.fitted]
 
     def now(self, histories: Histories) -> np.ndarray:
@@ -133,12 +145,13 @@ class Channels:
         spread = (scores - mean).square().mean(dim=1, keepdim=True).sqrt()
         return mean + counts * torch.where(spread > SMALLEST_SPREAD, spread, 1.0)
 
-    def extended(self, text: Tensor) -> "Channels":
-        """The same over a catalog that has grown to the items of `text`; new items have no past."""
+    def extended(self, text: Tensor, senses: Tensor | None = None) -> "Channels":
+        """The same over a catalog that has grown to the items of `text` and `senses`; new items have no past."""
         fresh = len(text) - len(self.text)
         return replace(
             self,
             text=text,
+            senses=torch.zeros(len(text), 0) if senses is None else senses,
             popularity=self.popularity.extended(len(text)),
             fitted=tuple(channel.extended(text) for channel in self.fitted),
             newcomers=None if self.newcomers is None else np.pad(self.newcomers, (0, fresh)),
@@ -159,7 +172,7 @@ class Channels:
         events = counts.items.clock.liked.sum()
         # The share of a longer log in which there are as many events as at the fit.
         share = float(self.settings[HALF_LIFE]) * min(self.settings.get(LIKED_EVENTS, events) / max(events, 1), 1.0)
-        lesson = Lesson.again(counts, self.text, config, self.settings)
+        lesson = Lesson.again(counts, self.text, config, self.settings, self.senses)
         name = self.settings.get(NEWCOMERS)
         return replace(
             self,
@@ -181,6 +194,7 @@ class Channels:
         text: Tensor,
         names: Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        senses: Tensor | None = None,
     ) -> "Channels":
         """The inverse of `tensors`.
 
@@ -189,6 +203,7 @@ class Channels:
             text: The text vectors.
             names: Of the channels; None: those of version 0.1.0 for which there are arrays.
             settings: What was chosen for them.
+            senses: The other vectors.
 
         Raises:
             ArtifactError: A channel is unknown here, or an array is missing, too much, of another shape or out of
@@ -207,6 +222,7 @@ class Channels:
         channels = cls(
             settings={} if settings is None else checked_settings(settings),
             text=text,
+            senses=senses,  # type: ignore[arg-type]
             popularity=Popularity.from_tensors(arrays, items),
             fitted=tuple(CHANNELS[name].from_tensors(arrays.under(name), items, dim) for name in names),
             newcomers=arrays.floats("newcomers", items, least=0, most=MOST_EVENTS) if "newcomers" in arrays else None,

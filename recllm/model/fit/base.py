@@ -10,6 +10,7 @@ from recllm.encoders.text import TextEncoder
 from recllm.encoders.train import BaseTrainer
 from recllm.model.fit.folds import Folds
 from recllm.model.fit.run import ADAPTATION_SHARE, FitRun
+from recllm.model.texts import ItemTexts
 from recllm.retrieval.channel import Lesson
 from recllm.retrieval.learning import learn_channels
 from recllm.retrieval.scoring import Channels
@@ -33,10 +34,12 @@ def exact_items(run: FitRun) -> int | None:
     return None if budget is None else affordable_items(CHANNELS_SHARE / 4 * budget)
 
 
-def fit_channels(run: FitRun, white: torch.Tensor, folds: Folds | None) -> Channels:
+def fit_channels(run: FitRun, texts: ItemTexts, folds: Folds | None) -> Channels:
     """What the channels remember of the base users, with the settings that users have chosen who were not counted."""
     config, exact = run.config.retrieval, exact_items(run)
-    lesson = Lesson(run.base, run.validation, white, config, exact, run.say, counts=run.counts)
+    lesson = Lesson(
+        run.base, run.validation, texts.white, config, exact, run.say, counts=run.counts, senses=texts.beside
+    )
     if folds is not None:
         lesson.chosen |= folds.chosen
         lesson.figures |= folds.figures
@@ -46,12 +49,13 @@ def fit_channels(run: FitRun, white: torch.Tensor, folds: Folds | None) -> Chann
     return channels
 
 
-def fit_base(run: FitRun, text_encoder: TextEncoder, white: torch.Tensor) -> tuple[HistoryEncoder, ItemEncoder]:
+def fit_base(run: FitRun, text_encoder: TextEncoder, texts: ItemTexts) -> tuple[HistoryEncoder, ItemEncoder]:
     """The history encoder and the item vectors, trained on the base users and then left as they are."""
     torch.manual_seed(run.options.seed)
     config = run.config.history
     encoder = HistoryEncoder.build(text_encoder.backbone, run.feedback.n_tokens, config)
-    items = ItemEncoder(white, torch.from_numpy(run.warm), encoder.width, config.delta_bound)
+    warm, beside = torch.from_numpy(run.warm), texts.beside.shape[1]
+    items = ItemEncoder(texts.whole, warm, encoder.width, config.delta_bound, beside)
     training = run.config.training
     if not run.reserves:
         steps = min(UNWATCHED_STEPS + run.base.n_events // EVENTS_PER_STEP, MOST_UNWATCHED)

@@ -18,6 +18,7 @@ from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.validation import few_shot
 from recllm.model.fit.run import WANTED_TASKS, FitRun
+from recllm.model.texts import ItemTexts
 from recllm.retrieval.channel import Lesson
 from recllm.retrieval.learning import learn_channels
 from recllm.retrieval.scoring import Channels
@@ -45,12 +46,12 @@ class Folds:
     figures: dict[str, float]
 
     @classmethod
-    def of(cls, run: FitRun, text: Tensor, exact_items: int | None = None) -> "Folds":
+    def of(cls, run: FitRun, texts: ItemTexts, exact_items: int | None = None) -> "Folds":
         """Fit the channels to all users but one part after the other.
 
         Args:
             run: The fit; its base users are everybody.
-            text: Whitened unit text vectors, float32 [items, dim].
+            texts: What the items are known by.
             exact_items: Items up to which EASE is solved for all; see `Lesson`.
         """
         users, config = run.base, run.config.retrieval
@@ -61,7 +62,8 @@ class Folds:
             asked = users.of(group)
             counts = run.counts - Counts.of(asked, len(run.catalog), run.counts.resolution)
             others = users.of(np.setdiff1d(np.arange(len(users)), group))
-            lesson = Lesson(others, _questions(asked), text, config, exact_items, counts=counts)
+            asks = _questions(asked)
+            lesson = Lesson(others, asks, texts.white, config, exact_items, counts=counts, senses=texts.beside)
             fitted.append((asked, counts, learn_channels(lesson)))
             tried.add(lesson)
         chosen, figures = tried.best()

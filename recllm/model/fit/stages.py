@@ -71,9 +71,9 @@ def serve_everybody(run: FitRun, model: Model) -> None:
 def _base(run: FitRun) -> tuple[Model, Folds | None]:
     """What is learned from the base users, with a head that knows nothing yet; and the folds if nobody is reserved."""
     text_encoder, texts = fit_text(run)
-    folds = None if run.reserves else run.timed("folds", lambda: Folds.of(run, texts.white, exact_items(run)))
-    channels = run.timed("channels", lambda: fit_channels(run, texts.white, folds))
-    encoder, items = fit_base(run, text_encoder, texts.white)
+    folds = None if run.reserves else run.timed("folds", lambda: Folds.of(run, texts, exact_items(run)))
+    channels = run.timed("channels", lambda: fit_channels(run, texts, folds))
+    encoder, items = fit_base(run, text_encoder, texts)
     head = RankingHead(len(channels.names), run.config.ranking)
     return Model.of(run.config, run.catalog, run.feedback, texts, channels, encoder, items, head), folds
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from recllm.data.catalog import Catalog
 from recllm.encoders.finetuning.tuner import TextTuner
 from recllm.encoders.languages import foreign
+from recllm.encoders.senses import Senses
 from recllm.encoders.text import TextEncoder, Whitening, describe_items
 from recllm.model.fit.run import FitRun, measured
 from recllm.model.report import FitReport
@@ -46,7 +47,10 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     run.report.seconds["text"] = run.options.clock() - begin
     if run.device.type != "cpu":
         run.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
-    return encoder, ItemTexts(text, whitening, encoder.adapter, encoder.backbone.digest(), encoder.prompt)
+    senses = Senses.of(run.catalog, run.warm, run.config.text.shrinkage)
+    felt = None if senses is None else senses.white(run.catalog)
+    read = (encoder.adapter, encoder.backbone.digest(), encoder.prompt)
+    return encoder, ItemTexts(text, whitening, *read, senses, felt)
 
 
 def mind_language(report: FitReport, encoder: TextEncoder, catalog: Catalog) -> None:

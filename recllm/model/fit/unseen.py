@@ -1,5 +1,6 @@
 """A catalog without any events: only text speaks, through each visitor's own closed-form update."""
 
+import numpy as np
 import torch
 
 from recllm.adaptation.own import OwnStep
@@ -15,6 +16,7 @@ from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
 from recllm.data.trained import TrainedOn
 from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.senses import Senses
 from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
@@ -29,6 +31,7 @@ from recllm.ranking.head import RankingHead
 from recllm.retrieval.channels.cooccurrence import TakenTogether
 from recllm.retrieval.channels.history import History
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
+from recllm.retrieval.channels.senses import Senses as SensesChannel
 from recllm.retrieval.channels.text import Text
 from recllm.retrieval.newcomers import LIKED
 from recllm.retrieval.scoring import HALF_LIFE, NEWCOMERS, Channels
@@ -52,28 +55,32 @@ def untrained_model(
     text = text_encoder.encode_catalog(catalog, device=device, progress=progress)
     progress(1, 1)
     report.counts["items"], report.seconds["text"] = len(catalog), options.clock() - begin
-    whitening = Whitening.fit(text, max(config.text.shrinkage, UNSEEN_SHRINKAGE))
-    texts = ItemTexts(text, whitening, backbone=text_encoder.backbone.digest(), prompt=text_encoder.prompt)
+    texts = _texts(config, catalog, text_encoder, text)
     nobody = ItemCounts.of(Histories.empty(0), len(catalog), USUAL)
     popularity = Popularity.of(nobody)
     nothing = TakenTogether(Cooccurrence.empty(len(catalog)))
-    fitted = (History(), Text(UNSEEN_RIDGE), nothing, Popular(), PopularWhenLastSeen(), PopularNow())
+    seen = () if texts.senses is None else (SensesChannel(),)
+    fitted = (History(), Text(UNSEEN_RIDGE), nothing, *seen, Popular(), PopularWhenLastSeen(), PopularNow())
     retrieval = config.retrieval
     settings = {
         "cooccurrence λ": retrieval.regularisation[len(retrieval.regularisation) // 2],
         HALF_LIFE: retrieval.half_lives[len(retrieval.half_lives) // 2],
         NEWCOMERS: LIKED,
     }
-    channels = Channels(texts.white, popularity, fitted, settings, popularity.liked)
+    channels = Channels(texts.white, popularity, fitted, settings, popularity.liked, texts.beside)
     torch.manual_seed(0)
     feedback = Feedback()
     encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)
     items = ItemEncoder(
-        texts.white, torch.zeros(len(catalog), dtype=torch.bool), encoder.width, config.history.delta_bound
+        texts.whole,
+        torch.zeros(len(catalog), dtype=torch.bool),
+        encoder.width,
+        config.history.delta_bound,
+        texts.beside.shape[1],
     )
     head = RankingHead(len(channels.names), config.ranking)
     with torch.no_grad():
-        head.weights.bias.copy_(torch.tensor([float(name == "text") for name in channels.names]))
+        head.weights.bias.copy_(torch.tensor([float(name in ("text", "senses")) for name in channels.names]))
     for part in (encoder, items, head):
         part.requires_grad_(False)
     model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
@@ -82,6 +89,15 @@ def untrained_model(
         head = prior.untaught_head(Histories.empty(0), len(catalog), channels.names, config.ranking)
         model.take(OwnStep.none(head.channels), head)
     return model
+
+
+def _texts(config: RecommenderConfig, catalog: Catalog, encoder: TextEncoder, vectors: np.ndarray) -> ItemTexts:
+    """What the items are known by, whitened over all of them: nobody says which have events."""
+    shrinkage = max(config.text.shrinkage, UNSEEN_SHRINKAGE)
+    senses = Senses.of(catalog, np.ones(len(catalog), dtype=bool), shrinkage)
+    felt = None if senses is None else senses.white(catalog)
+    digest = encoder.backbone.digest()
+    return ItemTexts(vectors, Whitening.fit(vectors, shrinkage), None, digest, encoder.prompt, senses, felt)
 
 
 def of_catalog(
