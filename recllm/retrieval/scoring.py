@@ -222,7 +222,7 @@ class Channels:
         channels = cls(
             settings={} if settings is None else checked_settings(settings),
             text=text,
-            senses=senses,  # type: ignore[arg-type]
+            senses=torch.zeros(items, 0) if senses is None else senses,
             popularity=Popularity.from_tensors(arrays, items),
             fitted=tuple(CHANNELS[name].from_tensors(arrays.under(name), items, dim) for name in names),
             newcomers=arrays.floats("newcomers", items, least=0, most=MOST_EVENTS) if "newcomers" in arrays else None,

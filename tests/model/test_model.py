@@ -13,6 +13,7 @@ from recllm.adaptation.meta import AdaptationConfig
 from recllm.data.catalog import Catalog
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
+from recllm.model.grown import grown as grown_by
 from recllm.model.model import Model
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
@@ -82,7 +83,7 @@ def test_adapters_belong_to_encoder_head_and_start_whatever_the_catalog(model: M
     assert model.learner is not None
     before, whole = model.fingerprint(), model.digest()
     fresh = Catalog.from_frame(pl.DataFrame({"item_id": ["new"], "title": ["garden thing"]}))
-    grown = model.with_items(model.catalog.extend(fresh), model.text[:1])
+    grown = grown_by(model, model.catalog.extend(fresh), model.text[:1])
     assert grown.fingerprint() == before
     assert grown.digest() != whole
     renamed = model.catalog.frame.with_columns(title=pl.lit("another title"))
@@ -101,6 +102,6 @@ def test_adapters_belong_to_encoder_head_and_start_whatever_the_catalog(model: M
 
 def test_new_items_are_whitened_as_the_others_were(model: Model) -> None:
     fresh = Catalog.from_frame(pl.DataFrame({"item_id": ["new"], "title": ["garden thing"]}))
-    grown = model.with_items(model.catalog.extend(fresh), model.text[:1])
+    grown = grown_by(model, model.catalog.extend(fresh), model.text[:1])
     torch.testing.assert_close(grown.channels.text[:-1], model.channels.text)
     torch.testing.assert_close(grown.channels.text[-1], model.channels.text[0], msg="its text is that of item 0")

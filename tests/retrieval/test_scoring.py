@@ -102,6 +102,7 @@ def test_no_moment_of_a_trend_counts_what_came_after_it() -> None:
         signals=np.ones(events, dtype=np.int8),
         tokens=np.zeros(events, dtype=np.int64),
         event_rows=np.arange(events),
+        ratings=np.full(events, np.nan, dtype=np.float32),
     )
     moments = np.arange(20, events - 1, 3, dtype=np.float64)
     counts = trend_of(log, items).at(moments)

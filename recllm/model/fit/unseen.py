@@ -56,18 +56,7 @@ def untrained_model(
     progress(1, 1)
     report.counts["items"], report.seconds["text"] = len(catalog), options.clock() - begin
     texts = _texts(config, catalog, text_encoder, text)
-    nobody = ItemCounts.of(Histories.empty(0), len(catalog), USUAL)
-    popularity = Popularity.of(nobody)
-    nothing = TakenTogether(Cooccurrence.empty(len(catalog)))
-    seen = () if texts.senses is None else (SensesChannel(),)
-    fitted = (History(), Text(UNSEEN_RIDGE), nothing, *seen, Popular(), PopularWhenLastSeen(), PopularNow())
-    retrieval = config.retrieval
-    settings = {
-        "cooccurrence λ": retrieval.regularisation[len(retrieval.regularisation) // 2],
-        HALF_LIFE: retrieval.half_lives[len(retrieval.half_lives) // 2],
-        NEWCOMERS: LIKED,
-    }
-    channels = Channels(texts.white, popularity, fitted, settings, popularity.liked, texts.beside)
+    channels = _channels(config, texts)
     torch.manual_seed(0)
     feedback = Feedback()
     encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)
@@ -89,6 +78,22 @@ def untrained_model(
         head = prior.untaught_head(Histories.empty(0), len(catalog), channels.names, config.ranking)
         model.take(OwnStep.none(head.channels), head)
     return model
+
+
+def _channels(config: RecommenderConfig, texts: ItemTexts) -> Channels:
+    """What speaks of texts and other vectors, and what begins to speak with the first events."""
+    nobody = ItemCounts.of(Histories.empty(0), len(texts.vectors), USUAL)
+    popularity = Popularity.of(nobody)
+    nothing = TakenTogether(Cooccurrence.empty(len(texts.vectors)))
+    seen = () if texts.senses is None else (SensesChannel(),)
+    fitted = (History(), Text(UNSEEN_RIDGE), nothing, *seen, Popular(), PopularWhenLastSeen(), PopularNow())
+    retrieval = config.retrieval
+    settings = {
+        "cooccurrence λ": retrieval.regularisation[len(retrieval.regularisation) // 2],
+        HALF_LIFE: retrieval.half_lives[len(retrieval.half_lives) // 2],
+        NEWCOMERS: LIKED,
+    }
+    return Channels(texts.white, popularity, fitted, settings, popularity.liked, texts.beside)
 
 
 def _texts(config: RecommenderConfig, catalog: Catalog, encoder: TextEncoder, vectors: np.ndarray) -> ItemTexts:
