@@ -41,6 +41,7 @@ from recllm.explain.reasons import Reasons, explanations, weighed
 from recllm.explain.rows import check_explanation
 from recllm.lists.answers import predicted_ratings, scores_of, search
 from recllm.lists.orders import By
+from recllm.lists.paths import paths
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 from recllm.lists.serve import Lists
@@ -445,6 +446,32 @@ class Recommender:
             found = similar_items(state, item_ids, n, by, truth(basket, "basket"))
         else:
             found = similar_for(state, users, item_ids, n, by)
+        tell(found.notes)
+        return found
+
+    def path(
+        self, users: Users, goal: Any = None, n: int = 5, *, prerequisites: Any = None, adapt: bool = True
+    ) -> Recommendations:
+        """What to take in which order, a path for each user: never something before what it needs.
+
+        Args:
+            users: Whose paths; what they have, they need no more.
+            goal: An item, or several: the path has all that it needs and ends there. None: the path leads to the best
+                of what can be reached in so many steps.
+            n: Steps at most; of a longer way to the goal these are the first.
+            prerequisites: What needs what: a mapping {course: [what it needs]}, or a column of ids (lists, or texts
+                with |, ; or a comma between). None: the column "prerequisites", and without one "learned": what almost
+                everybody who took a course had taken before it, by the order of events.
+            adapt: As in `recommend`.
+
+        Returns:
+            Steps in order, with the scores of `score`; `reason_code` is "goal", "needed", "usually before" (learned),
+            or "ready", and `explanation` and `evidence` say for what.
+
+        Raises:
+            DataError: The prerequisites go in a circle, which is named; or the goal is not in the catalog.
+        """
+        found = paths(self._fitted(), users, goal, n, prerequisites, truth(adapt, "adapt"))
         tell(found.notes)
         return found
 

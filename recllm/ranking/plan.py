@@ -16,7 +16,7 @@ from recllm.ranking.asked import STRONGEST, Rules
 from recllm.ranking.filters import below_ceiling, column_of, known_values
 from recllm.ranking.limits import Counting, Limit
 from recllm.ranking.rules import best_items
-from recllm.ranking.variety import POOL, SPREADS, Calibration, Floats, Variety, gains_of
+from recllm.ranking.variety import POOL, SPREADS, Calibration, Floats, Variety, gains_of, vectors_of
 from recllm.ranking.wishes import STEP, items_meant
 
 Rows = NDArray[np.int64]
@@ -45,7 +45,7 @@ class Plan:
         self._catalog = attributes.catalog
         self._limits = Limit.all_of(rules, attributes)
         self._boost = _boost(rules, attributes)
-        self._categories = _categories(attributes) if rules.calibrated else None
+        self._categories = _categories(rules, attributes) if self.varies else None
         self._below: dict[tuple[str, object], Mask] = {}
         for column, bound in (rules.ceilings or {}).items():
             for one in bound.values() if isinstance(bound, Mapping) else (bound,):
@@ -153,8 +153,9 @@ class Plan:
         rows = best_items(scores, pool & growing.open, self._ties, growing.length * POOL)
         first, rows = len(growing.rows), np.concatenate([np.array(growing.rows, dtype=np.int64), rows])
         gain = np.concatenate([np.zeros(first), gains_of(scores[rows[first:]])])
-        spread = SPREADS[self.rules.diversity_by](self._vectors[rows])
-        calibration = None if self._categories is None else _calibration(self._categories, rows, liked)
+        shares = np.zeros((len(rows), 0)) if self._categories is None else _shares(self._categories, rows)
+        spread = SPREADS[self.rules.diversity_by](vectors_of(self._vectors[rows], shares))
+        calibration = self._calibration(shares, liked)
         variety = Variety(gain, self._diversity, spread, self.rules.calibrated, calibration)
         for place in range(first):
             variety.take(place)
@@ -170,6 +171,13 @@ class Plan:
         pinned = self.rules.pinned
         own = pinned.get(user, ()) if isinstance(pinned, Mapping) else pinned or ()
         return [row for row in self._catalog.rows(list(own)).tolist() if row >= 0]
+
+    def _calibration(self, shares: Floats, liked: Rows | None) -> Calibration | None:
+        """None where it is not wanted, or no category of what the user liked is known."""
+        if not self.rules.calibrated or self._categories is None or liked is None:
+            return None
+        wanted = _shares(self._categories, liked).sum(axis=0)
+        return Calibration(wanted / wanted.sum(), shares) if wanted.any() else None
 
     def _passing(self, column: str, bound: object) -> Mask:
         if (column, bound) not in self._below:
@@ -227,23 +235,20 @@ def _boost(rules: Rules, attributes: Attributes) -> NDArray[np.float32] | None:
     return np.clip(term, -STRONGEST, STRONGEST)
 
 
-def _categories(attributes: Attributes) -> Values:
+def _categories(rules: Rules, attributes: Attributes) -> Values | None:
+    """None where no item has any."""
     values = attributes.values("categories")
-    if not len(values):
+    if len(values):
+        return values
+    if rules.calibrated:
         raise DataError("calibrated needs categories, and no item of the catalog has any; leave it out.")
-    return values
+    return None
 
 
-def _calibration(categories: Values, rows: Rows, liked: Rows | None) -> Calibration | None:
-    """None where no category of what the user liked is known."""
-    wanted = np.zeros(len(categories))
-    for row in () if liked is None else liked.tolist():
-        own = categories.of_item(row)
-        wanted[own] += 1 / max(len(own), 1)
-    if not wanted.any():
-        return None
+def _shares(categories: Values, rows: Rows) -> NDArray[np.float64]:
+    """[rows, categories]: of an item's own categories each has the same share."""
     shares = np.zeros((len(rows), len(categories)))
     for place, row in enumerate(rows.tolist()):
         own = categories.of_item(row)
         shares[place, own] = 1 / max(len(own), 1)
-    return Calibration(wanted / wanted.sum(), shares)
+    return shares

@@ -10,12 +10,28 @@ from recllm.ranking.asked import DiversityBy
 
 Floats = NDArray[np.floating]
 
-POOL = 10
+POOL = 5
 """Variety is chosen among this many times as many items as are wanted."""
 SMOOTHING = 0.01
 """Steck's α: as much of the user's own distribution is mixed into the list's, so that the divergence is finite."""
+CATEGORIES_WEIGH = 0.5
+"""Of how alike two items are, the part that their categories say; the rest their texts."""
 LEAST_RESIDUAL = 1e-6
 """What an item may add that all before it say already: a determinant is never 0."""
+
+
+def vectors_of(text: Floats, categories: Floats, weight: float = CATEGORIES_WEIGH) -> Floats:
+    """Unit vectors in which items are alike by their texts and by their categories.
+
+    Args:
+        text: Unit vectors, [pool, dim].
+        categories: Share of each category, [pool, categories]; what has none is told from others by its text alone.
+        weight: Of the categories' cosine in the vectors' one.
+    """
+    lengths = np.linalg.norm(categories, axis=1, keepdims=True)
+    some = lengths > 0
+    own = np.where(some, np.sqrt(weight), 0.0) * categories / np.where(some, lengths, 1.0)
+    return np.concatenate([np.where(some, np.sqrt(1 - weight), 1.0) * text, own], axis=1)
 
 
 class Spread(Protocol):
@@ -53,9 +69,9 @@ class Mmr:
 class Dpp:
     """Greedy MAP of a determinantal point process (Chen et al. 2018): the next item is what all before do not span.
 
-    The kernel is `exp(θ gain_i) · S_ij · exp(θ gain_j)` with `S = (1 + cosine) / 2`; the logarithm of what an item adds
-    to its determinant is twice its gain in the score and the logarithm of its residual, which Cholesky's decomposition
-    gives in one step for each item that is chosen.
+    The kernel is `exp(θ gain_i) · S_ij · exp(θ gain_j)` with the cosines as S. The logarithm of what an item adds to
+    its determinant is that of its residual and `2 θ gain`, where `θ = (1 − diversity) / diversity`. The residuals
+    follow from Cholesky's decomposition, in one step for each item that is chosen.
 
     Args:
         vectors: As for `Mmr`.
@@ -72,7 +88,7 @@ class Dpp:
 
     def take(self, place: int) -> None:
         """Choose one."""
-        alike = (1 + self._vectors @ self._vectors[place].astype(np.float64)) / 2
+        alike = self._vectors @ self._vectors[place].astype(np.float64)
         for row in self._rows:
             alike -= row * row[place]
         row = alike / np.sqrt(max(float(self._residual[place]), LEAST_RESIDUAL))
@@ -149,9 +165,13 @@ class Variety:
 
 
 def gains_of(scores: Floats) -> Floats:
-    """Scores of a pool, 1 for the best and 0 for the worst."""
+    """How much scores of a pool say, 0 to 1: half by their place between the worst and the best, half by their share.
+
+    A share is the softmax over that of the best, as the ranking learned its scores: of a few that stand out none is
+    given up, and what lies close together is exchanged freely. On validation users that is better than either half.
+    """
     if not len(scores):
         return scores
-    gain = scores - scores.min()
-    scaled: Floats = gain / max(float(gain.max()), 1e-9)
-    return scaled
+    low, best = float(scores.min()), float(scores.max())
+    gain: Floats = 0.5 * (scores - low) / max(best - low, 1e-9) + 0.5 * np.exp(scores - best)
+    return gain

@@ -3,9 +3,10 @@
     python scripts/bench/diversity.py DATA [DATA …] [--budget 120s] [--models FOLDER] [--out …/results/diversity.json]
 
 Each DATA is a folder with items and interactions. Asked are the users of its test_users.txt, or else a fifth, at K = 5
-and 20. Variety is ILD@10 of `recllm.evaluation.metrics`: mean of 1 − cosine in TF-IDF words, a space that no ranker
-sees. Of each way the strength is chosen on validation users: the most variety at a loss of at most 2 % of NDCG@10.
-Changes come with 95 % intervals of a paired bootstrap over users.
+and 20. Variety is the mean of 1 − cosine over the pairs of a list's ten items, in three spaces: TF-IDF words (ILD@10 of
+`recllm.evaluation.metrics`, which no ranker sees), categories, and sentence vectors before whitening. Of each way the
+strength is chosen on validation users: the most variety, of categories where there are any and else of words, at a loss
+of at most 2 % of NDCG@10. Changes come with 95 % intervals of a paired bootstrap over users.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from recllm.ranking.asked import Rules
 from recllm.ranking.plan import Plan
 
 SHOTS = (5, 20)
-STRENGTHS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
+STRENGTHS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0)
 MOST_LOST = 0.02
 N = 10
 
@@ -70,13 +71,34 @@ def figures(rec: recllm.Recommender, arm: Arm, facts: ItemFacts) -> dict[tuple[s
                 rows[key][task, : len(found)] = found
     order = {user: place for place, user in enumerate(seen.user_ids)}
     places = np.array([order[user] for user in arm.user_ids])
-    return {key: measure(Ranked(found[places], 0.0), arm, facts)[0] for key, found in rows.items()}
+    result = {}
+    for key, found in rows.items():
+        result[key] = measure(Ranked(found[places], 0.0), arm, facts)[0]
+        result[key]["ILD words"] = result[key]["ILD@10"]
+        for space, vectors in spaces(rec, facts).items():
+            result[key][f"ILD {space}"] = distances(vectors[found[places]])
+    return result
+
+
+def spaces(rec: recllm.Recommender, facts: ItemFacts) -> dict[str, np.ndarray]:
+    """Unit vectors of the items in which variety is measured, beside the words."""
+    found = {"sentences": rec.model.text}
+    if facts.categories is not None:
+        found["categories"] = facts.categories.toarray().astype(np.float32)
+    return {name: one / np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-9) for name, one in found.items()}
+
+
+def distances(lists: np.ndarray) -> np.ndarray:
+    """Of each list the mean of 1 − cosine over its pairs; float32 [users, listed, dim] -> [users]."""
+    cosines = np.einsum("uid,ujd->uij", lists, lists)
+    above = np.triu_indices(lists.shape[1], 1)
+    return np.asarray(1 - np.clip(cosines[:, above[0], above[1]], 0, 1).mean(axis=1))
 
 
 def pooled(rec: recllm.Recommender, arms: tuple[Arm, ...], facts: ItemFacts) -> tuple[dict[Any, Any], np.ndarray]:
     """The figures of all arms one after another, and whose they are."""
     each = [figures(rec, arm, facts) for arm in arms]
-    names = ("NDCG@10", "ILD@10", "Calibration@10")
+    names = [name for name in next(iter(each[0].values())) if name == "NDCG@10" or name.startswith("ILD ")]
     together = {key: {name: np.concatenate([one[key][name] for one in each]) for name in names} for key in each[0]}
     return together, np.concatenate([np.array(arm.user_ids) for arm in arms])
 
@@ -84,7 +106,7 @@ def pooled(rec: recllm.Recommender, arms: tuple[Arm, ...], facts: ItemFacts) -> 
 def change(found: dict[Any, Any], users: np.ndarray, key: tuple[str, float]) -> dict[str, Any]:
     """How much is lost and gained against a list by score alone."""
     result: dict[str, Any] = {"by": key[0], "diversity": key[1]}
-    for name in ("NDCG@10", "ILD@10"):
+    for name in found[key]:
         plain, ours = found[key[0], 0.0][name], found[key][name]
         _, ratio = paired_estimates(ours, plain, users)
         result[name] = {"value": float(np.nanmean(ours)), "change": ratio.value, "low": ratio.low, "high": ratio.high}
@@ -112,7 +134,8 @@ def main() -> None:
         for by in ("mmr", "dpp"):
             curve = [change(validation, asked, (by, strength)) for strength in STRENGTHS[1:]]
             fine = [one for one in curve if one["NDCG@10"]["change"] >= -MOST_LOST]
-            best = max(fine, key=lambda one: one["ILD@10"]["change"], default=None)
+            space = "ILD categories" if facts.categories is not None else "ILD words"
+            best = max(fine, key=lambda one: float(one[space]["change"]), default=None)
             if best is not None:
                 found["chosen"].append(change(test, testers, (by, best["diversity"])))
             found["curve"] += [change(test, testers, (by, strength)) for strength in STRENGTHS[1:]]
@@ -130,7 +153,8 @@ def table(found: dict[str, Any]) -> str:
             parts = [
                 f"{name} {one[name]['value']:.4f} ({one[name]['change']:+.1%} "
                 f"[{one[name]['low']:+.1%}, {one[name]['high']:+.1%}])"
-                for name in ("NDCG@10", "ILD@10")
+                for name in one
+                if name not in ("by", "diversity")
             ]
             lines.append(f"    {one['by']} {one['diversity']:<5g} {' · '.join(parts)}")
     return "\n".join(lines)

@@ -60,7 +60,7 @@ def test_the_greedy_steps_are_those_of_determinants(size: int, seed: int) -> Non
     """What an item adds is the quotient of the determinants with and without it."""
     rng = np.random.default_rng(seed)
     vectors = unit(rng.normal(size=(size, 4)).tolist()).astype(np.float64)
-    kernel, spread, chosen = (1 + vectors @ vectors.T) / 2, Dpp(vectors), list[int]()
+    kernel, spread, chosen = vectors @ vectors.T, Dpp(vectors), list[int]()
     for place in rng.permutation(size)[:3].tolist():
         for other in range(size):
             both = [*chosen, other]
