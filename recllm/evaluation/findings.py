@@ -63,6 +63,11 @@ class Findings:
         datasets = dict.fromkeys(place.dataset for place in self.figures.places)
         return str(self.about.get("title") or ", ".join(datasets) or "Evaluation")
 
+    @property
+    def variety(self) -> list[dict[str, Any]]:
+        """What variety costs: one entry per method, protocol, fold, seed, way and strength; see `variety.Step`."""
+        return list(self.about.get("variety") or ())
+
     # --- comparisons -------------------------------------------------------------------------------------------
 
     def compare(self, ours: str, theirs: str, metric: str = MAIN_METRIC) -> list[Comparison]:

@@ -5,7 +5,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, final
@@ -29,6 +29,7 @@ from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.split import Split
 from recllm.evaluation.square import Serving, channel_cells, served, square_cells
 from recllm.evaluation.tuning import Tuned, tune
+from recllm.evaluation.variety import curve
 from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
@@ -53,6 +54,8 @@ class Measurement:
         rankings: A folder of lists made elsewhere, or None.
         cells: Keeps what is finished.
         options: Run options of fitting.
+        diversity: Strengths of diversity at which recommenders are measured, too.
+        steps: What came of that; see `variety`.
     """
 
     dataset: str
@@ -62,6 +65,8 @@ class Measurement:
     rankings: str | Path | None
     cells: Cells
     options: TrainOptions
+    diversity: tuple[float, ...] = ()
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
     def of(self, split: Split, notes: dict[str, Any]) -> list[Measured]:
         """Every method on every arm of a split; what is worth knowing of them goes to `notes`."""
@@ -96,6 +101,8 @@ class Measurement:
                 makers += self._of_config(name, method, split)
             else:
                 makers.append((name, partial(self._given, name, method, split)))
+                if isinstance(method, Recommender):
+                    makers += self._varied(name, partial(_itself, method), split)
         if self.rankings is not None:
             makers.append(("rankings", partial(read_rankings, self.rankings, split)))
         return makers
@@ -144,6 +151,17 @@ class Measurement:
         ranked = {arm.name: rank_arm(name, fitted, arm, split.catalog) for arm in split.arms}
         return {name: Cell(ranked, errors=errors_of(fitted, split))}
 
+    def _varied(self, name: str, fitted: Callable[[], Recommender], split: Split) -> list[tuple[str, Maker]]:
+        """What variety costs, where it is asked for and all of the events are known."""
+        if not self.diversity or split.share < 1:
+            return []
+
+        def make() -> Mapping[str, Cell]:
+            self.steps.extend(curve(name, fitted(), split, self.diversity))
+            return {}
+
+        return [(f"{name} with diversity", make)]
+
     # -- recllm -------------------------------------------------------------------------------------------------------
 
     def _of_config(self, name: str, config: RecommenderConfig, split: Split) -> list[tuple[str, Maker]]:
@@ -163,9 +181,14 @@ class Measurement:
         found: list[tuple[str, Maker]] = [(method, partial(kept, method)) for method in makers]
         # Where events are left out or several configs compete, the whole lists are what counts.
         alone = sum(isinstance(method, RecommenderConfig) for method in self.methods.values()) == 1
+        found += self._varied(name, lambda: whole.recommender, split)
         if alone and split.share == 1:
             found.append(("channels", lambda: channel_cells(base.recommender, split)))
         return found
+
+
+def _itself(recommender: Recommender) -> Recommender:
+    return recommender
 
 
 def predicts_ratings(method: Method) -> bool:

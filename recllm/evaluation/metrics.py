@@ -136,6 +136,19 @@ def _distance(listed: sparse.csr_array, words: sparse.csr_array, squares: NDArra
     return 1 - np.clip(_divide(twice, count * (count - 1)), 0, 1)
 
 
+def distance(rows: NDArray[np.int32], space: sparse.csr_array) -> NDArray[np.float64]:
+    """Mean 1 − cosine of pairs of listed items in a space, float64 [tasks]; NaN for fewer than two.
+
+    Args:
+        rows: int32 [tasks, length], −1 after the end of a list.
+        space: CSR [items, dim]; what has nothing there is unlike everything.
+    """
+    vectors = sparse.csr_array(space, dtype=np.float32)
+    squares = np.asarray(vectors.multiply(vectors).sum(axis=1), dtype=np.float64).ravel()
+    vectors = sparse.csr_array(vectors.multiply(1 / np.sqrt(np.maximum(squares, 1e-12))[:, None].astype(np.float32)))
+    return _distance(_listed(rows, space.shape[0]), vectors, (squares > 0).astype(np.float64))
+
+
 def _tastes(arm: Arm, items: sparse.csr_array) -> sparse.csr_array:
     """Of each user, what the liked items of the support have: rows [categories] that sum to 1 or are empty."""
     liked = arm.support.signals > 0

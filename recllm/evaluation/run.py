@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recllm.data.doors import read_catalog, read_events, read_user_ids, whole_number
+from recllm.data.doors import read_catalog, read_events, read_user_ids, real_number, whole_number
 from recllm.errors import ConfigError
 from recllm.evaluation.baselines.registry import all_baselines, baseline_named
 from recllm.evaluation.cells import Cells
@@ -39,6 +39,7 @@ def evaluate(
     test_users: Any = None,
     cut: float = 0.8,
     sparsity: Sequence[float] = (1.0,),
+    diversity: Sequence[float] | None = None,
     rankings: str | Path | None = None,
     save_splits: str | Path | None = None,
     cache: str | Path | None = None,
@@ -66,6 +67,8 @@ def evaluate(
         test_users: Exactly these are asked, instead of a group; ids in any form.
         cut: Protocol `time`: the share of events before the cut.
         sparsity: Shares of the training events to learn from, such as `(0.1, 0.3, 1.0)`; one measurement each.
+        diversity: Strengths of diversity, such as `(0, 0.1, 0.3, 0.5)`, at which recllm's lists are measured, too:
+            what variety costs, by both ways to it, at the largest K; see `Report.variety`.
         rankings: A folder of lists that other programs made for the saved split.
         save_splits: Where to write the splits for other programs.
         cache: A folder in which finished parts are kept, so that a stopped evaluation can go on.
@@ -94,7 +97,10 @@ def evaluate(
     if not methods and not names and rankings is None:
         raise ConfigError("there is nothing to evaluate; give a config, a scorer, baselines or rankings.")
     title = dataset or events.report.source.partition(".")[0]
-    measurement = Measurement(title, methods, names, square, rankings, Cells(cache), options or TrainOptions())
+    asked = [] if diversity is None else _several(diversity, "diversity")
+    strengths = tuple(real_number(one, "diversity", 0, 1) for one in asked)
+    cells = Cells(cache)
+    measurement = Measurement(title, methods, names, square, rankings, cells, options or TrainOptions(), strengths)
     about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
     about |= {"ours": [*(SQUARE[::-1] if square else []), *methods], "command": command, "versions": _versions()}
     data = f"catalog {catalog.fingerprint[:16]}, events {events.fingerprint[:16]}"
@@ -109,6 +115,7 @@ def evaluate(
                 split.save(Path(save_splits) / _place(split, len(seeds), folds, sparsity))
             about["splits"].append(split.about())
             measured += measurement.of(split, about["methods"])
+    about |= {"variety": measurement.steps} if measurement.steps else {}
     return Report(measured, about)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from recllm.evaluation.page.blocks import Block, Cell
 from recllm.evaluation.verdicts import number
 
-_NOT_SHOWN = ("title", "ours", "command")
+_NOT_SHOWN = ("title", "ours", "command", "variety")
 _MOST_ROWS = 12
 """A longer table is folded away."""
 

@@ -264,6 +264,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Findings], Blocks]]] = {
     "table": (MAIN_METRIC, _everywhere(_main_table)),
     "square": ("The square", _everywhere(_square)),
     "coverage": ("Accuracy against coverage", _everywhere(_coverage)),
+    "variety": ("What variety costs", series.variety),
     "metrics": ("All metrics", _metrics_explained),
     "channels": ("Candidates by channel", _channels_explained),
     "segments": ("By activity", _everywhere(_segments)),

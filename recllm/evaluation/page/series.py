@@ -2,12 +2,14 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from recllm.evaluation.findings import Findings
 from recllm.evaluation.names import MAIN_METRIC, SHARE, Place, series_of
-from recllm.evaluation.page.blocks import Block
+from recllm.evaluation.page.blocks import Block, Cell
 from recllm.evaluation.page.view import MARKS, View, table_of
+from recllm.evaluation.verdicts import number
 
 
 def sparsity(report: Findings) -> Iterator[Block]:
@@ -66,3 +68,29 @@ def prequential(report: Findings) -> Iterator[Block]:
             yield from view.curve()
             table = view.table_by_shots(view.methods(), label="{} events")
             yield Block(summary="As a table", caption=MARKS, **table)
+
+
+def variety(report: Findings) -> Iterator[Block]:
+    """What variety costs, one table for each method and way of asking."""
+    tables: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for step in report.variety:
+        part = [f"{name} {step[name]}" for name in ("fold", "seed") if step[name]]
+        tables.setdefault((step["method"], step["protocol"], f"K = {step['shots']}", *part), []).append(step)
+    for names, steps in tables.items():
+        shown = [metric for metric in steps[0]["metrics"] if not math.isnan(steps[0]["metrics"][metric]["value"])]
+        rows = [f"{_WAYS.get(step['by'], step['by'])}, {step['diversity']:g}" for step in steps]
+        columns = {metric: [_change(step["metrics"][metric]) for step in steps] for metric in shown}
+        yield Block(
+            title=", ".join(names),
+            caption=f"{steps[0]['users']:,} users. Of each figure its mean, and how much it differs from the list by "
+            "score alone, with the 95 % interval; ILD is higher and calibration lower the better.",
+            **table_of(rows, columns, "way and diversity"),
+        )
+
+
+_WAYS = {"mmr": "MMR", "dpp": "DPP"}
+
+
+def _change(found: Mapping[str, float]) -> Cell:
+    value, low, high = (f"{100 * found[name]:+.1f}".replace("-", "−") for name in ("change", "low", "high"))
+    return Cell(number(found["value"]), f"{value} % [{low}, {high}]" if found["change"] else "")
