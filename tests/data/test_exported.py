@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recllm.data.catalog import Catalog
-from recllm.data.doors import read_items
+from recllm.data.doors import read_catalog, read_events, read_items, read_users
 from recllm.data.interactions import Interactions
 from recllm.lists.results import Explanations, Recommendations
 
@@ -66,3 +66,11 @@ def test_events_as_items_still_know_who_has_none() -> None:
     """They have a `to_polars`, as results do, and are not taken for one."""
     assert read_items(Interactions.from_mapping({"u": ["1"], "w": []}), "candidates") == {"u": ["1"], "w": []}
     assert read_items(Catalog.from_frame(ITEMS), "candidates") == ["1", "2"]
+
+
+def test_every_door_takes_a_data_set() -> None:
+    items, events = Catalog.from_frame(ITEMS).to_dataset(), Interactions.from_frame(EVENTS).to_dataset()
+    assert read_catalog(items).item_ids == ("1", "2")
+    for log in (events, events.to_iterable_dataset()):
+        assert len(read_events(log)) == len(read_users(log)) == 3
+    assert read_items(items, "candidates") == ["1", "2"]
