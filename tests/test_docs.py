@@ -127,6 +127,18 @@ def test_the_page_for_shops_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "mia" not in names["rec"].user_ids
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small", "at_the_data")
+@pytest.mark.filterwarnings("ignore:the items are written in Chinese")
+def test_the_page_for_courses_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = recllm.Interactions.read("mooccube-2k/interactions.csv.gz")
+    monkeypatch.setattr(recllm.Interactions, "read", lambda path: everybody.of_users(everybody.user_ids[:150]))
+    names = run_page("for-courses.md", {})
+    path = [row.item_id for row in names["path"]]
+    assert path == [names["physics"], names["electrodynamics"], names["circuits"]]
+    assert len(names["ahead"]) == 3
+
+
 @pytest.mark.usefixtures("small")
 def test_the_page_of_lists_runs(toy: ToyShop) -> None:
     names = run_page("lists.md", shop_of(toy))
