@@ -353,6 +353,7 @@ class Recommender:
         level: Level | None = None,
         audience: Audience = "customer",
         filters: Mapping[str, Any] | None = None,
+        by: By = "history",
         **rules: Unpack[RuleOptions],
     ) -> Explanations:
         """Why these items suit these users, or that nothing in their history says so.
@@ -370,6 +371,7 @@ class Recommender:
             level: The rung of the ladder of words, L0 to L3; by default L0, with a generator what it is good for.
             audience: "owner": also say what in the history speaks against an item, which customers are not told.
             filters: As in `recommend`.
+            by: As in `recommend`.
             rules: As in `recommend`; the list that is spoken of keeps them.
 
         Raises:
@@ -382,7 +384,13 @@ class Recommender:
             n = n or max((row.rank for row in item_ids), default=10)
         items = read_items(item_ids, "item_ids")
         request = ListRequest(
-            10 if n is None else n, adapt, filters=filters, without=without, wishes=wishes, rules=Rules(**rules)
+            10 if n is None else n,
+            adapt,
+            filters=filters,
+            without=without,
+            wishes=wishes,
+            by=by,
+            rules=Rules(**rules),
         )
         writer, domain = _generator(generator), state.config.domain
         explainer = Explainer(writer, domain=domain, level=level, detail="full", audience=audience)

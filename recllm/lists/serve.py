@@ -170,12 +170,13 @@ class Lists:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of users whose list is empty, and why it is."""
+        """What of the request was passed over; and of users whose list is empty, why it is."""
         empty = [user for user, rows in zip(self.users, self.rows, strict=True) if not len(rows)]
         if not empty:
-            return ()
+            return self.served.plan.notes
         more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
-        return (f"no item is left for {empty[0]!r}{more}: {self.served.why_empty(empty[0]).rstrip('.')}.",)
+        why = self.served.why_empty(empty[0]).rstrip(".")
+        return (*self.served.plan.notes, f"no item is left for {empty[0]!r}{more}: {why}.")
 
     def columns(self, catalog: Catalog) -> dict[str, Any]:
         """As `Recommendations` wants them."""

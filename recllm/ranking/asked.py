@@ -39,7 +39,8 @@ class Rules:
         caps: Column -> how many items of a list may have the same value there: `{"categories": 2}`. A number below 1 is
             a share of the list, `{"author": 0.3}`; one item is always allowed. What has no value is not counted.
         pinned: Item ids that lead the list, in this order; the same for all users, or each user's own. They keep the
-            other rules: what may not be listed is passed over.
+            other rules: what may not be listed is passed over. Reasons say what the history does to the score of such
+            an item, not that somebody pinned or boosted it.
         boosted: Item id, or value of a column, or words of titles -> what is added to the score, −3 to 3: 3 is the way
             from the user's average item to their best, as in "more of … (3)". Several boosts of an item add up to this
             at most.

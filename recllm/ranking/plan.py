@@ -167,6 +167,17 @@ class Plan:
             growing.offer(int(rows[place]))
             variety.take(place)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the rules was passed over."""
+        pinned = self.rules.pinned or ()
+        ids = [one for some in pinned.values() for one in some] if isinstance(pinned, Mapping) else list(pinned)
+        unknown = [one for one, row in zip(ids, self._catalog.rows(ids).tolist(), strict=True) if row < 0]
+        if not unknown:
+            return ()
+        more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+        return (f"pinned is {unknown[0]!r}{more}, which the catalog does not have; this is passed over.",)
+
     def _pinned(self, user: str) -> list[int]:
         pinned = self.rules.pinned
         own = pinned.get(user, ()) if isinstance(pinned, Mapping) else pinned or ()

@@ -42,6 +42,15 @@ def test_reasons_of_a_list_by_similarity_can_be_checked(shop: Recommender, toy: 
         assert shop.verify_explanation(row).passed
 
 
+def test_an_item_is_explained_by_the_order_that_was_asked_for(shop: Recommender, toy: ToyShop) -> None:
+    user = {"x": newcomer(toy, 0)}
+    items = [row.item_id for row in shop.recommend(user, n=3, by="similarity")]
+    told = shop.explain(user, items, by="similarity")
+    assert {row.evidence["channel"] for row in told} == {"text"}
+    assert [row.evidence["place"] for row in told] == [1, 2, 3]
+    assert all(shop.verify_explanation(row).passed for row in told)
+
+
 @pytest.mark.parametrize("by", ["likes", None, 3])
 def test_what_is_no_order_is_refused(shop: Recommender, by: object) -> None:
     with pytest.raises(ConfigError, match=r"by is one of 'history', 'similarity', 'rating'; got"):

@@ -45,7 +45,7 @@ def column(shop: Recommender, items: list[str], name: str) -> list[Any]:
 def test_rules_hold_together(shop: Recommender, toy: ToyShop) -> None:
     rules: dict[str, Any] = {
         "caps": {"categories": 2, "series": 0.2},
-        "pinned": ["i5", "i42", "i0", "nobody knows"],
+        "pinned": ["i5", "i42", "i0"],
         "ceilings": {"risk": 4},
     }
     for diversity, by in ((0.0, "mmr"), (0.4, "mmr"), (0.4, "dpp")):
@@ -59,6 +59,13 @@ def test_rules_hold_together(shop: Recommender, toy: ToyShop) -> None:
         assert not {*found} & {*liked}
     usual = ids(shop.recommend({"x": newcomer(toy, 0)}, n=N))
     assert Counter(column(shop, usual, "categories"))["garden"] > 2, "without the rules it is all one department"
+
+
+def test_what_is_pinned_and_unknown_is_said(shop: Recommender) -> None:
+    with pytest.warns(
+        UserWarning, match="pinned is 'gone' and 1 more, which the catalog does not have; this is passed"
+    ):
+        assert ids(shop.recommend({"x": []}, n=1, pinned=["gone", "i7", "too"])) == ["i7"]
 
 
 def test_groups_and_filters_by_bounds(shop: Recommender, toy: ToyShop) -> None:
