@@ -55,6 +55,8 @@ def test_the_page_and_json_have_it(report: Report) -> None:
     page = report.to_html()
     assert "What variety costs" in page
     assert "DPP, 0.4" in page
+    assert 'aria-label="What variety costs: ours, users, K = 3"' in page
+    assert "from the list by score alone to the right" in page
     assert json.loads(report.to_json())["about"]["variety"][1]["by"] == "mmr"
 
 

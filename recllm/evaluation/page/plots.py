@@ -223,9 +223,9 @@ def _finish(axes: "Axes", x_label: str, y_label: str) -> None:
 
 def _from_zero(axes: "Axes", lines: Sequence[Line]) -> None:
     """The height of a point is its figure: the axis begins at 0, unless something is below."""
-    lowest = np.nanmin([0.0, *(found for line in lines for found in _arrays(line.y).ravel())])
-    if lowest >= 0:
-        axes.set_ylim(bottom=0)
+    found = [0.0, *(part for line in lines for part in _arrays(line.y).ravel())]
+    if np.nanmin(found) >= 0:
+        axes.set_ylim(0, max(axes.get_ylim()[1], 1.05 * np.nanmax(found)))
     else:
         axes.axhline(0, color=_INK, linewidth=1)
 

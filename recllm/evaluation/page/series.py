@@ -2,13 +2,17 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from recllm.evaluation.findings import Findings
 from recllm.evaluation.names import MAIN_METRIC, SHARE, Place, series_of
+from recllm.evaluation.page import plots
 from recllm.evaluation.page.blocks import Block, Cell
 from recllm.evaluation.page.view import MARKS, View, table_of
+from recllm.evaluation.statistics import Estimate
 from recllm.evaluation.verdicts import number
 
 
@@ -80,14 +84,46 @@ def variety(report: Findings) -> Iterator[Block]:
         shown = [metric for metric in steps[0]["metrics"] if not math.isnan(steps[0]["metrics"][metric]["value"])]
         rows = [f"{_WAYS.get(step['by'], step['by'])}, {step['diversity']:g}" for step in steps]
         columns = {metric: [_change(step["metrics"][metric]) for step in steps] for metric in shown}
+        if drawing := _exchange(steps, f"What variety costs: {', '.join(names)}"):
+            yield Block(title=", ".join(names), **drawing)
         yield Block(
-            title=", ".join(names),
+            title="" if drawing else ", ".join(names),
             caption=f"{steps[0]['users']:,} users. Of each figure its mean, and how much it differs from the list by "
             "score alone, with the 95 % interval; ILD is higher and calibration lower the better.",
             **table_of(rows, columns, "way and diversity"),
         )
 
 
+def _exchange(steps: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
+    """Accuracy against variety, a line for each way; nothing where the lists are the same at every strength."""
+    across = [step["metrics"][VARIETY]["value"] for step in steps]
+    least, most = min(across), max(across)
+    if not least < most:  # one of them may be unknown
+        return {}
+    lines = []
+    for by in dict.fromkeys(step["by"] for step in steps):
+        found = [step for step in steps if step["by"] == by]
+        heights = [step["metrics"][MAIN_METRIC]["value"] for step in found]
+        places = [step["metrics"][VARIETY]["value"] for step in found]
+        estimates = [
+            Estimate(height, math.nan, math.nan, step["users"]) for height, step in zip(heights, found, strict=True)
+        ]
+        lines.append(plots.Line(_WAYS.get(by, by), places, estimates, True))
+    ticks = [(x, number(x)) for x in np.linspace(least, most, 5).tolist()]
+    return {
+        "svg": plots.curves(
+            lines,
+            title=title,
+            x_label=f"{VARIETY}, from the list by score alone to the right",
+            y_label=MAIN_METRIC,
+            ticks=ticks,
+        ),
+        "legend": plots.legend(lines),
+        "caption": "Each point is a diversity; the further a line stays up to the right, the less its variety costs.",
+    }
+
+
+VARIETY = "ILD@10"
 _WAYS = {"mmr": "MMR", "dpp": "DPP"}
 
 
