@@ -251,7 +251,7 @@ class Recommender:
             exclude_seen: Leave out what the user already has.
             filters: Only items with these column values, such as `{"categories": "Comedy", "price": (None, 20)}`: a
                 value, a list of accepted ones, or for numbers and dates a range; see `matching_items`.
-            diversity: 0 for the best scores, up to 1 for the greatest variety of texts.
+            diversity: 0 for the best scores, up to 1 for the greatest variety of texts and categories.
             without: What is left out of the histories, as if it had not happened: items, and values of the catalog's
                 columns (every item that has one). What the user has stays out of the list all the same.
             wishes: "more of Garden", "less of Toys", "never of Candles": values of columns, or words of titles and

@@ -145,7 +145,8 @@ class Lists:
         eligible = self.served.eligible(seen)
         batch = self.served.rank(known, lora, torch.from_numpy(eligible), self.served.asked_at(seen))
         for user, (line, retrieved) in enumerate(zip(batch.scores.numpy(), batch.retrieved.numpy(), strict=True)):
-            liked = known.item_rows[(known.user_rows == user) & (known.signals > 0)]
+            theirs = slice(known.offsets[user], known.offsets[user + 1])
+            liked = known.item_rows[theirs][known.signals[theirs] > 0]
             name = seen.user_ids[user]
             rows = self.served.plan.rows(name, line, eligible[user], request.n, retrieved, liked)
             self.users.append(name)

@@ -19,6 +19,9 @@ from recllm.ranking.rules import best_items
 from recllm.ranking.variety import POOL, SPREADS, Calibration, Floats, Variety, gains_of, vectors_of
 from recllm.ranking.wishes import STEP, items_meant
 
+MOST_BOUNDS = 256
+"""Ceilings whose items are remembered; users may all have their own."""
+
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -48,9 +51,9 @@ class Plan:
         self._categories = _categories(rules, attributes) if self.varies else None
         self._below: dict[tuple[str, object], Mask] = {}
         for column, bound in (rules.ceilings or {}).items():
-            for one in bound.values() if isinstance(bound, Mapping) else (bound,):
-                self._passing(column, one)
             column_of(self._catalog, column)
+            if not isinstance(bound, Mapping):
+                self._passing(column, bound)
 
     @property
     def varies(self) -> bool:
@@ -192,6 +195,8 @@ class Plan:
 
     def _passing(self, column: str, bound: object) -> Mask:
         if (column, bound) not in self._below:
+            if len(self._below) >= MOST_BOUNDS:
+                self._below.clear()
             self._below[column, bound] = (
                 np.ones(len(self._catalog), dtype=bool)
                 if bound is None
