@@ -123,7 +123,7 @@ def _canonical(frame: pl.DataFrame, mapping: ColumnMapping, notation: Notation) 
             flags.append(bad.alias(_FLAG + name))
     extras = [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
     notes += notes_of(extras)
-    if unused := [*mapping.extras, *(["review_text"] if "review_text" in found else [])]:
+    if unused := [*mapping.extras]:
         notes.append(f"kept, but not read by the model: {', '.join(map(repr, unused))}")
     return pl.DataFrame(columns + [column.values for column in extras] + flags), notes
 

@@ -1,4 +1,4 @@
-"""Vectors of items that are none of their texts: what an image, a sound or another model says of them.
+"""Vectors of items beside their texts: what an image or a sound says of them, and what people have written.
 
 Each sense is whitened like the texts are, so that no direction that all items share decides; several stand side by
 side. What an item has no vector for says nothing: it lies in the middle.
@@ -20,6 +20,10 @@ from recllm.encoders.text import Whitening
 MOST_DIRECTIONS = 256
 """Of a sense's vectors, the directions that are kept: those in which items differ most."""
 
+COMMENTS = "what people wrote"
+"""The sense that a fit makes of comments. It is no part of item vectors: who is learned from would find their own words
+there."""
+
 LARGEST = 1e7
 """Of the numbers of a vector, and of the inverse of the smallest spread."""
 
@@ -36,16 +40,23 @@ class Senses:
     whitening: Mapping[str, Whitening]
 
     @classmethod
-    def of(cls, catalog: Catalog, warm: Bool[np.ndarray, "items"], shrinkage: float) -> "Senses | None":
+    def of(
+        cls,
+        catalog: Catalog,
+        warm: Bool[np.ndarray, "items"],
+        shrinkage: float,
+        comments: Float[np.ndarray, "items dim"] | None = None,
+    ) -> "Senses | None":
         """Statistics of items with events, or of all where none of these has a vector; None without vectors.
 
         Args:
             catalog: The items and their vectors.
             warm: Which items have events.
             shrinkage: See `Whitening.fit`.
+            comments: What was written of each item, as vectors; NaN where nothing was.
         """
         found = {}
-        for name, vectors in catalog.vectors.items():
+        for name, vectors in _all(catalog, comments).items():
             there = np.isfinite(vectors).all(axis=1)
             known = vectors[there & warm] if (there & warm).sum() > 1 else vectors[there]
             whole = Whitening.fit(known, shrinkage)
@@ -57,11 +68,19 @@ class Senses:
         """Numbers of an item, all senses together."""
         return sum(one.matrix.shape[1] for one in self.whitening.values())
 
-    def white(self, catalog: Catalog) -> Float[Tensor, "items width"]:
+    @property
+    def inside(self) -> int:
+        """Of these, the numbers that are part of item vectors, which come first."""
+        return sum(one.matrix.shape[1] for name, one in self.whitening.items() if name != COMMENTS)
+
+    def white(
+        self, catalog: Catalog, comments: Float[np.ndarray, "items dim"] | None = None
+    ) -> Float[Tensor, "items width"]:
         """Whitened vectors of all senses side by side, each of length 1, or 0 where an item has none."""
+        given = _all(catalog, comments)
         parts = [np.zeros((len(catalog), 0), dtype=np.float32)]
         for name, whitening in self.whitening.items():
-            vectors = catalog.vectors.get(name)
+            vectors = given.get(name)
             part = np.zeros((len(catalog), whitening.matrix.shape[1]), dtype=np.float32)
             if vectors is not None:
                 there = np.isfinite(vectors).all(axis=1)
@@ -89,6 +108,14 @@ class Senses:
             mean = one.floats("mean", None, least=-LARGEST, most=LARGEST)
             found[name] = Whitening(mean, one.floats("matrix", len(mean), None, least=-LARGEST, most=LARGEST))
         return cls(found)
+
+
+def _all(
+    catalog: Catalog, comments: Float[np.ndarray, "items dim"] | None
+) -> dict[str, Float[np.ndarray, "items dim"]]:
+    """Vectors by sense; what people wrote comes last."""
+    given = {name: vectors for name, vectors in catalog.vectors.items() if name != COMMENTS}
+    return given if comments is None else given | {COMMENTS: comments}
 
 
 def _directions(centred: np.ndarray, matrix: np.ndarray) -> np.ndarray:

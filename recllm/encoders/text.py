@@ -37,6 +37,7 @@ class TextEncoderConfig:
             is composed from the catalog.
         max_tokens: Text beyond this is cut; time grows with it. A prompt may say less, never more.
         batch_size: Texts per forward pass.
+        comments: How many of an item's comments (`review_text`) are read at most; 0: none.
         shrinkage: Weight of the identity in the whitening's covariance, in [0, 1]; more for small catalogs.
     """
 
@@ -44,6 +45,7 @@ class TextEncoderConfig:
     prompt: Word = "item.neutral"
     max_tokens: Annotated[int, Within("[8, ∞)")] = 128
     batch_size: Count = 32
+    comments: Annotated[int, Within("[0, ∞)")] = 4
     shrinkage: Annotated[float, Within("[0, 1]")] = 0.1
 
 

@@ -28,7 +28,9 @@ def grown(model: Model, catalog: Catalog, text: np.ndarray) -> Model:
     else:
         senses = torch.zeros(len(catalog), 0)
     warm = torch.nn.functional.pad(model.items.warm, (0, fresh))
-    items = ItemEncoder(torch.cat([white, senses], dim=1), warm, model.encoder.width, model.items.bound)
+    inside = 0 if model.senses is None else model.senses.inside
+    whole = torch.cat([white, senses[:, :inside]], dim=1)
+    items = ItemEncoder(whole, warm, model.encoder.width, model.items.bound)
     with torch.no_grad():
         items.project.load_state_dict(model.items.project.state_dict())
         items.delta[: len(model.catalog)] = model.items.delta

@@ -46,7 +46,7 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
     if not bool(torch.isfinite(white).all()):
         raise ArtifactError("its whitening leaves no numbers")
     senses, felt = _senses(saved, artifact.documents["run"].get("senses", []), len(catalog))
-    whole = torch.cat([white, felt], dim=1)
+    whole = torch.cat([white, felt[:, : 0 if senses is None else senses.inside]], dim=1)
     items = _items(saved["items"], whole, encoder.width, config.history.delta_bound)
     text_adapter = None
     if "text_adapter" in saved:

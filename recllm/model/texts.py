@@ -51,4 +51,9 @@ class ItemTexts:
     @cached_property
     def whole(self) -> Float[Tensor, "items dim_and_width"]:
         """What item vectors are made of: texts, and other vectors beside them."""
-        return torch.cat([self.white, self.beside], dim=1)
+        return torch.cat([self.white, self.beside[:, : self.inside]], dim=1)
+
+    @property
+    def inside(self) -> int:
+        """How many numbers of the other vectors are part of item vectors."""
+        return 0 if self.senses is None else self.senses.inside

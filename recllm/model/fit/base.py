@@ -54,7 +54,7 @@ def fit_base(run: FitRun, text_encoder: TextEncoder, texts: ItemTexts) -> tuple[
     torch.manual_seed(run.options.seed)
     config = run.config.history
     encoder = HistoryEncoder.build(text_encoder.backbone, run.feedback.n_tokens, config)
-    warm, beside = torch.from_numpy(run.warm), texts.beside.shape[1]
+    warm, beside = torch.from_numpy(run.warm), texts.inside
     items = ItemEncoder(texts.whole, warm, encoder.width, config.delta_bound, beside)
     training = run.config.training
     if not run.reserves:

@@ -57,6 +57,7 @@ class FitRun:
         prompt: What puts items into words; None: the one that the settings name.
 
     Attributes:
+        log: Events of training users.
         report: What was seen and measured so far.
         histories: Of all training users.
         base: Of the users whom base and channels learn from.
@@ -85,6 +86,7 @@ class FitRun:
         self.report = FitReport()
         self.device = options.torch_device()  # what cannot be used is refused before anything is done
         self.prior = None if config.prior is None else open_prior(config.prior)
+        self.log = events
         self.feedback = Feedback.infer(events.frame, config.liked_from)
         self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
         if not len(self.histories.item_rows):

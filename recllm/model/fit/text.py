@@ -8,6 +8,7 @@ from recllm.encoders.finetuning.tuner import TextTuner
 from recllm.encoders.languages import foreign
 from recllm.encoders.senses import Senses
 from recllm.encoders.text import TextEncoder, Whitening, describe_items
+from recllm.model.fit.comments import read_comments
 from recllm.model.fit.run import FitRun, measured
 from recllm.model.report import FitReport
 from recllm.model.texts import ItemTexts
@@ -47,8 +48,9 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     run.report.seconds["text"] = run.options.clock() - begin
     if run.device.type != "cpu":
         run.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
-    senses = Senses.of(run.catalog, run.warm, run.config.text.shrinkage)
-    felt = None if senses is None else senses.white(run.catalog)
+    written = run.timed("comments", lambda: read_comments(run, encoder))
+    senses = Senses.of(run.catalog, run.warm, run.config.text.shrinkage, written)
+    felt = None if senses is None else senses.white(run.catalog, written)
     read = (encoder.adapter, encoder.backbone.digest(), encoder.prompt)
     return encoder, ItemTexts(text, whitening, *read, senses, felt)
 

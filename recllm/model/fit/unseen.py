@@ -65,7 +65,7 @@ def untrained_model(
         torch.zeros(len(catalog), dtype=torch.bool),
         encoder.width,
         config.history.delta_bound,
-        texts.beside.shape[1],
+        texts.inside,
     )
     head = RankingHead(len(channels.names), config.ranking)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Images, sounds or whatever else items have vectors of, like those of what a user liked."""
+"""Images, sounds, what people wrote, or whatever else items have vectors of, like those of what a user liked."""
 
 from typing import Self, final
 
@@ -14,7 +14,7 @@ class Senses(Channel):
     """The cosine between an item's vectors and the mean of the liked items'; without vectors it is in the middle."""
 
     name = "senses"
-    words = "pictures or sounds like those of what they liked"
+    words = "pictures, sounds or comments like those of what they liked"
     knows_new_items = True
 
     @classmethod
