@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from recllm.adaptation.adapters import Adapters
     from recllm.data.catalog import Catalog
     from recllm.data.interactions import Interactions, load_demo
+    from recllm.data.users import Users
     from recllm.errors import (
         AdapterMismatch,
         ArtifactError,
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
     from recllm.options import TrainOptions
     from recllm.prompting.generator import CannedGenerator
     from recllm.prompting.open import open_generator
+    from recllm.ranking.ratings.ratings import RatingConfig
     from recllm.ranking.wishes import Wish
     from recllm.recommender import Recommender, RecommenderConfig
     from recllm.resources import __version__
+    from recllm.retrieval.people import ProfilesConfig
 
 __all__ = [
     "AdapterMismatch",
@@ -63,7 +66,9 @@ __all__ = [
     "LeakageError",
     "MissingExtraError",
     "NotFittedError",
+    "ProfilesConfig",
     "PromptError",
+    "RatingConfig",
     "RecllmError",
     "Recommendations",
     "Recommender",
@@ -73,6 +78,7 @@ __all__ = [
     "StorageError",
     "TrainOptions",
     "UnknownError",
+    "Users",
     "Wish",
     "__version__",
     "evaluate",
@@ -91,10 +97,13 @@ _HOMES = {
     "ExplanationConfig": "recllm.model.config",
     "Explanations": "recllm.lists.results",
     "Interactions": "recllm.data.interactions",
+    "ProfilesConfig": "recllm.retrieval.people",
+    "RatingConfig": "recllm.ranking.ratings.ratings",
     "Recommendations": "recllm.lists.results",
     "Recommender": "recllm.recommender",
     "RecommenderConfig": "recllm.recommender",
     "TrainOptions": "recllm.options",
+    "Users": "recllm.data.users",
     "Wish": "recllm.ranking.wishes",
     "__version__": "recllm.resources",
     "evaluate": "recllm.evaluation.run",

@@ -22,6 +22,7 @@ from recllm.data.doors import (
     read_events,
     read_items,
     read_path,
+    read_profiles,
     read_user_ids,
     read_users,
     real_number,
@@ -120,7 +121,15 @@ class Recommender:
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
-    def fit(self, catalog: Any, events: Any, *, options: TrainOptions | None = None, prompts: Prompts = None) -> Self:
+    def fit(
+        self,
+        catalog: Any,
+        events: Any,
+        *,
+        options: TrainOptions | None = None,
+        prompts: Prompts = None,
+        users: Any = None,
+    ) -> Self:
         """Learn from a catalog and the events of training users.
 
         Args:
@@ -131,6 +140,9 @@ class Recommender:
             prompts: What puts items into words: `auto` composes a prompt from the catalog's columns; a folder of
                 prompts gives the one that was promoted there; or a prompt, its file, or its name. None: what the
                 settings say. The model keeps the prompt it was fitted with.
+            users: Profiles: `Users`, a data frame, or a file with `user_id` and further fields. Users without events
+                may be among them: they are asked for by their id, and their profile speaks for them. See
+                `RecommenderConfig.profiles` for which fields are read.
 
         Raises:
             PromptError: There is no such prompt, or it does not suit the catalog.
@@ -139,7 +151,8 @@ class Recommender:
         options = of_kind(TrainOptions() if options is None else options, TrainOptions, "options")
         items = read_catalog(catalog)
         prompt = item_prompt(prompts, items, self.config.text)
-        state = fit(self.config, items, read_events(events), options, prompt)
+        people = None if users is None else read_profiles(users)
+        state = fit(self.config, items, read_events(events), options, prompt, people)
         with self._changing:
             self._state = state
         return self
@@ -527,6 +540,24 @@ class Recommender:
         tell(notes)
         return self
 
+    def update_users(self, users: Any) -> Self:
+        """Take in profiles of further users, or what has changed of known ones; fields are read as at the fit.
+
+        Args:
+            users: `Users`, a data frame, or a file.
+
+        Raises:
+            ConfigError: The recommender was fitted without profiles.
+        """
+        fresh = read_profiles(users)
+        with self._changing:
+            state = self._fitted()
+            people = state.model.channels.people
+            if not people.fields:
+                raise ConfigError("this recommender was fitted without profiles; fit one with fit(…, users=profiles).")
+            self._state = state.with_people(people.updated(fresh))
+        return self
+
     def forget(self, user_ids: Any) -> Self:
         """Delete these users' events, and take them out of everything that is counted.
 
@@ -544,8 +575,11 @@ class Recommender:
         with self._changing:
             state = self._fitted()
             if state.config.keep_histories:
-                gone = known_among(read_user_ids(user_ids), state.memory, "is remembered")
-                self._state = state.without(gone)
+                people = state.model.channels.people
+                known = set(state.memory.user_ids) | set(people.users.frame["user_id"].to_list())
+                gone = known_among(read_user_ids(user_ids), known, "is remembered")
+                state = state.with_people(people.without(gone))
+                self._state = state.without([user for user in gone if user in state.memory])
             else:
                 self._state = state.without_events(_brought(user_ids, state))
         return self

@@ -29,6 +29,7 @@ REASONS: dict[str, str] = {
     "missing_user_id": "no user id",
     "missing_item_id": "no item id",
     "duplicate_item": "item id seen before (the first row stays)",
+    "duplicate_user": "user id seen before (the first row stays)",
     "missing_timestamp": "no timestamp",
     "bad_timestamp": "timestamp that is neither a number nor a date",
     "negative_timestamp": "timestamp before 1970",

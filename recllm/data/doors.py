@@ -20,6 +20,7 @@ from recllm.data.columns import INTERACTION_COLUMNS, ITEM_COLUMNS, match_columns
 from recllm.data.frames import table_of_frame
 from recllm.data.ids import are_records, elements, holds_several, is_frame, kind_of, read_ids
 from recllm.data.interactions import Interactions
+from recllm.data.users import Users
 from recllm.errors import ConfigError, DataError
 
 Kind = TypeVar("Kind")
@@ -179,6 +180,21 @@ def read_catalog(catalog: Any) -> Catalog:
     if isinstance(catalog, str | PathLike) or hasattr(catalog, "read"):
         return Catalog.read(catalog)
     return Catalog.from_frame(catalog)
+
+
+def read_profiles(users: Any) -> Users:
+    """Users with profiles: `Users`, a table, or a file.
+
+    Raises:
+        DataError: It is nothing of the kind.
+    """
+    if isinstance(users, Users):
+        return users
+    if users is None or isinstance(users, Interactions | Catalog | bytes | numbers.Number):
+        raise DataError(f"profiles are a table with user_id and further fields, or a file; got {kind_of(users)}.")
+    if isinstance(users, str | PathLike) or hasattr(users, "read"):
+        return Users.read(users)
+    return Users.from_frame(users)
 
 
 def read_path(given: Any, what: str) -> Path:

@@ -112,7 +112,7 @@ class WindowSampler:
             torch.tensor(target_weight, dtype=torch.float32),
             self.histories.timestamps[end],
         )
-        return self._slice(begin, end), predictions
+        return self._slice(self.users[users], begin, end), predictions
 
     def _spans(self, users: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         low, high = self.edge_offsets[users], self.edge_offsets[users + 1]
@@ -131,13 +131,13 @@ class WindowSampler:
             inner = rng.choice(inner, self.positions - 1, replace=False)
         return np.append(inner, stop)
 
-    def _slice(self, begin: np.ndarray, end: np.ndarray) -> Histories:
+    def _slice(self, users: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Histories:
         lengths = end - begin
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         events = np.repeat(begin - offsets[:-1], lengths) + np.arange(offsets[-1])
         whole = self.histories
         return Histories(
-            user_ids=tuple(map(str, range(len(begin)))),
+            user_ids=tuple(whole.user_ids[user] for user in users),
             offsets=offsets,
             item_rows=whole.item_rows[events],
             timestamps=whole.timestamps[events],

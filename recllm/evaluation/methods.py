@@ -13,6 +13,8 @@ from typing import Any, final
 import numpy as np
 
 from recllm.config import to_mapping
+from recllm.data.cleaning import fingerprint_frame
+from recllm.data.users import Users
 from recllm.encoders.text import TextEncoderConfig
 from recllm.errors import ArtifactError, LeakageError
 from recllm.evaluation.arms import Arm
@@ -56,6 +58,7 @@ class Measurement:
         options: Run options of fitting.
         diversity: Strengths of diversity at which recommenders are measured, too.
         steps: What came of that; see `variety`.
+        people: Profiles of users, for configs; None: nobody has one.
     """
 
     dataset: str
@@ -67,6 +70,7 @@ class Measurement:
     options: TrainOptions
     diversity: tuple[float, ...] = ()
     steps: list[dict[str, Any]] = field(default_factory=list)
+    people: Users | None = None
 
     def of(self, split: Split, notes: dict[str, Any]) -> list[Measured]:
         """Every method on every arm of a split; what is worth knowing of them goes to `notes`."""
@@ -167,12 +171,12 @@ class Measurement:
     def _of_config(self, name: str, config: RecommenderConfig, split: Split) -> list[tuple[str, Maker]]:
         options = replace(self.options, seed=split.seed)
         name = D if self.square else name
-        whole = base = _Fitted(name, config, split, options, self.cells)
+        whole = base = _Fitted(name, config, split, options, self.cells, self.people)
         makers: Mapping[str, Callable[[], Cell]] = {
             name: lambda: served(name, Serving(whole.recommender, adapt=True), split)
         }
         if self.square and split.share == 1:
-            base = _Fitted(A, replace(config, adaptation=None), split, options, self.cells)
+            base = _Fitted(A, replace(config, adaptation=None), split, options, self.cells, self.people)
             makers = square_cells(lambda: base.recommender, lambda: whole.recommender, split, options)
 
         def kept(method: str) -> Mapping[str, Cell]:
@@ -217,11 +221,13 @@ class _Fitted:
     split: Split
     options: TrainOptions
     cells: Cells
+    people: Users | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
         config = json.dumps(to_mapping(self.config))
-        return (__version__, self.split.contents, config, str(self.options.seed), str(self.options.budget))
+        people = "" if self.people is None else fingerprint_frame(self.people.frame)
+        return (__version__, self.split.contents, config, str(self.options.seed), str(self.options.budget), people)
 
     @cached_property
     def recommender(self) -> Recommender:
@@ -239,7 +245,8 @@ class _Fitted:
                 said(f"{self.split.label}{self.name}, {stage}", done, total, note)
 
         recommender = Recommender(self.config)
-        recommender.fit(self.split.catalog, self.split.train, options=replace(self.options, progress=progress))
+        watched = replace(self.options, progress=progress)
+        recommender.fit(self.split.catalog, self.split.train, options=watched, users=self.people)
         if place is not None:
             recommender.save(place)
         return recommender

@@ -9,7 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recllm.data.doors import read_catalog, read_events, read_user_ids, real_number, whole_number
+from recllm.data.doors import (
+    read_catalog,
+    read_events,
+    read_profiles,
+    read_user_ids,
+    real_number,
+    whole_number,
+)
 from recllm.errors import ConfigError
 from recllm.evaluation.baselines.registry import all_baselines, baseline_named
 from recllm.evaluation.cells import Cells
@@ -46,6 +53,7 @@ def evaluate(
     dataset: str | None = None,
     command: str | None = None,
     options: TrainOptions | None = None,
+    users: Any = None,
 ) -> Report:
     """Measure methods on users that no part of their training has seen, ranking the whole catalog.
 
@@ -75,6 +83,8 @@ def evaluate(
         dataset: Name of the data in the report; by default the name of the events' file.
         command: How the evaluation was called, for the report.
         options: Run options of fitting; `seed` is replaced by `seeds`.
+        users: Profiles, also of those who are asked: a data frame or a file. A config is fitted with them; nobody who
+            is asked is counted.
 
     Returns:
         The report: `to_pandas()`, `to_json()`, `to_html()`, `verdict()`; prints as a table.
@@ -96,11 +106,14 @@ def evaluate(
         _check_square(methods)
     if not methods and not names and rankings is None:
         raise ConfigError("there is nothing to evaluate; give a config, a scorer, baselines or rankings.")
+    people = None if users is None else read_profiles(users)
     title = dataset or events.report.source.partition(".")[0]
     asked = [] if diversity is None else _several(diversity, "diversity")
     strengths = tuple(real_number(one, "diversity", 0, 1) for one in asked)
     cells = Cells(cache)
-    measurement = Measurement(title, methods, names, square, rankings, cells, options or TrainOptions(), strengths)
+    measurement = Measurement(
+        title, methods, names, square, rankings, cells, options or TrainOptions(), strengths, people=people
+    )
     about: dict[str, Any] = {"title": title, "dataset": title, "seeds": list(seeds), "folds": folds}
     about |= {"ours": [*(SQUARE[::-1] if square else []), *methods], "command": command, "versions": _versions()}
     data = f"catalog {catalog.fingerprint[:16]}, events {events.fingerprint[:16]}"

@@ -19,6 +19,7 @@ from recllm.prompting.template import prompt_domains
 from recllm.ranking.head import RankingConfig
 from recllm.ranking.ratings.ratings import RatingConfig
 from recllm.retrieval.config import RetrievalConfig
+from recllm.retrieval.people import ProfilesConfig
 
 SENSITIVE = (
     "abortion",
@@ -111,6 +112,7 @@ class RecommenderConfig:
         objective: `ranking` learns what is taken next; `rating` also learns what ratings will be, for
             `predict_ratings` and lists by rating.
         rating: How.
+        profiles: Which fields of users' profiles are read.
         keep_histories: Whether users' events are remembered. Without, only sums over all users and the weights are:
             users bring their own history, and whoever shall be forgotten has to bring it, too.
     """
@@ -130,6 +132,7 @@ class RecommenderConfig:
     keep_histories: bool = True
     objective: Literal["ranking", "rating"] = "ranking"
     rating: RatingConfig = field(default_factory=RatingConfig)
+    profiles: ProfilesConfig = field(default_factory=ProfilesConfig)
 
     def __post_init__(self) -> None:
         if self.domain not in prompt_domains():

@@ -32,6 +32,7 @@ from recllm.model.grown import grown as model_grown
 from recllm.model.model import Model
 from recllm.model.moments import Moments, tasks_of
 from recllm.model.report import FitReport
+from recllm.retrieval.people import People
 
 T = TypeVar("T")
 
@@ -119,6 +120,11 @@ class Fitted:
             # From what was served, before anything of it was learned.
             moved = moved.with_drift(self._drifted(before, after))
         return moved, tuple(notes)
+
+    def with_people(self, people: People) -> "Fitted":
+        """The same with other profiles of users."""
+        channels = replace(self.model.channels, people=people)
+        return self.keeping(replace(self, model=self.model.with_channels(channels)), "fingerprint", "text_encoder")
 
     def remembering(self) -> "Fitted":
         """The same with a model that reads a history once."""

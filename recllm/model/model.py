@@ -19,6 +19,7 @@ from recllm.artifact import fingerprint
 from recllm.artifact.arrays import SavedArrays
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
+from recllm.data.cleaning import fingerprint_frame
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.encoders.finetuning.adapter import TextAdapter
@@ -204,7 +205,8 @@ class Model:
             scores = through_adapters(served, channel_scores, lora, torch.arange(len(known)), known)
             nobody = known == 0
             if bool(nobody.any()):
-                scores[nobody] = self.channels.for_newcomers(scores[nobody])
+                strangers = [user for user, is_new in zip(histories.user_ids, nobody.tolist(), strict=True) if is_new]
+                scores[nobody] = self.channels.for_newcomers(scores[nobody], strangers)
             return scores
 
     def scores_as_fitted(
@@ -270,7 +272,8 @@ class Model:
             for name, array in sorted(arrays.items())
             for part in (f"{group}.{name}", np.asarray(array))
         ]
-        return fingerprint(self.catalog.fingerprint, repr(self.feedback), repr(self.retrieval), *parts)
+        people = fingerprint_frame(self.channels.people.users.frame)
+        return fingerprint(self.catalog.fingerprint, people, repr(self.feedback), repr(self.retrieval), *parts)
 
     def tensors(self) -> dict[str, dict[str, np.ndarray]]:
         """Everything to save, in one group per part."""

@@ -14,7 +14,10 @@ from recllm.adaptation.support import Contrast
 from recllm.artifact import Artifact
 from recllm.artifact.arrays import SavedArrays
 from recllm.data.catalog import Catalog
+from recllm.data.cleaning import CleaningReport
 from recllm.data.feedback import Feedback
+from recllm.data.saved import saved_ids
+from recllm.data.users import Users
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import ItemEncoder
 from recllm.encoders.saved import load_history_encoder
@@ -27,6 +30,7 @@ from recllm.model.texts import ItemTexts
 from recllm.prompting.template import Prompt, parse_prompt
 from recllm.ranking.head import RankingHead
 from recllm.ranking.ratings.ratings import Ratings
+from recllm.retrieval.people import People
 from recllm.retrieval.scoring import Channels
 
 LARGEST_WHITENING = 1e7
@@ -53,7 +57,7 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
         text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
     run = artifact.documents["run"]
     channels = Channels.from_tensors(
-        artifact.tensors["channels"], white, _channel_names(run), run.get("settings"), felt
+        artifact.tensors["channels"], white, _channel_names(run), run.get("settings"), felt, _people(artifact)
     )
     # A head that a prior made is as wide as the prior's; memory stands behind a saved array, and not behind a setting.
     made = "own" in saved
@@ -104,6 +108,16 @@ def _text(saved: SavedArrays, items: int) -> tuple[np.ndarray, Whitening]:
     whitening = Whitening(saved.floats("mean", dim), matrix)
     saved.all_taken()
     return vectors, whitening
+
+
+def _people(artifact: Artifact) -> People:
+    """Users' profiles, as they are read; nobody's in a model that was saved without."""
+    if "profiles" not in artifact.tables:
+        return People.nobody()
+    frame = artifact.tables["profiles"]
+    saved_ids("the profiles", frame, "user_id")
+    users = Users(frame, CleaningReport("saved profiles", frame.height, frame.height))
+    return People.from_dict(users, artifact.documents["run"].get("profiles", []))
 
 
 def _senses(saved: Mapping[str, SavedArrays], names: Any, items: int) -> tuple[Senses | None, torch.Tensor]:

@@ -25,6 +25,7 @@ from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks, make_tasks
 from recllm.encoders.validation import SHOTS, DenseScores, mean_ndcg
 from recllm.retrieval.config import RetrievalConfig
+from recllm.retrieval.people import People
 from recllm.retrieval.profiles import Profile, Space
 
 C = TypeVar("C", bound="Channel")
@@ -45,6 +46,7 @@ class Visits:
         text: Whitened unit vectors of the items' texts.
         senses: Whitened vectors of what else items have vectors of; of width 0 without.
         popularity: Of the items, and how it changed.
+        people: Values of their profiles, CSR [users, values]; of no values without profiles.
         now: When each user asks, unix seconds, float64 [users].
         last_seen: When each user was last there; of whom nothing is known, now.
     """
@@ -57,6 +59,7 @@ class Visits:
     popularity: Popularity
     now: np.ndarray
     last_seen: np.ndarray
+    people: sparse.csr_array
     _matrices: dict[tuple[bool, float], sparse.csr_array] = field(default_factory=dict, repr=False)
 
     def matrix(self, *, liked_only: bool, decay: float = 1.0) -> sparse.csr_array:
@@ -124,6 +127,7 @@ class Lesson:
         validation: Other users, on whom settings are chosen; the middle ones where there is nobody.
         text: Whitened unit text vectors, float32 [items, dim].
         senses: Whitened vectors of what else items have vectors of, float32 [items, width].
+        people: Users' profiles, also of those who are not learned from.
         config: The settings to choose from.
         exact_items: Items up to which EASE is solved for all; None: as many as ever.
         progress: Called with (stage, done, total).
@@ -147,6 +151,7 @@ class Lesson:
     renewing: bool = False
     counts: Counts = None  # type: ignore[assignment]
     senses: Tensor = None  # type: ignore[assignment]
+    people: People = field(default_factory=People.nobody)
     _fitted: dict[type["Channel"], "Channel | None"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

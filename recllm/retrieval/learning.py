@@ -18,7 +18,7 @@ def learn_channels(lesson: Lesson) -> Channels:
     lesson.progress("count what goes together", 1, 1)
     settings = dict(lesson.chosen) | ({} if lesson.exact_items is None else {EXACT: lesson.exact_items})
     in_use = tuple(channel for channel in fitted if channel is not None)
-    return Channels(lesson.text, popularity, in_use, settings, senses=lesson.senses)
+    return Channels(lesson.text, popularity, in_use, settings, senses=lesson.senses, people=lesson.people)
 
 
 def _half_life(lesson: Lesson) -> float:

@@ -17,8 +17,10 @@ from recllm.data.histories import Histories
 from recllm.errors import ArtifactError
 from recllm.retrieval.channel import Channel, Lesson, Visits
 from recllm.retrieval.channels import CHANNELS
+from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.config import RetrievalConfig
 from recllm.retrieval.newcomers import LIKED, OF_LATE, TAKEN, order_of
+from recllm.retrieval.people import People
 from recllm.retrieval.profiles import SMALLEST_SPREAD, Profile, Space, standardised
 
 FORMER_NAMES = {
@@ -48,6 +50,7 @@ class Channels:
         newcomers: What orders the items for users of whom nothing is known, float32 [items]; None where the head,
             which weighs what is popular and what is so now, does that better.
         senses: Whitened vectors of what else items have vectors of, float32 [items, width]; None: of nothing.
+        people: Users' profiles.
     """
 
     text: Tensor
@@ -56,6 +59,7 @@ class Channels:
     settings: Mapping[str, Any] = field(default_factory=dict)
     newcomers: np.ndarray | None = None
     senses: Tensor = None  # type: ignore[assignment]
+    people: People = field(default_factory=People.nobody)
 
     def __post_init__(self) -> None:
         if self.senses is None:
@@ -129,21 +133,36 @@ class Channels:
         """What each channel in use says, in the order of `names`; for the arguments see `scores`."""
         now = self.now(histories) if asked_at is None else asked_at.astype(np.float64)
         spaces = (items, self.space, self.sense_space)
-        visits = Visits(histories, users, *spaces, self.popularity, now, last_seen(histories, now))
+        moments, people = (now, last_seen(histories, now)), self.people.matrix(histories.user_ids)
+        visits = Visits(histories, users, *spaces, self.popularity, *moments, people)
         return [channel.profile(visits) for channel in self.fitted]
 
     def now(self, histories: Histories) -> np.ndarray:
         """float64 [users]: the end of the training log or, if that is later, when a user was last seen."""
         return self.popularity.now(histories)
 
-    def for_newcomers(self, scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
-        """The head's scores of users of whom nothing is known, in the order of `newcomers`; place and spread stay."""
+    def for_newcomers(
+        self, scores: Float[Tensor, "users items"], user_ids: Sequence[str]
+    ) -> Float[Tensor, "users items"]:
+        """The head's scores of users of whom no event is known, in the order of `newcomers`; place and spread stay.
+
+        What people with their profile took is added to that order, in which it is as likely as it is said to be.
+        """
         if self.newcomers is None:
             return scores
-        counts = standardised(torch.from_numpy(np.log1p(self.newcomers)).unsqueeze(0))
+        counts = standardised(self.likely(self.newcomers, user_ids))
         mean = scores.mean(dim=1, keepdim=True)
         spread = (scores - mean).square().mean(dim=1, keepdim=True).sqrt()
         return mean + counts * torch.where(spread > SMALLEST_SPREAD, spread, 1.0)
+
+    def likely(self, counts: Float[np.ndarray, "items"], user_ids: Sequence[str]) -> Float[Tensor, "users items"]:
+        """How likely items are for users of whom no event is known: counts of all, and what their profiles add."""
+        likely = np.tile(np.log1p(counts).astype(np.float32), (len(user_ids), 1))
+        if SameProfile.name in self.names:
+            channel = self[SameProfile.name]
+            assert isinstance(channel, SameProfile)
+            likely = likely + channel.of(self.people.matrix(user_ids))
+        return torch.from_numpy(likely)
 
     def extended(self, text: Tensor, senses: Tensor | None = None) -> "Channels":
         """The same over a catalog that has grown to the items of `text` and `senses`; new items have no past."""
@@ -195,6 +214,7 @@ class Channels:
         names: Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         senses: Tensor | None = None,
+        people: People | None = None,
     ) -> "Channels":
         """The inverse of `tensors`.
 
@@ -204,6 +224,7 @@ class Channels:
             names: Of the channels; None: those of version 0.1.0 for which there are arrays.
             settings: What was chosen for them.
             senses: The other vectors.
+            people: Users' profiles.
 
         Raises:
             ArtifactError: A channel is unknown here, or an array is missing, too much, of another shape or out of
@@ -223,6 +244,7 @@ class Channels:
             settings={} if settings is None else checked_settings(settings),
             text=text,
             senses=torch.zeros(items, 0) if senses is None else senses,
+            people=People.nobody() if people is None else people,
             popularity=Popularity.from_tensors(arrays, items),
             fitted=tuple(CHANNELS[name].from_tensors(arrays.under(name), items, dim) for name in names),
             newcomers=arrays.floats("newcomers", items, least=0, most=MOST_EVENTS) if "newcomers" in arrays else None,

@@ -49,7 +49,7 @@ def run(tiny: Path, toy: ToyShop) -> FitRun:
 @pytest.fixture(scope="module")
 def folds(run: FitRun) -> Folds:
     _, texts = fit_text(run)
-    return Folds.of(run, texts.white)
+    return Folds.of(run, texts)
 
 
 def test_every_user_is_learned_from_and_asked_once(run: FitRun, folds: Folds) -> None:

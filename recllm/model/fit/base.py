@@ -1,6 +1,7 @@
 """The stages that learn from the base users: the channels, and the transformer over histories."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -37,9 +38,8 @@ def exact_items(run: FitRun) -> int | None:
 def fit_channels(run: FitRun, texts: ItemTexts, folds: Folds | None) -> Channels:
     """What the channels remember of the base users, with the settings that users have chosen who were not counted."""
     config, exact = run.config.retrieval, exact_items(run)
-    lesson = Lesson(
-        run.base, run.validation, texts.white, config, exact, run.say, counts=run.counts, senses=texts.beside
-    )
+    known: dict[str, Any] = {"counts": run.counts, "senses": texts.beside, "people": run.people}
+    lesson = Lesson(run.base, run.validation, texts.white, config, exact, run.say, **known)
     if folds is not None:
         lesson.chosen |= folds.chosen
         lesson.figures |= folds.figures

@@ -63,7 +63,8 @@ class Folds:
             counts = run.counts - Counts.of(asked, len(run.catalog), run.counts.resolution)
             others = users.of(np.setdiff1d(np.arange(len(users)), group))
             asks = _questions(asked)
-            lesson = Lesson(others, asks, texts.white, config, exact_items, counts=counts, senses=texts.beside)
+            known: dict[str, Any] = {"counts": counts, "senses": texts.beside, "people": run.people}
+            lesson = Lesson(others, asks, texts.white, config, exact_items, **known)
             fitted.append((asked, counts, learn_channels(lesson)))
             tried.add(lesson)
         chosen, figures = tried.best()

@@ -1,6 +1,7 @@
 """The last stage: how good the whole is on users held out, who is served otherwise, and what is to be said of it."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from recllm.encoders.validation import few_shot, mean_ndcg
 from recllm.model.fit.folds import Folds
 from recllm.model.fit.run import FEWEST_HELD_OUT, FitRun
 from recllm.model.model import Model
+from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.newcomers import Newcomers, ndcg_of_order, order_of, sure_gain
 from recllm.retrieval.scoring import NEWCOMERS, Channels
 
@@ -26,6 +28,9 @@ def welcome(run: FitRun, model: Model) -> None:
         counts = order_of(chosen.name, ItemCounts.of(known, len(run.catalog), resolution_of(known.timestamps)))
         heads = few_shot(lambda nobody: model.scores(nobody, None), asked, (0,), batch=model.batch_users)[0]
         simple = ndcg_of_order(counts, model.ties, asked.query)
+        if SameProfile.name in model.channels.names:
+            likely = partial(model.channels.likely, counts)
+            simple = few_shot(lambda nobody: likely(nobody.user_ids), asked, (0,), batch=model.batch_users)[0]
         if sure_gain(heads - simple) > 0:
             served, figure = "the head", float(heads.mean())
         else:

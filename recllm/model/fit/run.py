@@ -15,12 +15,14 @@ from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
+from recllm.data.users import Users
 from recllm.encoders.windows import WindowSampler
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
 from recllm.prompting.template import Prompt
+from recllm.retrieval.people import People, profile_notes
 
 T = TypeVar("T")
 
@@ -55,9 +57,11 @@ class FitRun:
         reserves: See below; None: where there is no prior, or where there are enough users, or as long as texts may be
             tuned, which needs somebody who says whether that pays.
         prompt: What puts items into words; None: the one that the settings name.
+        users: Profiles; None: nobody has one.
 
     Attributes:
         log: Events of training users.
+        people: Users' profiles, as they are read.
         report: What was seen and measured so far.
         histories: Of all training users.
         base: Of the users whom base and channels learn from.
@@ -81,12 +85,14 @@ class FitRun:
         *,
         reserves: bool | None = None,
         prompt: Prompt | None = None,
+        users: Users | None = None,
     ) -> None:
         self.config, self.catalog, self.options, self.prompt = config, catalog, options, prompt
         self.report = FitReport()
         self.device = options.torch_device()  # what cannot be used is refused before anything is done
         self.prior = None if config.prior is None else open_prior(config.prior)
         self.log = events
+        self.people = self._profiles(users)
         self.feedback = Feedback.infer(events.frame, config.liked_from)
         self.histories = make_histories(events, catalog, self.feedback, seed=options.seed)
         if not len(self.histories.item_rows):
@@ -96,6 +102,14 @@ class FitRun:
             )
         self._divide(not self.small or config.finetune != "none" if reserves is None else reserves)
         self.begin = options.clock()
+
+    def _profiles(self, users: Users | None) -> People:
+        if users is None:
+            return People.nobody()
+        config = self.config.profiles
+        people = People.of(users, self.log.user_ids, config)
+        self.report.notes += profile_notes(users, config, people)
+        return people
 
     @property
     def small(self) -> bool:

@@ -11,6 +11,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
 from recllm.data.trained import TrainedOn
+from recllm.data.users import Users
 from recllm.encoders.threads import reproducible
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
@@ -84,6 +85,7 @@ def fit(
     log: Interactions,
     options: TrainOptions,
     prompt: Prompt | None = None,
+    users: Users | None = None,
 ) -> Fitted:
     """See `Recommender.fit`; whatever could make `save` fail is found out before training."""
     check_table("the catalog", catalog.frame)
@@ -95,9 +97,11 @@ def fit(
             f"none of the {len(log):,} events is about one of the {len(catalog):,} items of the catalog "
             f"({known.report.notes[-1]}); write the same item ids in both, or use from_catalog."
         )
-    run = FitRun(config, catalog, known, options, prompt=prompt)
+    run = FitRun(config, catalog, known, options, prompt=prompt, users=users)
     check_ratings(run)
     model = fit_stages(run)
+    if not config.keep_histories:  # nor whose profile is whose
+        model.channels = replace(model.channels, people=replace(run.people, users=run.people.users.of(())))
     kept = known if config.keep_histories else known.select(np.zeros(0, dtype=np.int64), ())
     trained = TrainedOn.of(known)
     unknown = run.everybody.events - run.counts.events

@@ -6,6 +6,7 @@ from recllm.retrieval.channels.cooccurrence import LikedTogether, TakenTogether
 from recllm.retrieval.channels.history import History
 from recllm.retrieval.channels.next_liked import NextLiked
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
+from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.channels.senses import Senses
 from recllm.retrieval.channels.text import Text
 from recllm.retrieval.channels.text_cooccurrence import TextCooccurrence
@@ -22,6 +23,7 @@ CHANNELS: dict[str, type[Channel]] = {
         TakenTogether,
         LikedTogether,
         NextLiked,
+        SameProfile,
         Popular,
         PopularWhenLastSeen,
         PopularNow,
