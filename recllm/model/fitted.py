@@ -104,8 +104,7 @@ class Fitted:
             drifts: Whether the shop's adapter learns from what was served before these events, too.
             weights: Whether weights between items follow where enough is new; else see `recllm.model.weights`.
         """
-        known = events.known_items(self.model.catalog)
-        notes = []
+        known, notes = events.known_items(self.model.catalog), []
         if lost := len(events) - len(known):
             reason = known.report.notes[-1]
             notes.append(f"{lost:,} of {len(events):,} events were left out: {reason}; add the items first.")
@@ -123,8 +122,8 @@ class Fitted:
 
     def with_people(self, people: People) -> "Fitted":
         """The same with other profiles of users."""
-        channels = replace(self.model.channels, people=people)
-        return self.keeping(replace(self, model=self.model.with_channels(channels)), "fingerprint", "text_encoder")
+        model = self.model.with_channels(replace(self.model.channels, people=people))
+        return self.keeping(replace(self, model=model), "fingerprint", "text_encoder")
 
     def remembering(self) -> "Fitted":
         """The same with a model that reads a history once."""
