@@ -1,6 +1,5 @@
 """By what a list is ordered."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +7,13 @@ import pytest
 from recllm.errors import ConfigError
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
-from tests.small import config_for, newcomer
+from tests.small import newcomer
 
 
 @pytest.fixture(scope="module")
-def shop(tiny: Path, toy: ToyShop) -> Recommender:
+def shop(sorted_shop: Recommender) -> Recommender:
     """Knows events, so that the ranking head weighs more than texts."""
-    return Recommender(config_for(tiny, adaptation=None)).fit(toy.catalog, toy.events)
+    return sorted_shop
 
 
 def test_by_similarity_is_the_cosine_to_the_mean_of_what_was_liked(shop: Recommender, toy: ToyShop) -> None:

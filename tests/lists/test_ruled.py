@@ -4,33 +4,22 @@ import json
 import warnings
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
 
-from recllm.data.catalog import Catalog
 from recllm.errors import ConfigError
 from recllm.lists.results import Recommendations
 from recllm.recommender import Recommender
-from recllm.testing import DEPARTMENTS, ToyShop
-from tests.small import config_for, newcomer
+from recllm.testing import ToyShop
+from tests.small import newcomer
 
 N = 6
 
 
 @pytest.fixture(scope="module")
-def shop(tiny: Path, toy: ToyShop) -> Recommender:
-    """Departments are categories, three items in turn are a series, and risk goes round from 1 to 5."""
-    rows = np.arange(len(toy.catalog))
-    frame = toy.catalog.frame.select("item_id", "title").with_columns(
-        categories=pl.Series([DEPARTMENTS[number] for number in toy.department]),
-        series=pl.Series([f"series {row // 3}" for row in rows]),
-        risk=pl.Series([None if row % 6 == 5 else int(row % 6) + 1 for row in rows]),
-    )
-    return Recommender(config_for(tiny, adaptation=None)).fit(Catalog.from_frame(frame), toy.events)
+def shop(sorted_shop: Recommender) -> Recommender:
+    return sorted_shop
 
 
 def ids(recs: Recommendations, user: str = "x") -> list[str]:

@@ -122,9 +122,9 @@ def test_who_was_taken_with_nothing_is_said(shop: Recommender, tiny: Path) -> No
         shop.similar_items({"x": ["lamp"]})
 
 
-def test_a_basket_counts_what_its_items_have_in_common_once(tiny: Path, toy: ToyShop) -> None:
+def test_a_basket_counts_what_its_items_have_in_common_once(sorted_shop: Recommender, toy: ToyShop) -> None:
     """A fitted model completes baskets by its weights between items."""
-    rec = Recommender(config_for(tiny, adaptation=None)).fit(toy.catalog, toy.events)
+    rec = sorted_shop
     basket = ["i12", "i13", "i14"]
     rows = rec.catalog.rows(basket)
     channel = rec.model.channels["cooccurrence"]
