@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -103,10 +103,13 @@ def similar(
     item: Annotated[list[str], typer.Argument(help="Ids of items.")],
     model: ModelFolder,
     n: Length = 10,
+    by: Annotated[Literal["text", "together"], typer.Option(help="What reads alike, or is taken together.")] = "text",
+    basket: Annotated[bool, typer.Option("--basket", help="One list of what goes with all of the items.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the items whose texts are most like those of given ones."""
-    _show(recllm.Recommender.load(model).similar_items(item, n=n), "like item {}", as_json)
+    """Find the items that are most like given ones, by their texts or by who takes them."""
+    found = recllm.Recommender.load(model).similar_items(item, n=n, by=by, basket=basket)
+    _show(found, "for the {}" if basket else "like item {}", as_json)
 
 
 def _show(recs: "recllm.Recommendations", heading: str, as_json: bool) -> None:

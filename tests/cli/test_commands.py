@@ -121,6 +121,8 @@ def test_search_and_similar_answer_as_the_library(rec: Recommender) -> None:
     assert found == rec.similar_items(["i0", "i20"], n=2).to_dicts()
     assert "“garden thing”" in run("search", "--model", "model", "garden thing").stdout
     assert "like item i20" in run("similar", "--model", "model", "i20").stdout
+    basket = told("similar", "--model", "model", "i0", "i1", "--by", "together", "--basket")
+    assert basket == rec.similar_items(["i0", "i1"], by="together", basket=True).to_dicts()
 
 
 # --- explain -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """By what a list is ordered."""
 
-
 import numpy as np
 import pytest
 
