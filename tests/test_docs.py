@@ -150,6 +150,15 @@ def test_the_page_of_lists_runs(toy: ToyShop) -> None:
     assert np.isfinite(names["stars"]).all()
 
 
+@pytest.mark.usefixtures("small")
+def test_the_page_of_ratings_runs(toy: ToyShop) -> None:
+    users = list(toy.favourite)
+    profiles = [{"user_id": user, "city": ("Chur", "Bern")[row % 2]} for row, user in enumerate(users)]
+    names = run_page("ratings.md", {**shop_of(toy), "profiles": profiles})
+    assert "zoe" in names["rec"].model.channels.people
+    assert names["rec"].model.ratings is not None
+
+
 def shop_of(toy: ToyShop) -> dict[str, Any]:
     """Its items and events as frames, with a price, a series and ratings."""
     kinds = [[DEPARTMENTS[row]] for row in toy.department]

@@ -83,6 +83,10 @@ class Files(Logs):
         """The items of a file."""
         return recllm.Catalog.read(path, **self._given("--item-columns", self.item_columns))
 
+    def profiles(self, path: Path | None) -> "recllm.Users | None":
+        """The users of a file, where there is one."""
+        return None if path is None else recllm.Users.read(path, **self._given("--users", None))
+
 
 def check_file(path: Path | None) -> None:
     """Refuse a file that could not be written, before any work; None is no file."""

@@ -62,6 +62,7 @@ def fit(
         str | None,
         typer.Option(help="What puts items into words: auto, a folder with a promoted prompt, a file or a name."),
     ] = None,
+    users: Annotated[Path | None, typer.Option("--users", help="Profiles: a file with user_id and fields.")] = None,
     budget: Budget = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Keep the state of training in this folder; run again to go on.")
@@ -77,13 +78,14 @@ def fit(
     options: dict[str, Any] = {"seed": seed, "device": device, "budget": budget, "checkpoint": checkpoint}
     recllm.TrainOptions(**options)  # or refused, before files are read
     catalog = files.catalog(items)
-    log = files.events(events).known_items(catalog)
+    log, people = files.events(events).known_items(catalog), files.profiles(users)
     if not as_json:
         say(f"{catalog.report}\n{log.report}")
     rec = recllm.Recommender(asked)
     started = time.monotonic()
     with ProgressBar(quiet=as_json) as progress:
-        rec.fit(catalog, log, options=recllm.TrainOptions(**options, progress=progress), prompts=prompts)
+        watched = recllm.TrainOptions(**options, progress=progress)
+        rec.fit(catalog, log, options=watched, prompts=prompts, users=people)
     seconds = time.monotonic() - started
     rec.save(out)
     _tell(rec, out, seconds, {"items": catalog.report.to_dict(), "events": log.report.to_dict()} if as_json else None)
