@@ -1,6 +1,5 @@
 """Profiles as a ranking reads them: the values of users' fields, by number."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ import polars as pl
 from scipy import sparse
 
 from recllm.config import Word, checked
+from recllm.data.sensitive import is_sensitive
 from recllm.data.users import Users
 from recllm.errors import ConfigError, DataError
 
@@ -19,15 +19,6 @@ MOST_VALUES, FEWEST_USERS = 200, 5
 
 BINS = 5
 """Of numbers and dates: as many users in each."""
-
-_SENSITIVE = (
-    "age|birth|born|dob|gender|sex|geschlecht|sexo|sexe|genre|race|ethnic|ethnicity|religion|faith|orientation|"
-    "disability|health|diagnosis|disease|pregnan|politic|party|union|income|salary|wage|credit|debt|marital|married|"
-    "children|nationality|citizenship|immigration|zip|zipcode|zip_code|postal|postcode|postal_code|address|"
-    "alter|edad|âge|naissance|religiön|herkunft"
-)
-SENSITIVE = re.compile(rf"(^|[_\W])({_SENSITIVE})s?($|[_\W])", re.IGNORECASE)
-"""Names of fields that are not read unless that is asked for."""
 
 
 @final
@@ -57,7 +48,7 @@ class ProfilesConfig:
                     f"profiles.fields names {missing[0]!r}, and the users have {', '.join(fields) or 'no fields'}."
                 )
         wanted = fields if self.fields is None else self.fields
-        hidden = () if self.sensitive else tuple(name for name in wanted if SENSITIVE.search(name))
+        hidden = () if self.sensitive else tuple(name for name in wanted if is_sensitive(name))
         return tuple(name for name in wanted if name not in hidden), hidden
 
 

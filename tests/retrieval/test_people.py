@@ -136,7 +136,8 @@ def test_sensitive_fields_are_not_read_unless_asked_for(rec: Recommender) -> Non
         ("age", True), ("Age", True), ("user_age", True), ("age group", True), ("gender", True), ("Religion", True),
         ("marital_status", True), ("zip-code", True), ("home_postcode", True), ("income", True), ("language", False),
         ("page", False), ("stage", False), ("city", False), ("sextant", False), ("message", False),
-        ("occupation", False),
+        ("occupation", False), ("userAge", True), ("PLZ", True), ("Einkommen", True), ("estado civil", True),
+        ("年龄", True), ("возраст", True), ("birth-year", True), ("postal code", True), ("plan", False),
     ],
 )  # fmt: skip
 def test_which_names_are_sensitive(name: str, hidden: bool) -> None:
