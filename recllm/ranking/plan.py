@@ -123,17 +123,18 @@ class Plan:
 
         found = of_length(n, pinned)
         if len(found) < n and any(limit.most < 1 for limit in self._limits):
-            found = _as_long_as_shares_allow(found, n, pinned, of_length)
-            if not self.varies:
-                found = self._sorted(found, pinned, scores)
+            found = self._in_order(_as_long_as_shares_allow(found, n, pinned, of_length), pinned, scores)
         return np.array(found, dtype=np.int64)
 
-    def _sorted(self, found: list[int], pinned: Sequence[int], scores: Floats) -> list[int]:
-        """By score again, but for what is pinned."""
-        leading = len(set(found) & set(pinned))
-        rest = np.zeros(len(scores), dtype=bool)
-        rest[found[leading:]] = True
-        return [*found[:leading], *best_items(scores, rest, self._ties, len(found)).tolist()]
+    def _in_order(self, found: list[int], pinned: Sequence[int], scores: Floats) -> list[int]:
+        """What is pinned, then the rest: by score again, where it does not vary."""
+        leading = [row for row in pinned if row in found]
+        rest = [row for row in found if row not in leading]
+        if not self.varies:
+            listed = np.zeros(len(scores), dtype=bool)
+            listed[rest] = True
+            rest = best_items(scores, listed, self._ties, len(rest)).tolist()
+        return [*leading, *rest]
 
     def _of_length(
         self, n: int, pinned: Sequence[int], scores: Floats, eligible: Mask, pool: Mask, liked: Rows | None
@@ -156,9 +157,9 @@ class Plan:
         rows = best_items(scores, pool & growing.open, self._ties, growing.length * POOL)
         first, rows = len(growing.rows), np.concatenate([np.array(growing.rows, dtype=np.int64), rows])
         gain = np.concatenate([np.zeros(first), gains_of(scores[rows[first:]])])
-        shares = np.zeros((len(rows), 0)) if self._categories is None else _shares(self._categories, rows)
+        shares, wanted = self._shares(rows, liked)
         spread = SPREADS[self.rules.diversity_by](vectors_of(self._vectors[rows], shares))
-        calibration = self._calibration(shares, liked)
+        calibration = Calibration(wanted / wanted.sum(), shares) if self.rules.calibrated and wanted.any() else None
         variety = Variety(gain, self._diversity, spread, self.rules.calibrated, calibration)
         for place in range(first):
             variety.take(place)
@@ -186,23 +187,27 @@ class Plan:
         own = pinned.get(user, ()) if isinstance(pinned, Mapping) else pinned or ()
         return [row for row in self._catalog.rows(list(own)).tolist() if row >= 0]
 
-    def _calibration(self, shares: Floats, liked: Rows | None) -> Calibration | None:
-        """None where it is not wanted, or no category of what the user liked is known."""
-        if not self.rules.calibrated or self._categories is None or liked is None:
-            return None
-        wanted = _shares(self._categories, liked).sum(axis=0)
-        return Calibration(wanted / wanted.sum(), shares) if wanted.any() else None
+    def _shares(self, rows: Rows, liked: Rows | None) -> tuple[Floats, Floats]:
+        """[rows, categories] and [categories], of those that occur: shares in items, and sums over what was liked."""
+        liked = np.zeros(0, dtype=np.int64) if liked is None else liked
+        if self._categories is None:
+            return np.zeros((len(rows), 0)), np.zeros(0)
+        own = [self._categories.of_item(row) for row in (*rows.tolist(), *liked.tolist())]
+        numbers = np.unique(np.concatenate(own)) if own else np.zeros(0, dtype=np.int64)
+        shares = np.zeros((len(own), len(numbers)))
+        for place, some in enumerate(own):
+            shares[place, np.searchsorted(numbers, some)] = 1 / max(len(some), 1)
+        return shares[: len(rows)], shares[len(rows) :].sum(axis=0)
 
     def _passing(self, column: str, bound: object) -> Mask:
-        if (column, bound) not in self._below:
+        if bound is None:
+            return np.ones(len(self._catalog), dtype=bool)
+        found = self._below.get((column, bound))
+        if found is None:
             if len(self._below) >= MOST_BOUNDS:
                 self._below.clear()
-            self._below[column, bound] = (
-                np.ones(len(self._catalog), dtype=bool)
-                if bound is None
-                else below_ceiling(self._catalog, column, bound)
-            )
-        return self._below[column, bound]
+            found = self._below[column, bound] = below_ceiling(self._catalog, column, bound)
+        return found
 
 
 def _as_long_as_shares_allow(
@@ -259,12 +264,3 @@ def _categories(rules: Rules, attributes: Attributes) -> Values | None:
     if rules.calibrated:
         raise DataError("calibrated needs categories, and no item of the catalog has any; leave it out.")
     return None
-
-
-def _shares(categories: Values, rows: Rows) -> NDArray[np.float64]:
-    """[rows, categories]: of an item's own categories each has the same share."""
-    shares = np.zeros((len(rows), len(categories)))
-    for place, row in enumerate(rows.tolist()):
-        own = categories.of_item(row)
-        shares[place, own] = 1 / max(len(own), 1)
-    return shares

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from recllm.counts.counts import Counts
 from recllm.counts.order import BEFORE, HAVE_IT, _without_circles, lower_end, usual_needs
 from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
+from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.errors import ConfigError, DataError
 from recllm.lists.paths import paths
@@ -128,6 +131,22 @@ def test_what_is_needed_is_learned_from_the_order_of_events(records: Recommender
     direct = {(item, some[0]) for item, some in NEEDS.items()}
     assert len(pairs & true) >= 0.9 * len(pairs)
     assert len(pairs & direct) >= 0.9 * len(direct)
+
+
+@pytest.mark.parametrize(("first", "learned"), [(0.6, set()), (0.95, {("c10", "c00")})])
+def test_what_is_taken_together_in_any_order_needs_nothing(first: float, learned: set[tuple[str, str]]) -> None:
+    catalog = catalog_of()
+    pairs = [("c00", "c10") if number < 60 * first else ("c10", "c00") for number in range(60)]
+    log = Interactions.from_mapping(
+        {
+            f"s{number}": [{"item_id": item, "timestamp": 1_600_000_000 + at} for at, item in enumerate(pair)]
+            for number, pair in enumerate(pairs)
+        }
+    )
+    histories = make_histories(log, catalog, Feedback.infer(log.frame))
+    needs = sparse.coo_array(usual_needs(Counts.of(histories, len(catalog), 1.0)))
+    found = {(COURSES[item], COURSES[one]) for item, one in zip(needs.row.tolist(), needs.col.tolist(), strict=True)}
+    assert found == learned
 
 
 def test_learned_paths_are_right_for_nine_of_ten_goals(records: Recommender) -> None:
