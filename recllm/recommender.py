@@ -55,6 +55,7 @@ from recllm.model.fitted import Fitted, tell
 from recllm.model.freshness import Freshness
 from recllm.model.model import Model
 from recllm.model.params import changed, flat
+from recllm.model.profiled import Remembered, showing, with_profiles, without_profiles
 from recllm.model.report import FitReport
 from recllm.model.storage import load_recommender, save_recommender
 from recllm.options import TrainOptions
@@ -194,6 +195,7 @@ class Recommender:
         *,
         adapt: bool = True,
         adapters: Adapters | None = None,
+        profiles: Any = None,
     ) -> np.ndarray:
         """The ranking head's scores, float32 [users, items]; wishes are no part of them.
 
@@ -202,11 +204,12 @@ class Recommender:
             item_ids: The same items for all users, or each user's own. Rows of unequal length are filled with NaN.
             adapt: Whether users get their own adapter.
             adapters: Ready-made ones, from `adapt`.
+            profiles: Of users, for this question only; see `update_users`.
 
         Returns:
             Scores in the order asked for; NaN for an item that the catalog does not have.
         """
-        state = self._fitted()
+        state = showing(self._fitted(), profiles)
         kept = kept_for(adapters, state.fingerprint)
         items = read_items(item_ids, "item_ids", ordered=True)
         histories, notes = state.histories(state.events_of(users, kept, ordered=True))
@@ -249,13 +252,14 @@ class Recommender:
         wishes: Sequence[Wish | str] | Wish | str | None = None,
         exclude: Items = None,
         by: By = "history",
+        profiles: Any = None,
         **rules: Unpack[RuleOptions],
     ) -> Recommendations:
         """Ranked lists, one per user, in the order of `users`.
 
         Args:
             users: Whom to recommend to; events given here replace what was fitted. Users without events get what is
-                popular.
+                popular, or what people with a profile like theirs took.
             n: Length of the lists; shorter where fewer items are eligible.
             adapt: Whether users get their own adapter; without, the meta-learned start is used.
             adapters: Ready-made adapters, from `adapt`.
@@ -273,6 +277,7 @@ class Recommender:
             exclude: None of these items (all users alike, or each user's own).
             by: What orders the list: "history" (all that is known of a user), "similarity" (texts like those of what
                 they liked), or "rating".
+            profiles: Of users, for this question only; see `update_users`.
             rules: What else holds for every list, and is never violated: `caps`, `pinned`, `boosted`, `groups`,
                 `ceilings`, `diversity_by` and `calibrated`; see `recllm.ranking.asked.Rules`.
 
@@ -283,7 +288,7 @@ class Recommender:
         request = ListRequest(
             n, adapt, candidates, exclude_seen, filters, diversity, without, wishes, exclude, by, Rules(**rules)
         )
-        state = self._fitted()
+        state = showing(self._fitted(), profiles)
         kept = kept_for(adapters, state.fingerprint)
         seen, notes = state.histories(state.events_of(users, kept))
         lists = Lists.of(state, request, seen, kept)
@@ -547,15 +552,12 @@ class Recommender:
             users: `Users`, a data frame, or a file.
 
         Raises:
-            ConfigError: The recommender was fitted without profiles.
+            ConfigError: The recommender was fitted without profiles, or keeps nothing of users.
         """
         fresh = read_profiles(users)
         with self._changing:
             state = self._fitted()
-            people = state.model.channels.people
-            if not people.fields:
-                raise ConfigError("this recommender was fitted without profiles; fit one with fit(…, users=profiles).")
-            self._state = state.with_people(people.updated(fresh))
+            self._state = with_profiles(state, fresh)
         return self
 
     def forget(self, user_ids: Any) -> Self:
@@ -567,7 +569,8 @@ class Recommender:
 
         Args:
             user_ids: One id or several. Without histories (`keep_histories=False`), users with all of their events, as
-                `update` takes them: nobody knows otherwise what to take out.
+                `update` takes them: nobody knows otherwise what to take out. What was counted by the values of their
+                profiles stays then, as nobody knows these.
 
         Raises:
             DataError: None of them is remembered, and nothing was deleted. If only some are not, a warning says which.
@@ -575,11 +578,8 @@ class Recommender:
         with self._changing:
             state = self._fitted()
             if state.config.keep_histories:
-                people = state.model.channels.people
-                known = set(state.memory.user_ids) | set(people.users.frame["user_id"].to_list())
-                gone = known_among(read_user_ids(user_ids), known, "is remembered")
-                state = state.with_people(people.without(gone))
-                self._state = state.without([user for user in gone if user in state.memory])
+                gone = known_among(read_user_ids(user_ids), Remembered(state), "is remembered")
+                self._state = without_profiles(state.without([user for user in gone if user in state.memory]), gone)
             else:
                 self._state = state.without_events(_brought(user_ids, state))
         return self

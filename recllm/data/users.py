@@ -1,23 +1,32 @@
 """Users with a profile: what is known of somebody before they have done anything."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import IO, Any, final
 
 import polars as pl
 
 from recllm.data.cleaning import CleaningReport, Sieve, as_ids
 from recllm.data.columns import INTERACTION_COLUMNS, match_columns
+from recllm.data.exported import Framed
 from recllm.data.frames import table_of_frame
 from recllm.data.kinds import aligned, column_of, notes_of
 from recllm.data.raw import RawTable
 from recllm.data.reading import Columns, named_columns, read_table
 
-USER_COLUMNS = {"user_id": INTERACTION_COLUMNS["user_id"]}
+USER_COLUMNS = {"user_id": (*INTERACTION_COLUMNS["user_id"], "id")}
+
+HEADERLESS = {
+    "users.dat": ["user_id", "gender", "age", "occupation", "zip_code"],
+    "u.user": ["user_id", "age", "gender", "occupation", "zip_code"],
+}
+"""Columns of files without a header that many have, by name: the users of MovieLens 1M and 100k."""
 
 
 @final
-class Users:
+class Users(Framed):
     """Users and the fields of their profiles. Immutable.
 
     Attributes:
@@ -40,6 +49,8 @@ class Users:
     ) -> "Users":
         """Read users from a file of any kind that `Catalog.read` reads.
 
+        The files `users.dat` and `u.user` of MovieLens, which have no header, are known by their names.
+
         Args:
             path: A file, a folder or pattern of files, or an open file.
             columns: recllm's names -> yours: `{"user_id": "customer"}`; or the names of all columns of a file without a
@@ -50,6 +61,8 @@ class Users:
         Raises:
             DataError: The file cannot be read, has no user id column, or no usable row.
         """
+        if columns is None and isinstance(path, str | PathLike):
+            columns = HEADERLESS.get(Path(path).name.removesuffix(".gz"))
         mapping, names = named_columns(columns)
         return cls._from_raw(read_table(path, encoding, names, max_bytes), mapping)
 
@@ -85,8 +98,13 @@ class Users:
     def __len__(self) -> int:
         return self.frame.height
 
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each user."""
+        return {user: row for row, user in enumerate(self.frame["user_id"].to_list())}
+
     def __contains__(self, user_id: object) -> bool:
-        return user_id in set(self.frame["user_id"].to_list())
+        return user_id in self.row_of
 
     def __repr__(self) -> str:
         return f"Users({len(self):,} users, fields {', '.join(self.fields) or 'none'})"

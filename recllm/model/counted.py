@@ -78,7 +78,7 @@ class Counted:
         gone = after.n_events < before.n_events
         changed = self.since_weights + (counts.events if gone else came)
         anew = weights and (gone or worth_fitting(changed, counts))
-        channels = model.channels.renewed(counts, model.retrieval, weights=anew)
+        channels = model.channels.moved(before, after).renewed(counts, model.retrieval, weights=anew)
         if anew and not gone:
             channels.tensors()  # in this call, so that nobody who asks has to wait
         moved = replace(self, counts=counts, since_weights=0 if anew else changed, since_fit=self.since_fit + came)

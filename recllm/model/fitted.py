@@ -32,7 +32,6 @@ from recllm.model.grown import grown as model_grown
 from recllm.model.model import Model
 from recllm.model.moments import Moments, tasks_of
 from recllm.model.report import FitReport
-from recllm.retrieval.people import People
 
 T = TypeVar("T")
 
@@ -120,11 +119,6 @@ class Fitted:
             moved = moved.with_drift(self._drifted(before, after))
         return moved, tuple(notes)
 
-    def with_people(self, people: People) -> "Fitted":
-        """The same with other profiles of users."""
-        model = self.model.with_channels(replace(self.model.channels, people=people))
-        return self.keeping(replace(self, model=model), "fingerprint", "text_encoder")
-
     def remembering(self) -> "Fitted":
         """The same with a model that reads a history once."""
         return self.keeping(replace(self, model=self.model.remembering()), "fingerprint", "text_encoder")
@@ -164,12 +158,12 @@ class Fitted:
             weights: Whether weights between items follow, at the next question; else see `recllm.model.weights`.
         """
         gone = self._read(self.memory.of_users(user_ids))
-        return self._moved(self.memory.without_users(user_ids), gone, Histories.empty(len(gone)), weights)
+        return self._moved(self.memory.without_users(user_ids), gone, Histories.empty(gone.user_ids), weights)
 
     def without_events(self, events: Interactions) -> "Fitted":
         """The same with these events, the whole history of each of their users, counted no more."""
         gone = self._read(events)
-        return self._moved(self.memory, gone, Histories.empty(len(gone)))
+        return self._moved(self.memory, gone, Histories.empty(gone.user_ids))
 
     def _read(self, events: Interactions) -> Histories:
         return make_histories(events, self.model.catalog, self.model.feedback, seed=self.seed)

@@ -30,6 +30,7 @@ from recllm.model.texts import ItemTexts
 from recllm.prompting.template import Prompt, parse_prompt
 from recllm.ranking.head import RankingHead
 from recllm.ranking.ratings.ratings import Ratings
+from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.people import People
 from recllm.retrieval.scoring import Channels
 
@@ -59,6 +60,9 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
     channels = Channels.from_tensors(
         artifact.tensors["channels"], white, _channel_names(run), run.get("settings"), felt, _people(artifact)
     )
+    for channel in channels.fitted:
+        if isinstance(channel, SameProfile) and channel.counts.shape[0] != channels.people.size:
+            raise ArtifactError("other values of profiles are counted than profiles have")
     # A head that a prior made is as wide as the prior's; memory stands behind a saved array, and not behind a setting.
     made = "own" in saved
     width = len(saved["head"].floats("hidden.bias", None)) if made else config.ranking.hidden

@@ -37,9 +37,12 @@ def taking_weights(state: Fitted, renewed: Fitted, since: Fitted) -> Fitted:
         renewed: `with_renewed_weights(since)`.
         since: What the weights were fitted to.
     """
-    fitted = renewed.model.channels.fitted
+    # What moves with every event is not among the weights.
+    pairs = zip(state.model.channels.fitted, renewed.model.channels.fitted, strict=True)
+    fitted = tuple(theirs if theirs.counted else ours for ours, theirs in pairs)
     if len(state.model.catalog) > len(since.model.catalog):
-        fitted = tuple(channel.extended(state.model.channels.text) for channel in fitted)
+        text = state.model.channels.text
+        fitted = tuple(one.extended(text) if one.counted else one for one in fitted)
     model = state.model.with_channels(replace(state.model.channels, fitted=fitted))
     left = max(state.counted.since_weights - since.counted.since_weights, 0)
     return _with(state, replace(state, model=model, counted=replace(state.counted, since_weights=left)))

@@ -75,6 +75,10 @@ class Visits:
         return liked_part(self.histories)
 
 
+Known = tuple[Histories, People]
+"""Users' events, and the profiles of users."""
+
+
 class Channel(ABC):
     """One way to score every item for every user; what it says is brought to mean 0 and spread 1 per user.
 
@@ -101,6 +105,10 @@ class Channel(ABC):
 
     def extended(self, text: Float[Tensor, "items dim"]) -> Self:
         """The same over a catalog that has grown to the items of `text`; new ones have no events."""
+        return self
+
+    def moved(self, before: Known, after: Known) -> Self:
+        """The same where events or profiles of users have come, changed or gone, where it counts them by profile."""
         return self
 
     def tensors(self) -> Mapping[str, np.ndarray]:

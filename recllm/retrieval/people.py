@@ -126,16 +126,12 @@ class People:
         shape = (len(self.users), self.size)
         return sparse.csr_array((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
 
-    @cached_property
-    def _row_of(self) -> dict[str, int]:
-        return {user: row for row, user in enumerate(self.users.frame["user_id"].to_list())}
-
     def __contains__(self, user_id: object) -> bool:
-        return user_id in self._row_of
+        return user_id in self.users
 
     def matrix(self, user_ids: Sequence[str]) -> sparse.csr_array:
         """float32 CSR [users, values]: 1 where a user has a value; an empty row for who has no profile."""
-        rows = np.array([self._row_of.get(user, -1) for user in user_ids], dtype=np.int64)
+        rows = np.array([self.users.row_of.get(user, -1) for user in user_ids], dtype=np.int64)
         if not (rows >= 0).any():
             return sparse.csr_array((len(rows), self.size), dtype=np.float32)
         found = self._matrix[np.maximum(rows, 0)]

@@ -176,6 +176,18 @@ class Channels:
             newcomers=None if self.newcomers is None else np.pad(self.newcomers, (0, fresh)),
         )
 
+    def moved(self, before: Histories, after: Histories, people: People | None = None) -> "Channels":
+        """The same where events or profiles have come, changed or gone; what is counted without profiles is `renewed`.
+
+        Args:
+            before: The users as they were counted.
+            after: The same users as they are now.
+            people: The profiles of now, where they are others.
+        """
+        now = self.people if people is None else people
+        known = ((before, self.people), (after, now))
+        return replace(self, people=now, fitted=tuple(channel.moved(*known) for channel in self.fitted))
+
     def renewed(self, counts: Counts, config: RetrievalConfig, *, weights: bool = True) -> "Channels":
         """The same channels, with the settings that were chosen, about other counts; a model without settings as it is.
 

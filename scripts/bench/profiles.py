@@ -22,21 +22,6 @@ from recllm.encoders.config import BaseTrainingConfig
 
 DATA = Path(os.environ.get("RECLLM_DATA", "../shared/data"))
 RESULTS = Path(__file__).parent / "results"
-MOVIELENS = {
-    "users.dat": ("::", ["user_id", "gender", "age", "occupation", "zip_code"]),
-    "u.user": ("|", ["user_id", "age", "gender", "occupation", "zip_code"]),
-}
-"""Separator and columns of the files that MovieLens 1M and 100K come with, which have no header."""
-
-
-def read_users(path: Path) -> recllm.Users:
-    """Profiles from any file of users, MovieLens' own included."""
-    if path.name not in MOVIELENS:
-        return recllm.Users.read(path)
-    separator, names = MOVIELENS[path.name]
-    lines = path.read_text(encoding="latin-1").splitlines()
-    rows = [line.split(separator) for line in lines if line.strip()]
-    return recllm.Users.from_frame(pl.DataFrame(rows, names, orient="row"))
 
 
 def of_events(events: recllm.Interactions, field: str) -> recllm.Users:
@@ -57,7 +42,7 @@ def main() -> None:
     folder = DATA / asked.dataset
     catalog = recllm.Catalog.read(folder / "items.csv.gz")
     events = recllm.Interactions.read(folder / "interactions.csv.gz")
-    users = read_users(asked.users) if asked.users else of_events(events, asked.field)
+    users = recllm.Users.read(asked.users) if asked.users else of_events(events, asked.field)
     if (folder / "test_users.txt").exists():
         test = (folder / "test_users.txt").read_text().split()
     else:

@@ -1,5 +1,6 @@
 """Profiles: a world in which two fields decide the taste of who has done nothing; what is read, and what is not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,13 @@ import recllm
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.data.users import Users
-from recllm.errors import ConfigError, DataError
+from recllm.encoders.config import BaseTrainingConfig
+from recllm.errors import ArtifactError, ConfigError, DataError
+from recllm.model.weights import taking_weights, with_renewed_weights, without_pairs
 from recllm.options import TrainOptions
+from recllm.ranking.head import RankingConfig
 from recllm.recommender import Recommender
+from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.people import People, ProfilesConfig
 from tests.small import config_for
 
@@ -59,7 +64,14 @@ def world() -> tuple[Catalog, Interactions]:
 
 @pytest.fixture(scope="module")
 def rec(tiny: Path, world: tuple[Catalog, Interactions]) -> Recommender:
-    return Recommender(config_for(tiny, adaptation=None)).fit(*world, users=profiles(), options=TrainOptions(seed=0))
+    return Recommender(quick(tiny)).fit(*world, users=profiles(), options=TrainOptions(seed=0))
+
+
+def quick(tiny: Path, **changes: object) -> recllm.RecommenderConfig:
+    """What is counted is the same after a few steps of training."""
+    training = BaseTrainingConfig(steps=5, batch_users=32, validate_every=5)
+    ranking = RankingConfig(tasks=150, rounds=1, epochs=6)
+    return config_for(tiny, adaptation=None, training=training, ranking=ranking, **changes)
 
 
 def first(rec: Recommender, user: str, n: int = 1) -> list[int]:
@@ -90,7 +102,7 @@ def test_two_newcomers_with_different_profiles_get_different_lists(rec: Recommen
 
 
 def test_without_profiles_newcomers_are_alike(tiny: Path, world: tuple[Catalog, Interactions]) -> None:
-    plain = Recommender(config_for(tiny, adaptation=None)).fit(*world, options=TrainOptions(seed=0))
+    plain = Recommender(quick(tiny)).fit(*world, options=TrainOptions(seed=0))
     assert "profile" not in plain.model.channels.names
     assert first(plain, "new1", 5) == first(plain, "new2", 5)
     with pytest.raises(ConfigError, match=r"fitted without profiles; fit one with fit.*users=profiles"):
@@ -117,10 +129,88 @@ def test_whoever_is_forgotten_has_no_profile(rec: Recommender) -> None:
 
 
 def test_who_keeps_no_histories_keeps_no_profiles(tiny: Path, world: tuple[Catalog, Interactions]) -> None:
-    rec = Recommender(config_for(tiny, adaptation=None, keep_histories=False)).fit(*world, users=profiles())
+    rec = Recommender(quick(tiny, keep_histories=False)).fit(*world, users=profiles())
     assert not len(rec.model.channels.people.users)
-    rec.update_users(pl.DataFrame({"user_id": ["x", "y"], "city": ["Bern", "Basel"], "plan": ["pro", "pro"]}))
-    assert first(rec, "x", 5) != first(rec, "y", 5)
+    told = pl.DataFrame({"user_id": ["x", "y"], "city": ["Bern", "Basel"], "plan": ["pro", "pro"]})
+    with pytest.raises(ConfigError, match="keeps nothing of users"):
+        rec.update_users(told)
+    recs = rec.recommend({"x": [], "y": []}, n=5, profiles=told)
+    lists = {user: [row.item_id for row in recs if row.user_id == user] for user in "xy"}
+    assert lists["x"] != lists["y"]
+    assert not len(rec.model.channels.people.users)
+
+
+def test_a_profile_can_come_with_the_question(rec: Recommender) -> None:
+    told = newcomers(rec)
+    items = rec.catalog.item_ids
+    profile = pl.DataFrame({"user_id": ["visitor"], "city": ["Bern"], "plan": ["pro"]})
+    np.testing.assert_array_equal(rec.score({"visitor": []}, items, profiles=profile), told.score(["new01"], items))
+    np.testing.assert_array_equal(rec.score({"visitor": []}, items), rec.score({"who": []}, items))
+
+
+def test_what_is_counted_of_a_profile_goes_with_it_to_the_last_bit(
+    rec: Recommender, world: tuple[Catalog, Interactions]
+) -> None:
+    """Forgetting leaves what a shop has that never saw them; events and changed profiles are counted as they are."""
+    gone = ["u3", "u12", "u13"]
+    one = Recommender.of(rec.fitted).forget(gone)
+    empty = Recommender.of(rec.fitted).forget(list(world[1].user_ids))
+    assert counted(empty).counts.nnz == 0
+    assert not counted(empty).liked.any()
+    empty.update_users(Users.from_frame(profiles()).without(gone))
+    empty.update(world[1].without_users(gone))
+    assert same_counts(one, empty)
+    assert not same_counts(one, rec)
+    changed = Recommender.of(rec.fitted)
+    changed.update_users(pl.DataFrame({"user_id": ["u0"], "city": ["Chur"], "plan": ["pro"], "visits": [None]}))
+    moved = (counted(changed).counts - counted(rec).counts).toarray()
+    assert moved.sum(axis=0).min() == -1, "of three values, one is gone"
+    assert same_counts(changed.update_users(Users.from_frame(profiles()).of(["u0"])), rec)
+
+
+def test_weights_that_were_fitted_meanwhile_take_no_count_back(
+    rec: Recommender, world: tuple[Catalog, Interactions]
+) -> None:
+    """What is served fits weights beside the events that come in; what these have told of profiles stays told."""
+    since = without_pairs(rec.fitted)
+    renewed = with_renewed_weights(since)
+    state, _ = since.updated(Interactions.from_mapping({"u0": ["i35", "i34", "i33", "i32"]}), weights=False)
+    taken = Recommender.of(taking_weights(state, renewed, since))
+    assert same_counts(taken, Recommender.of(state))
+    assert not same_counts(taken, rec)
+
+
+def counted(rec: Recommender) -> SameProfile:
+    channel = rec.model.channels["profile"]
+    assert isinstance(channel, SameProfile)
+    return channel
+
+
+def same_counts(one: Recommender, other: Recommender) -> bool:
+    first, second = counted(one).tensors(), counted(other).tensors()
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_model_that_counts_other_values_is_not_loaded(rec: Recommender, tmp_path: Path) -> None:
+    fields = rec.model.channels.people.fields
+    people = replace(rec.model.channels.people, fields=fields[:1])
+    model = rec.model.with_channels(replace(rec.model.channels, people=people))
+    rec.with_model(model, rec.config).save(tmp_path / "model")
+    with pytest.raises(ArtifactError, match="other values of profiles are counted"):
+        Recommender.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "age"), [("users.dat", "1::F::35::10::48067\n", 35), ("u.user", "1|24|M|lawyer|85711\n", 24)]
+)
+def test_users_of_movielens_are_known_by_the_names_of_their_files(
+    tmp_path: Path, name: str, line: str, age: int
+) -> None:
+    (tmp_path / name).write_text(line)
+    users = Users.read(tmp_path / name)
+    assert set(users.fields) == {"gender", "age", "occupation", "zip_code"}
+    assert users.frame["age"].to_list() == [age]
+    assert users.to_arrow().num_rows == 1
 
 
 def test_sensitive_fields_are_not_read_unless_asked_for(rec: Recommender) -> None:
@@ -148,10 +238,9 @@ def test_no_event_of_who_is_held_out_is_counted(tiny: Path, world: tuple[Catalog
     """The counts of a value are those of base users alone."""
     from recllm.model.fit.run import FitRun
     from recllm.retrieval.channel import Lesson
-    from recllm.retrieval.channels.profile import SameProfile
 
     catalog, events = world
-    config = config_for(tiny, adaptation=None)
+    config = quick(tiny)
     run = FitRun(config, catalog, events, TrainOptions(seed=0), reserves=True, users=Users.from_frame(profiles()))
     lesson = Lesson(run.base, run.validation, np_text(), config.retrieval, counts=run.counts, people=run.people)
     with_all = Lesson(run.histories, run.validation, np_text(), config.retrieval, people=run.people)
@@ -160,18 +249,9 @@ def test_no_event_of_who_is_held_out_is_counted(tiny: Path, world: tuple[Catalog
     assert base is not None
     assert everybody is not None
     assert len(run.base) < len(run.histories)
-    assert not np.allclose(base.gains, everybody.gains)
-    alone = Lesson(
-        run.base,
-        run.validation,
-        np_text(),
-        config.retrieval,
-        people=People.of(run.people.users.of(run.base.user_ids), run.base.user_ids, ProfilesConfig()),
-    )
-    alone.chosen["profile strength"] = 30.0
-    found = alone.fitted(SameProfile)
-    assert found is not None
-    assert found.gains.shape == base.gains.shape
+    assert base.liked.sum() == run.base.n_events
+    assert everybody.liked.sum() == run.histories.n_events
+    assert base.counts.sum() == 3 * run.base.n_events, "three fields of each user"
 
 
 def np_text():  # type: ignore[no-untyped-def]
@@ -181,7 +261,7 @@ def np_text():  # type: ignore[no-untyped-def]
 
 
 def test_an_evaluation_takes_profiles(tiny: Path, world: tuple[Catalog, Interactions]) -> None:
-    config = config_for(tiny, adaptation=None)
+    config = quick(tiny)
     report = recllm.evaluate(config, *world, shots=(0,), baselines=["popularity"], users=profiles())
     value = dict(report.to_polars().filter(pl.col("metric") == "NDCG@10").select("method", "value").rows())
     assert value["recllm"] > 1.2 * value["popularity"]

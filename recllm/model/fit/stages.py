@@ -8,6 +8,7 @@ import numpy as np
 from recllm.adaptation.drift import Drift, DriftConfig, choose
 from recllm.artifact import check_table, check_target
 from recllm.data.catalog import Catalog
+from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
 from recllm.data.memory import Memory
 from recllm.data.trained import TrainedOn
@@ -65,6 +66,9 @@ def serve_everybody(run: FitRun, model: Model) -> None:
     liked, unknown = int(run.everybody.items.clock.liked.sum()), run.everybody.events - run.counts.events
     settings = dict(model.channels.settings) | ({LIKED_EVENTS: liked} if liked else {})
     channels = replace(model.channels, settings=settings)
+    if run.base is not run.histories:
+        others = Histories.concatenate([run.reserved, run.histories.of(run.stopping)])
+        channels = channels.moved(Histories.empty(others.user_ids), others)
     model.channels = channels.renewed(run.everybody, model.retrieval, weights=worth_fitting(unknown, run.everybody))
     model.channels.tensors()  # so that nobody who asks has to wait
 
