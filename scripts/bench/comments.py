@@ -34,7 +34,7 @@ def main() -> None:
     result: dict[str, Any] = {"dataset": asked.dataset, "seeds": asked.seeds}
     for protocol in ("users", "cold"):
         report = recllm.evaluate(
-            {ON: config, OFF: without}, catalog, events, protocol=protocol, shots=SHOTS, folds=2,
+            {ON: config, OFF: without}, catalog, events, protocol=protocol, shots=SHOTS,
             seeds=range(asked.seeds), baselines=["popularity"], dataset=asked.dataset,
         )  # fmt: skip
         figures = report.figures

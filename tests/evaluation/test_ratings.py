@@ -11,6 +11,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
 from recllm.evaluation.protocol import make_splits
 from recllm.evaluation.ratings import errors_of
+from recllm.evaluation.tuning import tune
 from recllm.testing import ToyShop
 from tests.small import config_for
 
@@ -86,3 +87,12 @@ def test_the_report_has_ratings_beside_tuned_rivals(tiny: Path, world: tuple[Cat
     told = report.about["methods"]["factorisation"][0]["for ratings"]
     assert told["validation"]["RMSE"] > 0
     assert "RMSE" in report.to_html()
+
+
+def test_what_predicts_ratings_is_tuned_to_the_smallest_error(world: tuple[Catalog, Interactions]) -> None:
+    catalog, events = world
+    split = make_splits(catalog, events, test_users=["u1", "u2", "u3"], ratings=True)[0]
+    tuned = tune("factorisation", catalog, split.fitting, split.validation, figure="RMSE")
+    values = [value for _, value in tuned.tried]
+    assert tuned.value == min(values) < max(values)
+    assert tune("factorisation", catalog, split.fitting, split.validation).value <= 1, "NDCG@10, if nothing is said"
