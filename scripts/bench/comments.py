@@ -46,7 +46,7 @@ def main() -> None:
                     line = [on.value, off.value, found.value, found.low, found.high, found.n]
                     result.setdefault(place.protocol, {}).setdefault(metric, {})[shots] = line
                     print(f"{place.protocol:28} K={shots} {metric:10}" + "".join(f"{value:10.4f}" for value in line))
-    (RESULTS / f"comments-{asked.dataset}.json").write_text(json.dumps(result, indent=1) + "\n")
+        (RESULTS / f"comments-{asked.dataset}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
