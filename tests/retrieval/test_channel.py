@@ -70,7 +70,7 @@ def test_a_channel_from_outside_takes_part_in_everything(
     assert counts[rows].mean() < np.median(counts[unseen]), "what few people took"
     assert {row.evidence["channel"] for row in served} == {"long_tail"}
     assert "what few people know" in str(rec.explain_ranking(known=(3,), n=5))
-    assert all(rec.verify_explanation(row) for row in served)
+    assert all(rec.verify_explanation(row).passed for row in served)
     rec.add_items([{"item_id": "fresh", "title": "A fresh thing"}])
     rec.save(tmp_path / "model")
     loaded = recllm.Recommender.load(tmp_path / "model")
