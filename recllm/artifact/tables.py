@@ -66,7 +66,8 @@ def unpack_table(content: bytes) -> pl.DataFrame:
 def _written(frame: pl.DataFrame) -> bytes:
     import pyarrow as pa
 
-    table, stream = frame.to_arrow(compat_level=pl.CompatLevel.oldest()), io.BytesIO()
+    # In one piece: a file holds one dictionary of a column's categories, and every piece would bring its own.
+    table, stream = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()), io.BytesIO()
     with pa.ipc.new_file(stream, table.schema) as writer:
         writer.write_table(table)
     return stream.getvalue()

@@ -35,6 +35,15 @@ def test_any_frame_is_kept(frame: pl.DataFrame) -> None:
     assert_frame_equal(unpack_table(pack_table(frame)), frame)
 
 
+def test_a_frame_of_several_pieces_is_kept() -> None:
+    pieces = pl.concat(
+        [SOME, SOME.reverse().with_columns(pl.col("kind").cast(pl.String).replace("x", "z").cast(pl.Categorical))],
+        rechunk=False,
+    )
+    assert pieces.n_chunks() > 1
+    assert_frame_equal(unpack_table(pack_table(pieces)), pieces)
+
+
 @settings(max_examples=60)
 @given(frame=dataframes(max_cols=2, min_size=1, max_size=4), library=st.sampled_from(["polars", "pandas", "pyarrow"]))
 def test_any_column_of_any_library_survives_or_is_refused_at_the_door(frame: pl.DataFrame, library: str) -> None:
