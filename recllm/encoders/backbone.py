@@ -5,6 +5,7 @@ into vectors, and truncated to its first blocks, to read histories of item vecto
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
@@ -13,7 +14,7 @@ from recllm.errors import BackboneError
 from recllm.resources import embedded_models, quiet_loading
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 EMBEDDED_HUB_NAMES = {"sentence-transformers/all-MiniLM-L6-v2": "minilm"}
 """Hub names whose files also come with an installed package."""
@@ -35,12 +36,42 @@ class Backbone:
     source: Literal["path", "hub", "package"]
 
     def digest(self) -> str:
-        """SHA-256 over the weight files; two backbones with the same digest give the same vectors."""
-        digest = hashlib.sha256()
-        for file in sorted(self.path.glob("*.safetensors")) or sorted(self.path.glob("*.bin")):
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return digest.hexdigest()
+        """SHA-256 over the weight files, also those of further layers; the same digest means the same vectors."""
+        return _digest(_weights(self.path) + [file for part in _folders(self.path) for file in _weights(part)])
+
+    def has_digest(self, digest: str) -> bool:
+        """Whether it has these weights; models that were saved before further layers counted know the first ones."""
+        first = _weights(self.path)
+        return digest == self.digest() or (bool(first) and digest == _digest(first))
+
+    @property
+    def transformer(self) -> Path:
+        """The folder of the transformer itself: in some models, such as CLIP's, the first of several parts."""
+        if (self.path / "config.json").is_file():
+            return self.path
+        return next((part for part in _folders(self.path) if (part / "config.json").is_file()), self.path)
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+
+
+def _folders(path: Path) -> list[Path]:
+    """Of the parts that sentence-transformers numbers: `0_CLIPModel`, `1_Pooling`, `2_Dense`, in this order."""
+    return sorted((part for part in path.glob("[0-9]*_*") if part.is_dir()), key=lambda part: _place(part.name))
+
+
+def _place(name: str) -> tuple[int, str]:
+    number = name.split("_")[0]
+    return (int(number) if number.isdecimal() else 0, name)
+
+
+def _digest(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def resolve_backbone(name: str) -> Backbone:
@@ -54,7 +85,7 @@ def resolve_backbone(name: str) -> Backbone:
     """
     embedded = embedded_models()
     folder = Path(name).expanduser()
-    if (folder / "config.json").is_file():
+    if any((folder / file).is_file() for file in ("config.json", "modules.json")):
         return Backbone(name, folder.resolve(), "path")
     if name in embedded:
         return Backbone(name, embedded[name], "package")
@@ -67,8 +98,9 @@ def resolve_backbone(name: str) -> Backbone:
         if alias in embedded:
             return Backbone(name, embedded[alias], "package")
     raise BackboneError(
-        f"backbone {name!r} was not found: no folder of that name with a config.json; not on the model hub or in its "
-        f"cache ({reason}); not among the embedded models ({', '.join(sorted(embedded)) or 'none installed'}). "
+        f"backbone {name!r} was not found: no folder of that name with a config.json or modules.json; not on the "
+        f"model hub or in its cache ({reason}); not among the embedded models "
+        f"({', '.join(sorted(embedded)) or 'none installed'}). "
         "Give the folder of a sentence-transformers model, a hub name, or an embedded one (for a saved recommender: "
         "Recommender.load(folder, backbone=…))."
     )
@@ -89,6 +121,29 @@ def _from_hub(name: str) -> tuple[Path | None, str]:
         return None, f"{type(error).__name__}"
 
 
+def reads_vectors(backbone: Backbone) -> bool:
+    """Whether it is one transformer of blocks; not several, such as CLIP's, nor one that writes, too, such as T5.
+
+    Raises:
+        BackboneError: Its settings cannot be read.
+    """
+    config = _settings(backbone)
+    return isinstance(getattr(config, "num_hidden_layers", None), int) and not config.is_encoder_decoder
+
+
+def _settings(backbone: Backbone) -> "PretrainedConfig":
+    import transformers
+
+    try:
+        return transformers.AutoConfig.from_pretrained(backbone.transformer)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unreadable(backbone, error) from error
+
+
+def _unreadable(backbone: Backbone, error: Exception) -> BackboneError:
+    return BackboneError(f"backbone {backbone.name!r} at {backbone.path} could not be loaded: {error}")
+
+
 def load_blocks(backbone: Backbone, depth: int) -> "PreTrainedModel":
     """The first `depth` transformer blocks with their pretrained weights, without word embeddings or pooling.
 
@@ -99,8 +154,8 @@ def load_blocks(backbone: Backbone, depth: int) -> "PreTrainedModel":
     """
     import transformers
 
+    config = _settings(backbone)
     try:
-        config = transformers.AutoConfig.from_pretrained(backbone.path)
         available = int(config.num_hidden_layers)
         if depth > available:
             raise BackboneError(
@@ -111,9 +166,9 @@ def load_blocks(backbone: Backbone, depth: int) -> "PreTrainedModel":
         if getattr(config, "layer_types", None):
             config.layer_types = list(config.layer_types)[:depth]
         with quiet_loading():
-            model = transformers.AutoModel.from_pretrained(backbone.path, config=config, dtype="float32")
+            model = transformers.AutoModel.from_pretrained(backbone.transformer, config=config, dtype="float32")
     except (OSError, ValueError, KeyError) as error:
-        raise BackboneError(f"backbone {backbone.name!r} at {backbone.path} could not be loaded: {error}") from error
+        raise _unreadable(backbone, error) from error
     return without_unused_parts(model)
 
 

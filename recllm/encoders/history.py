@@ -1,6 +1,6 @@
 """Events to a user vector: the first blocks of the pretrained transformer, reading item vectors instead of words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import numpy as np
@@ -10,15 +10,13 @@ from torch import Tensor, nn
 
 from recllm.config import Count, NotNegative, Within, checked
 from recllm.data.histories import Histories
-from recllm.encoders.backbone import Backbone, load_blocks
+from recllm.encoders.backbone import Backbone
+from recllm.encoders.blocks import adapted_layers, pretrained_blocks
 from recllm.encoders.lora import UserLora, bringing, make_ready
 from recllm.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-ATTENTION_INPUTS = ("query", "value", "q_proj", "v_proj")
-"""Names of the query and value projections in BERT-type and Llama-type blocks."""
 
 
 @final
@@ -31,7 +29,8 @@ class HistoryEncoderConfig:
         depth: Blocks taken from the backbone; the dial for quality against time.
         max_events: Newest events read; older ones are left out.
         blocks: `pretrained` takes the backbone's weights and trains LoRA on them; `full` trains them all; `scratch`
-            is a small transformer of width `width` without pretraining, for comparison.
+            is a small transformer of width `width` without pretraining, for comparison, and for backbones whose blocks
+            cannot read histories.
         width: Width of `scratch` blocks; pretrained ones have the backbone's.
         lora_rank: Rank of the LoRA shared by all users.
         lora_alpha: Its scale is lora_alpha / lora_rank.
@@ -178,8 +177,15 @@ class HistoryEncoder(nn.Module):
 
     @classmethod
     def build(cls, backbone: Backbone, n_tokens: int, config: HistoryEncoderConfig) -> "HistoryEncoder":
-        """The encoder at its starting point: the backbone's blocks, or fresh ones for `blocks="scratch"`."""
-        blocks = scratch_blocks(config) if config.blocks == "scratch" else load_blocks(backbone, config.depth)
+        """The encoder at its starting point: the backbone's blocks, or fresh ones for `blocks="scratch"`.
+
+        Where the backbone's blocks cannot read histories, they are fresh ones, too, and the encoder's own settings say
+        so.
+        """
+        blocks = None if config.blocks == "scratch" else pretrained_blocks(backbone, config.depth)
+        if blocks is None:
+            config = replace(config, blocks="scratch")
+            blocks = scratch_blocks(config)
         return cls(blocks, n_tokens, config)
 
     def forward(
@@ -222,12 +228,7 @@ class HistoryEncoder(nn.Module):
 
     def last_block_inputs(self) -> dict[str, nn.Linear]:
         """The query and value projections of the last block: where a user's own LoRA sits."""
-        last = max(int(part) for name, _ in self.blocks.named_modules() for part in name.split(".") if part.isdigit())
-        found = {
-            name: module
-            for name, module in self.blocks.named_modules()
-            if name.split(".")[-1] in ATTENTION_INPUTS and str(last) in name.split(".") and hasattr(module, "weight")
-        }
+        found = adapted_layers(self.blocks)
         if not found:
             kind = type(self.blocks).__name__
             raise ConfigError(f"no query and value projections found in {kind}; use a BERT- or Llama-type backbone.")

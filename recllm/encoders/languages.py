@@ -67,7 +67,7 @@ def _unknown_share(backbone: Backbone, texts: Sequence[str]) -> float:
 
     try:
         with quiet_loading():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(backbone.path)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(backbone.transformer)
     except (OSError, ValueError, KeyError):  # a model of several parts has its tokenizer elsewhere
         return 0.0
     pieces = [piece for text in texts for piece in tokenizer(text, truncation=True, max_length=128)["input_ids"]]

@@ -26,6 +26,9 @@ underscore are such, too."""
 NO_WORDS = {"vocab_size": 1, "pad_token_id": 0}
 """The table of words is not used, and not saved."""
 
+WHOLE_ATTENTION = "max_window_layers"
+"""In blocks of Qwen's kind, how many look at everything; there it may be more than there are."""
+
 LARGEST_SCALE = 10.0
 """Of the logarithm of the length of user vectors."""
 
@@ -66,7 +69,11 @@ def load_history_encoder(
 
 
 def _of_the_blocks(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in NOT_OF_THE_BLOCKS and name[:1] != "_"}
+    kept = {name: value for name, value in settings.items() if name not in NOT_OF_THE_BLOCKS and name[:1] != "_"}
+    window, blocks = kept.get(WHOLE_ATTENTION), kept.get("num_hidden_layers")
+    if isinstance(window, int) and isinstance(blocks, int):
+        kept[WHOLE_ATTENTION] = min(window, blocks)
+    return kept
 
 
 def _built(settings: Mapping[str, Any], n_tokens: int, config: HistoryEncoderConfig) -> HistoryEncoder:

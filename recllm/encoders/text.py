@@ -89,7 +89,7 @@ class TextEncoder:
     ) -> None:
         self.config, self.adapter = config, adapter
         self.backbone: Backbone = resolve_backbone(config.backbone)
-        if digest is not None and self.backbone.digest() != digest:
+        if digest is not None and not self.backbone.has_digest(digest):
             raise BackboneError(
                 f"the backbone {config.backbone!r} at {self.backbone.path} has other weights than the one that this "
                 "recommender was fitted with, so new texts would not fit its items; say where that one is, with "
@@ -158,7 +158,7 @@ class TextEncoder:
 
         with quiet_loading():
             model = sentence_transformers.SentenceTransformer(str(self.backbone.path), device=device)
-        model.max_seq_length = self.max_tokens
+        model.max_seq_length = readable(model, self.max_tokens)
         if self.adapter is not None:
             self.adapter.load_into(model)
         return model
@@ -173,7 +173,7 @@ class TextEncoder:
         if device not in self._loaded:
             self._loaded[device] = self.load(device)
         model = self._loaded[device]
-        model.max_seq_length = self.max_tokens  # another prompt may have read less
+        model.max_seq_length = readable(model, self.max_tokens)  # another prompt may have read less
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # batches of like length waste no padding
         chunk = 8 * self.config.batch_size
         vectors = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
@@ -189,6 +189,18 @@ class TextEncoder:
             if progress is not None:
                 progress(min(start + chunk, len(order)), len(order))
         return vectors
+
+
+def readable(model: Any, tokens: int) -> int:
+    """As many tokens as are wanted, or as the transformer has positions for if these are fewer: CLIP's has 77."""
+    transformer = model.transformers_model
+    settings = getattr(transformer, "config", None)
+    most = getattr(settings and settings.get_text_config(), "max_position_embeddings", None)
+    table = next((part for name, part in transformer.named_modules() if name.endswith("position_embeddings")), None)
+    padding = getattr(table, "padding_idx", None)
+    if isinstance(most, int) and padding is not None:
+        most -= padding + 1  # RoBERTa and its kin count positions from behind the padding's
+    return min(tokens, most) if isinstance(most, int) and most > 0 else tokens
 
 
 def _is_silent(model: Any, text: str) -> bool:

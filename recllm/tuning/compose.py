@@ -198,7 +198,7 @@ def _plain(series: Any) -> list[Any]:
 
 def tokens_of(config: TextEncoderConfig) -> Tokens:
     """Counts the tokens of texts as the encoder does; without its tokenizer's file, by words and signs."""
-    file = resolve_backbone(config.backbone).path / "tokenizer.json"
+    file = resolve_backbone(config.backbone).transformer / "tokenizer.json"
     if not file.is_file():
         return lambda texts: [_about(text) for text in texts]
     from tokenizers import Tokenizer

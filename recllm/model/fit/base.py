@@ -6,11 +6,12 @@ from typing import Any
 import torch
 
 from recllm.counts.cooccurrence import affordable_items
-from recllm.encoders.history import HistoryEncoder, ItemEncoder
+from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
 from recllm.encoders.text import TextEncoder
 from recllm.encoders.train import BaseTrainer
 from recllm.model.fit.folds import Folds
 from recllm.model.fit.run import ADAPTATION_SHARE, FitRun
+from recllm.model.report import FitReport
 from recllm.model.texts import ItemTexts
 from recllm.retrieval.channel import Lesson
 from recllm.retrieval.learning import learn_channels
@@ -49,11 +50,24 @@ def fit_channels(run: FitRun, texts: ItemTexts, folds: Folds | None) -> Channels
     return channels
 
 
+def mind_blocks(
+    report: FitReport, encoder: HistoryEncoder, text_encoder: TextEncoder, wanted: HistoryEncoderConfig
+) -> None:
+    """Say where a backbone reads the texts and cannot read histories."""
+    if encoder.config.blocks != wanted.blocks:
+        report.notes.append(
+            f"the blocks of the backbone {text_encoder.backbone.name!r} cannot read histories (they take no vectors, "
+            "or not each moment for itself), so they read the texts only, and a small transformer of width "
+            f"{encoder.width} reads histories."
+        )
+
+
 def fit_base(run: FitRun, text_encoder: TextEncoder, texts: ItemTexts) -> tuple[HistoryEncoder, ItemEncoder]:
     """The history encoder and the item vectors, trained on the base users and then left as they are."""
     torch.manual_seed(run.options.seed)
     config = run.config.history
     encoder = HistoryEncoder.build(text_encoder.backbone, run.feedback.n_tokens, config)
+    mind_blocks(run.report, encoder, text_encoder, config)
     warm, beside = torch.from_numpy(run.warm), texts.inside
     items = ItemEncoder(texts.whole, warm, encoder.width, config.delta_bound, beside)
     training = run.config.training

@@ -20,6 +20,7 @@ from recllm.encoders.senses import Senses
 from recllm.encoders.text import TextEncoder, Whitening
 from recllm.model.config import RecommenderConfig
 from recllm.model.counted import Counted
+from recllm.model.fit.base import mind_blocks
 from recllm.model.fit.text import mind_language, reading
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
@@ -60,6 +61,7 @@ def untrained_model(
     torch.manual_seed(0)
     feedback = Feedback()
     encoder = HistoryEncoder.build(text_encoder.backbone, feedback.n_tokens, config.history)
+    mind_blocks(report, encoder, text_encoder, config.history)
     items = ItemEncoder(
         texts.whole,
         torch.zeros(len(catalog), dtype=torch.bool),
