@@ -103,6 +103,8 @@ def _samples() -> Iterator[Evidence]:
     yield _sample("weak", popular=True)
     yield _sample("cold_start")
     yield _sample("cold_start", popular=True)
+    yield _sample("profile")
+    yield _sample("profile", popular=True)
 
 
 def _groups(event: str) -> Iterator[Evidence]:

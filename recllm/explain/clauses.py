@@ -59,6 +59,7 @@ KINDS = {
     "weak": Kind(),
     "cold_start": Kind(),
     "cold_start.popular": Kind(),
+    "profile": Kind(),
     "attribute.category": Kind(("sharing", "category")),
     "attribute.column": Kind(("sharing", "column", "value")),
     "attribute.title": Kind(("sharing", "title_words")),
@@ -278,6 +279,8 @@ def _reason_kind(facts: Mapping[str, Fact]) -> str:
     for kind, slot in (("cited", "cited"), ("whole", "whole"), ("asked", "wishes")):
         if facts[slot]:
             return kind
+    if facts["profiled"]:
+        return "profile"
     if facts["cold_start"]:
         return "cold_start.popular" if facts["popular"] else "cold_start"
     return "popular" if facts["popular"] else "weak"

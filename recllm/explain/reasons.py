@@ -189,7 +189,7 @@ class Reasons:
             history = histories.of([user])
             known = served.known(history)
             ranking = ServedRanking(served, history, steps[user])
-            evidence += gather_evidence(
+            found = gather_evidence(
                 ranking,
                 known,
                 0,
@@ -200,8 +200,24 @@ class Reasons:
                 wishes=self._granted(served, history, items, steps[user]) if len(served.wishes) else None,
                 owned=np.isin(items, history.item_rows).tolist(),
             )
+            evidence += found if len(known.item_rows) else self._by_profile(found, served, history, items)
         # Counterfactuals speak of lists that follow from scores; of one that was made varied they might not be true.
         return [replace(one, counterfactual=None) for one in evidence] if served.plan.varies else evidence
+
+    def _by_profile(
+        self, evidence: Sequence[Evidence], served: Served, history: Histories, items: np.ndarray
+    ) -> list[Evidence]:
+        """Without a history, what would not be in the list without the user's profile is there because of it."""
+        channels = self.model.channels
+        if not channels.people.matrix(history.user_ids).nnz:
+            return list(evidence)
+        bare = self.model.with_channels(replace(channels, people=channels.people.without(history.user_ids)))
+        alone = Served(bare, replace(served.request, wishes=None))
+        top = set(ServedRanking(alone, history, None)(alone.known(history)).top(0, served.request.n))
+        return [
+            replace(one, reason_code="profile") if one.reason_code == "cold_start" and item not in top else one
+            for one, item in zip(evidence, items.tolist(), strict=True)
+        ]
 
     def overall(self, histories: Histories, known: Sequence[int], n: int) -> Overall:
         """What the ranker weighs when the newest 0, 1, … events of these users are known."""

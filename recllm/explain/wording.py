@@ -20,7 +20,7 @@ COUNTED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine
 
 REMEMBERED = 4096  # titles whose shown form is kept: each is asked for some seventy times for one reason
 _READ = 20 * LONGEST_TITLE  # what stands further back in a title is not shown anyway
-_REASON_FACTS = ("owned", "cited", "verb", "whole", "leading", "wishes", "popular", "cold_start")
+_REASON_FACTS = ("owned", "cited", "verb", "whole", "leading", "wishes", "popular", "cold_start", "profiled")
 MOST_NAMED = 3
 """Of more causes than this, `NAMED` are named and the rest counted."""
 NAMED = 2
@@ -98,8 +98,8 @@ def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
     """What prompts and clauses may say of `evidence`, ready to print; None where it holds nothing.
 
     Titles, values and wishes come in quotation marks, several of them as one list in words, of many causes two and the
-    number of the others. Five facts are flags: ``owned``, ``whole``, ``popular``, ``cold_start`` and ``them`` (what is
-    taken out is exactly what is cited, two or three things: of more, not all are named).
+    number of the others. Six facts are flags: ``owned``, ``whole``, ``popular``, ``cold_start``, ``profiled`` and
+    ``them`` (what is taken out is exactly what is cited, two or three things: of more, not all are named).
     """
     named = None if evidence.whole else evidence.causes
     verbs = {verb_for(cause.event) for cause in named or ()}
@@ -114,6 +114,7 @@ def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
         "wishes": listed(evidence.wishes) if evidence.reason_code == "asked" else None,
         "popular": evidence.popular and evidence.reason_code != "weak",
         "cold_start": evidence.reason_code == "cold_start",
+        "profiled": evidence.reason_code == "profile",
         **_shared(evidence),
         "without": listed(changed.titles) if changed else None,
         "them": 1 < len(taken_out) <= MOST_NAMED and taken_out == {display_title(cause.title) for cause in named or ()},

@@ -44,6 +44,7 @@ def test_samples_have_every_shape() -> None:
         "popular",
         "weak",
         "cold_start",
+        "profile",
         "owned",
     }
     kinds = {attribute.kind for sample in samples() for attribute in sample.attributes}

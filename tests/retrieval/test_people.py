@@ -1,6 +1,6 @@
 """Profiles: a world in which two fields decide the taste of who has done nothing; what is read, and what is not."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +146,24 @@ def test_a_profile_can_come_with_the_question(rec: Recommender) -> None:
     profile = pl.DataFrame({"user_id": ["visitor"], "city": ["Bern"], "plan": ["pro"]})
     np.testing.assert_array_equal(rec.score({"visitor": []}, items, profiles=profile), told.score(["new01"], items))
     np.testing.assert_array_equal(rec.score({"visitor": []}, items), rec.score({"who": []}, items))
+
+
+def test_a_reason_says_that_a_profile_is_why_and_never_which_value(rec: Recommender) -> None:
+    """What is in the list of whoever has no profile, too, is popular and is said to be that."""
+    told = newcomers(rec)
+    without = {row.item_id for row in rec.recommend("who", n=5, exclude_seen=False)}
+    rows = list(told.recommend("new11", n=5, exclude_seen=False, explain=True))
+    codes = {row.item_id: row.reason_code for row in rows}
+    assert codes == {row.item_id: "cold_start" if row.item_id in without else "profile" for row in rows}
+    assert "profile" in codes.values()
+    for row in rows:
+        said = f"{row.explanation} {row.evidence}"
+        assert ("with a profile like yours" in said) == (row.reason_code == "profile")
+        assert not any(value.casefold() in said.casefold() for value in (*CITIES, "pro "))
+        assert told.verify_explanation(row).passed
+    forged = {**asdict(rows[0]), "reason_code": "cold_start" if rows[0].reason_code == "profile" else "profile"}
+    assert not told.verify_explanation(forged).passed
+    assert {row.reason_code for row in rec.recommend("who", n=5, explain=True)} == {"cold_start"}
 
 
 def test_what_is_counted_of_a_profile_goes_with_it_to_the_last_bit(

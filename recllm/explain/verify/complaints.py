@@ -22,6 +22,7 @@ _SENTENCES = {
     "owned": "The user is not known to have it already.",
     "guess": "It is not a guess; name the given causes.",
     "unknown_taste": "It is not true that nothing is known of the user.",
+    "profile": "It is not known that people with a like profile have to do with it; say nothing of profiles.",
     "count": "The number {value} is not in the evidence; leave it out.",
     "whole": "It is not the history as a whole that brought it; name the given causes.",
     "alike": "Not all causes are known to have “{value}” in common with it; leave it out.",

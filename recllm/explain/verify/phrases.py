@@ -36,6 +36,11 @@ _MARKS = (
     ),
     ("cause_firm", r"most of all(?= §)"),
     (
+        "profile",
+        r"(?:(?:this|it) is )?(?:what (?:people|{people}) with a profile like yours (?:took|chose|take|choose)"
+        r"|(?:taken|chosen) by (?:people|{people}) with a profile like yours)",
+    ),
+    (
         "popular",
         r"popular(?: here)?(?: (?:with|among)(?: all)?(?: our| the| other| of our)? (?:{people})(?: here)?)?",
     ),

@@ -20,6 +20,7 @@ _WITHOUT_NAMES: tuple[Role, ...] = (
     "no_cause",
     "guess",
     "unknown_taste",
+    "profile",
     "owned",
     "whole",
 )

@@ -7,6 +7,7 @@ from typing import Any
 _SHORT = {
     "popular": "Popular with everyone",
     "cold_start": "Popular with everyone",
+    "profile": "Taken by people with a profile like yours",
     "weak": "A guess: nothing you picked stands out as the cause",
 }
 
