@@ -5,7 +5,7 @@ side. What an item has no vector for says nothing: it lies in the middle.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -34,10 +34,10 @@ class Senses:
     """How vectors of items are whitened, by the name of the sense.
 
     Attributes:
-        whitening: Of each sense; the matrices are [dim, directions].
+        whitening: Of each sense; the matrices are [dim, directions]. Empty where items have texts only.
     """
 
-    whitening: Mapping[str, Whitening]
+    whitening: Mapping[str, Whitening] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -46,8 +46,8 @@ class Senses:
         warm: Bool[np.ndarray, "items"],
         shrinkage: float,
         comments: Float[np.ndarray, "items dim"] | None = None,
-    ) -> "Senses | None":
-        """Statistics of items with events, or of all where none of these has a vector; None without vectors.
+    ) -> "Senses":
+        """Statistics of items with events, or of all where none of these has a vector.
 
         Args:
             catalog: The items and their vectors.
@@ -61,7 +61,7 @@ class Senses:
             known = vectors[there & warm] if (there & warm).sum() > 1 else vectors[there]
             whole = Whitening.fit(known, shrinkage)
             found[name] = Whitening(whole.mean, _directions(known - whole.mean, whole.matrix))
-        return cls(found) if found else None
+        return cls(found)
 
     @property
     def width(self) -> int:

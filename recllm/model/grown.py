@@ -21,15 +21,10 @@ def grown(model: Model, catalog: Catalog, text: np.ndarray) -> Model:
     fresh = len(catalog) - len(model.catalog)
     vectors = np.concatenate([model.text, text])
     white = torch.from_numpy(model.whitening(vectors))
-    senses = model.channels.senses
-    if model.senses is not None:
-        # The items that were there before are as they were read then.
-        senses = torch.cat([senses, model.senses.white(catalog)[len(model.catalog) :]])
-    else:
-        senses = torch.zeros(len(catalog), 0)
+    # The items that were there before are as they were read then.
+    senses = torch.cat([model.channels.senses, model.senses.white(catalog)[len(model.catalog) :]])
     warm = torch.nn.functional.pad(model.items.warm, (0, fresh))
-    inside = 0 if model.senses is None else model.senses.inside
-    whole = torch.cat([white, senses[:, :inside]], dim=1)
+    whole = torch.cat([white, senses[:, : model.senses.inside]], dim=1)
     items = ItemEncoder(whole, warm, model.encoder.width, model.items.bound)
     with torch.no_grad():
         items.project.load_state_dict(model.items.project.state_dict())

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import final
 
@@ -65,7 +65,7 @@ class Model:
         prompt: What put the items into words, and puts new ones; None: what the settings name.
         drift: What the shop's own adapter adds to the head; None where nothing was ever learned after the fit.
         own: The step from the shop prior that is in the head; None where the head was fitted without a prior.
-        senses: How other vectors of items are whitened; None where there are none.
+        senses: How other vectors of items are whitened.
         ratings: Predicts ratings; None where they were not learned.
         remembered: Users' vectors that were read before; None: every question reads its histories.
     """
@@ -85,7 +85,7 @@ class Model:
     prompt: Prompt | None = None
     drift: Drift | None = None
     own: OwnStep | None = None
-    senses: Senses | None = None
+    senses: Senses = field(default_factory=Senses)
     ratings: Ratings | None = None
     remembered: Remembered | None = None
 
@@ -288,7 +288,7 @@ class Model:
             saved["drift"] = self.drift.tensors()
         if self.own is not None:
             saved["own"] = self.own.tensors()
-        if self.senses is not None:
+        if self.senses.whitening:
             saved["senses"] = self.senses.tensors() | {"white": self.channels.senses.numpy()}
         if self.ratings is not None:
             saved["ratings"] = self.ratings.tensors()

@@ -50,15 +50,15 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
     white = torch.from_numpy(whitening(vectors))
     if not bool(torch.isfinite(white).all()):
         raise ArtifactError("its whitening leaves no numbers")
-    senses, felt = _senses(saved, artifact.documents["run"].get("senses", []), len(catalog))
-    whole = torch.cat([white, felt[:, : 0 if senses is None else senses.inside]], dim=1)
+    senses, beside = _senses(saved, artifact.documents["run"].get("senses", []), len(catalog))
+    whole = torch.cat([white, beside[:, : senses.inside]], dim=1)
     items = _items(saved["items"], whole, encoder.width, config.history.delta_bound)
     text_adapter = None
     if "text_adapter" in saved:
         text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
     run = artifact.documents["run"]
     channels = Channels.from_tensors(
-        artifact.tensors["channels"], white, _channel_names(run), run.get("settings"), felt, _people(artifact)
+        artifact.tensors["channels"], white, _channel_names(run), run.get("settings"), beside, _people(artifact)
     )
     for channel in channels.fitted:
         if isinstance(channel, SameProfile) and channel.counts.shape[0] != channels.people.size:
@@ -75,7 +75,8 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
         raise ArtifactError("the digest of the backbone is none")
     for part in (encoder, items, head):
         part.requires_grad_(False)
-    texts = ItemTexts(vectors, whitening, text_adapter, backbone, _prompt(artifact.documents.get("prompt")), senses)
+    prompt = _prompt(artifact.documents.get("prompt"))
+    texts = ItemTexts(vectors, whitening, text_adapter, backbone, prompt, senses, beside)
     model = Model.of(config, catalog, feedback, texts, channels, encoder, items, head)
     model.own = own
     if "ratings" in saved:
@@ -124,17 +125,17 @@ def _people(artifact: Artifact) -> People:
     return People.from_dict(users, artifact.documents["run"].get("profiles", []))
 
 
-def _senses(saved: Mapping[str, SavedArrays], names: Any, items: int) -> tuple[Senses | None, torch.Tensor]:
+def _senses(saved: Mapping[str, SavedArrays], names: Any, items: int) -> tuple[Senses, torch.Tensor]:
     """How other vectors of items are whitened, and those of the items, float32 [items, width]."""
     if not names or "senses" not in saved:
-        return None, torch.zeros(items, 0)
+        return Senses(), torch.zeros(items, 0)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ArtifactError("the names of the items' vectors are none")
     arrays = saved["senses"]
     senses = Senses.from_tensors(arrays, names)
-    felt = arrays.floats("white", items, senses.width, least=-1.001, most=1.001)
+    white = arrays.floats("white", items, senses.width, least=-1.001, most=1.001)
     arrays.all_taken()
-    return senses, torch.from_numpy(felt.copy())
+    return senses, torch.from_numpy(white.copy())
 
 
 def _items(saved: SavedArrays, white: torch.Tensor, width: int, bound: float) -> ItemEncoder:

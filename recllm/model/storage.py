@@ -55,7 +55,7 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
             "backbone": model.backbone,
             "channels": list(model.channels.names),
             "profiles": model.channels.people.to_dict(),
-            "senses": [] if model.senses is None else list(model.senses.whitening),
+            "senses": list(model.senses.whitening),
             "settings": dict(model.channels.settings),
             "since_weights": state.counted.since_weights,
             "since_fit": state.counted.since_fit,

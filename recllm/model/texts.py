@@ -26,17 +26,17 @@ class ItemTexts:
         adapter: What fine-tuning taught the encoder; None for the frozen one.
         backbone: Digest of its weights, with which new texts have to be read as well.
         prompt: What put the items into words, and puts new ones.
-        senses: How other vectors of the items are whitened; None where there are none.
-        felt: These vectors, whitened, float32 [items, width].
+        senses: How other vectors of the items are whitened.
+        beside: These vectors, whitened, float32 [items, width]; of width 0 where there are none.
     """
 
     vectors: np.ndarray
     whitening: Whitening
-    adapter: TextAdapter | None = None
-    backbone: str | None = None
-    prompt: Prompt | None = None
-    senses: Senses | None = None
-    felt: Tensor | None = None
+    adapter: TextAdapter | None
+    backbone: str | None
+    prompt: Prompt | None
+    senses: Senses
+    beside: Float[Tensor, "items width"]
 
     @cached_property
     def white(self) -> Float[Tensor, "items dim"]:
@@ -44,16 +44,6 @@ class ItemTexts:
         return torch.from_numpy(self.whitening(self.vectors))
 
     @cached_property
-    def beside(self) -> Float[Tensor, "items width"]:
-        """Whitened other vectors, of width 0 where there are none."""
-        return torch.zeros(len(self.vectors), 0) if self.felt is None else self.felt
-
-    @cached_property
     def whole(self) -> Float[Tensor, "items dim_and_width"]:
         """What item vectors are made of: texts, and other vectors beside them."""
-        return torch.cat([self.white, self.beside[:, : self.inside]], dim=1)
-
-    @property
-    def inside(self) -> int:
-        """How many numbers of the other vectors are part of item vectors."""
-        return 0 if self.senses is None else self.senses.inside
+        return torch.cat([self.white, self.beside[:, : self.senses.inside]], dim=1)

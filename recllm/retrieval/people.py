@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, final
 
 import numpy as np
@@ -96,6 +96,7 @@ class People:
     fields: tuple[Field, ...]
 
     @classmethod
+    @cache
     def nobody(cls) -> "People":
         """Without profiles."""
         return cls(Users.from_frame(pl.DataFrame({"user_id": pl.Series([], dtype=pl.String)})), ())

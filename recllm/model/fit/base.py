@@ -68,7 +68,7 @@ def fit_base(run: FitRun, text_encoder: TextEncoder, texts: ItemTexts) -> tuple[
     config = run.config.history
     encoder = HistoryEncoder.build(text_encoder.backbone, run.feedback.n_tokens, config)
     mind_blocks(run.report, encoder, text_encoder, config)
-    warm, beside = torch.from_numpy(run.warm), texts.inside
+    warm, beside = torch.from_numpy(run.warm), texts.senses.inside
     items = ItemEncoder(texts.whole, warm, encoder.width, config.delta_bound, beside)
     training = run.config.training
     if not run.reserves:

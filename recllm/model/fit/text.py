@@ -50,9 +50,8 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
         run.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
     written = run.timed("comments", lambda: read_comments(run, encoder))
     senses = Senses.of(run.catalog, run.warm, run.config.text.shrinkage, written)
-    felt = None if senses is None else senses.white(run.catalog, written)
     read = (encoder.adapter, encoder.backbone.digest(), encoder.prompt)
-    return encoder, ItemTexts(text, whitening, *read, senses, felt)
+    return encoder, ItemTexts(text, whitening, *read, senses, senses.white(run.catalog, written))
 
 
 def mind_language(report: FitReport, encoder: TextEncoder, catalog: Catalog) -> None:

@@ -67,7 +67,7 @@ def untrained_model(
         torch.zeros(len(catalog), dtype=torch.bool),
         encoder.width,
         config.history.delta_bound,
-        texts.inside,
+        texts.senses.inside,
     )
     head = RankingHead(len(channels.names), config.ranking)
     with torch.no_grad():
@@ -87,7 +87,7 @@ def _channels(config: RecommenderConfig, texts: ItemTexts) -> Channels:
     nobody = ItemCounts.of(Histories.empty(0), len(texts.vectors), USUAL)
     popularity = Popularity.of(nobody)
     nothing = TakenTogether(Cooccurrence.empty(len(texts.vectors)))
-    seen = () if texts.senses is None else (SensesChannel(),)
+    seen = (SensesChannel(),) if texts.senses.whitening else ()
     fitted = (History(), Text(UNSEEN_RIDGE), nothing, *seen, Popular(), PopularWhenLastSeen(), PopularNow())
     retrieval = config.retrieval
     settings = {
@@ -102,9 +102,8 @@ def _texts(config: RecommenderConfig, catalog: Catalog, encoder: TextEncoder, ve
     """What the items are known by, whitened over all of them: nobody says which have events."""
     shrinkage = max(config.text.shrinkage, UNSEEN_SHRINKAGE)
     senses = Senses.of(catalog, np.ones(len(catalog), dtype=bool), shrinkage)
-    felt = None if senses is None else senses.white(catalog)
-    digest = encoder.backbone.digest()
-    return ItemTexts(vectors, Whitening.fit(vectors, shrinkage), None, digest, encoder.prompt, senses, felt)
+    read = (None, encoder.backbone.digest(), encoder.prompt)
+    return ItemTexts(vectors, Whitening.fit(vectors, shrinkage), *read, senses, senses.white(catalog))
 
 
 def of_catalog(
