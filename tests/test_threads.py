@@ -24,6 +24,7 @@ from tests.small import config_for, newcomer
 
 THREADS = 8
 CALLS = 96
+CITIES = ("Bern", "Basel", "Chur", "Wil")
 SHORT = BaseTrainingConfig(steps=4, batch_users=16, validate_every=2)
 
 
@@ -31,7 +32,10 @@ SHORT = BaseTrainingConfig(steps=4, batch_users=16, validate_every=2)
 def fitted(tiny: Path, toy: ToyShop, tmp_path_factory: pytest.TempPathFactory) -> Recommender:
     folder = tmp_path_factory.getbasetemp() / "threads"
     if not folder.exists():
-        Recommender(config_for(tiny, training=SHORT)).fit(toy.catalog, toy.events).save(folder)
+        rated = toy.events.frame.with_columns(pl.Series("rating", 4.0 + np.arange(len(toy.events)) % 2))
+        config = config_for(tiny, training=SHORT, objective="rating")
+        users = [{"user_id": user, "city": CITIES[number]} for user, number in toy.favourite.items()]
+        Recommender(config).fit(toy.catalog, Interactions.from_frame(rated), users=users).save(folder)
     return Recommender.load(folder)
 
 
@@ -42,6 +46,18 @@ def users_of(call: int, toy: ToyShop) -> dict[str, list[str]]:
     }
 
 
+def _rated(users: dict[str, list[str]]) -> dict[str, list[dict[str, object]]]:
+    """Each user's last item is rated lower than the others."""
+    return {
+        user: [{"item_id": item, "rating": 4.0 if item == items[-1] else 5.0} for item in items]
+        for user, items in users.items()
+    }
+
+
+def _profiles(users: dict[str, list[str]], call: int) -> list[dict[str, str]]:
+    return [{"user_id": user, "city": CITIES[(call + row) % len(CITIES)]} for row, user in enumerate(users)]
+
+
 def answer(rec: Recommender, call: int, toy: ToyShop) -> Any:
     users = users_of(call, toy)
     asked: list[Callable[[], Any]] = [
@@ -50,6 +66,10 @@ def answer(rec: Recommender, call: int, toy: ToyShop) -> Any:
         lambda: rec.recommend(list(users), n=5, adapters=rec.adapt(users)).to_json(),
         lambda: rec.explain(users, ["i5"]).to_json() if call % 8 == 3 else rec.recommend(["u1", "u2"], n=3).to_json(),
         lambda: rec.search(f"thing number {call}", n=3).to_json(),
+        lambda: rec.predict_ratings(_rated(users), ["i1", "i2", "i30"]).round(4).tolist(),
+        lambda: rec.recommend(users, n=5, by=("rating", "similarity")[call % 2], caps={"title": 1}).to_json(),
+        lambda: rec.recommend({user: [] for user in users}, n=5, profiles=_profiles(users, call)).to_json(),
+        lambda: rec.similar_items(f"i{call % 40}", n=3, by="together", users=users).to_json(),
     ]
     return asked[call % len(asked)]()
 
