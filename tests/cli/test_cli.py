@@ -36,8 +36,9 @@ def fitted(here: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
 
     def fit(
-        self: Recommender, catalog: Any, events: Any, *, options: recllm.TrainOptions, prompts: Any = None
+        self: Recommender, catalog: Any, events: Any, *, options: recllm.TrainOptions, prompts: Any = None, users: Any
     ) -> Recommender:
+        assert users is None, "nobody gave profiles"
         calls.append(options)
         for done, total in ((0, 2), (2, 2)):
             options.progress("encode items", done, total)
