@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ServeError,
         StorageError,
         UnknownError,
+        WorkerError,
     )
     from recllm.evaluation.run import evaluate
     from recllm.explain.explainer import Explainer
@@ -80,6 +81,7 @@ __all__ = [
     "UnknownError",
     "Users",
     "Wish",
+    "WorkerError",
     "__version__",
     "evaluate",
     "load_demo",

@@ -14,6 +14,7 @@ Each message is a sentence that says what came, what was wanted and what to do. 
     ├── NotFittedError          the recommender has to be fitted or loaded first
     ├── LeakageError            an evaluation would use users that the model was trained on
     ├── ResourceError           a file that recllm ships is not where it should be
+    ├── WorkerError             work that was spread over processes or machines cannot be done
     ├── ServeError              a server cannot do what it was asked for
     │   ├── BusyError           more is asked at once than it can answer; ask again in a moment
     │   ├── ConflictError       it is known otherwise already
@@ -44,6 +45,7 @@ __all__ = [
     "ServeError",
     "StorageError",
     "UnknownError",
+    "WorkerError",
     "require",
 ]
 
@@ -106,6 +108,18 @@ class LeakageError(RecllmError):
 
 class ResourceError(RecllmError):
     """A file that recllm ships is not where it should be."""
+
+
+class WorkerError(RecllmError):
+    """A part of the work that was spread over processes or machines cannot be done.
+
+    Attributes:
+        shard: Its place among the shards, from 0; None if it is not of one of them.
+    """
+
+    def __init__(self, message: str, *, shard: int | None = None) -> None:
+        super().__init__(message)
+        self.shard = shard
 
 
 class ServeError(RecllmError):

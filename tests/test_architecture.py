@@ -32,6 +32,7 @@ LINES = [
     ["prompts"],
     ["recommender"],
     ["evaluation"],
+    ["scale"],
     ["serve"],
     ["terminal", "cli", "testing"],
 ]
