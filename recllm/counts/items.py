@@ -153,9 +153,14 @@ def canonical(matrix: sparse.csr_array) -> sparse.csr_array:
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return sparse.csr_array(
-        (matrix.data.astype(np.int32, copy=False), matrix.indices.astype(np.int32, copy=False), matrix.indptr),
+        (matrix.data.astype(np.int32, copy=False), matrix.indices.astype(np.int32, copy=False), narrow(matrix.indptr)),
         shape=matrix.shape,
     )
+
+
+def narrow(indptr: np.ndarray) -> np.ndarray:
+    """Where rows begin, int32 if that is enough: with anything wider scipy makes the columns wider, too."""
+    return indptr.astype(np.int32, copy=False) if not len(indptr) or indptr[-1] < 2**31 else indptr
 
 
 def widened(matrix: sparse.csr_array, rows: int, columns: int) -> sparse.csr_array:

@@ -9,6 +9,7 @@ from scipy import sparse
 from recllm.artifact.arrays import SavedArrays
 from recllm.counts.items import canonical, csr_arrays, saved_csr, widened
 from recllm.counts.matrices import binary_matrix
+from recllm.counts.tally import counted_ranges
 from recllm.data.histories import Histories
 
 HORIZON = 20
@@ -83,8 +84,11 @@ def _once(taken: sparse.csr_array, liked: sparse.csr_array) -> sparse.csr_array:
 
 def taken_by_both(matrix: sparse.csr_array) -> sparse.csr_array:
     """CSR int32 [items, items], above the diagonal, of a binary matrix [users, items]: users who have both items."""
-    whole = sparse.csr_array(matrix.astype(np.int32))
-    return canonical(sparse.csr_array(sparse.triu(whole.T @ whole, k=1, format="csr")))
+    matrix = matrix.copy()
+    matrix.sum_duplicates()  # each user's items in order: behind an item are those that come above the diagonal
+    matrix.eliminate_zeros()
+    ends = np.repeat(matrix.indptr[1:], np.diff(matrix.indptr))
+    return counted_ranges(matrix.indices, np.arange(1, matrix.nnz + 1), ends, matrix.indices, matrix.shape[1])
 
 
 def soon_after(histories: Histories, items: int, horizon: int = HORIZON) -> sparse.csr_array:
@@ -96,19 +100,6 @@ def soon_after(histories: Histories, items: int, horizon: int = HORIZON) -> spar
     until = events
     if len(events):
         until = np.minimum(block_ends[np.searchsorted(block_ends, reach, side="right")], last)
-    owner, rows = _ranges(events + 1, until)
-    liked = histories.signals[rows] > 0
-    owner, rows = owner[liked], rows[liked]
-    ones = np.ones(max(len(events), len(rows)), dtype=np.int32)
-    shape = (len(events), items)
-    seen = sparse.csr_array((ones[: len(events)], (events, histories.item_rows)), shape=shape)
-    after = sparse.csr_array((ones[: len(rows)], (owner, histories.item_rows[rows])), shape=shape)
-    return canonical(sparse.csr_array(seen.T @ after))
-
-
-def _ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which range, and which number, for all numbers of all ranges."""
-    lengths = stop - start
-    owner = np.repeat(np.arange(len(start)), lengths)
-    offsets = np.cumsum(lengths) - lengths
-    return owner, np.arange(len(owner)) - offsets[owner] + start[owner]
+    liked = histories.signals > 0
+    before = np.concatenate([[0], np.cumsum(liked)])  # how many liked ones there are before each event
+    return counted_ranges(histories.item_rows, before[events + 1], before[until], histories.item_rows[liked], items)
