@@ -27,7 +27,7 @@ class Question:
     shots: Annotated[str, typer.Option(help="Numbers of known events, with commas.")] = "0,1,3,5,10,20"
     folds: Annotated[int, typer.Option(min=1, help="Disjoint groups of users to ask, one after the other.")] = 1
     seeds: Annotated[str, typer.Option(help="One evaluation each, with commas.")] = "0"
-    baselines: Annotated[str, typer.Option(help="all, none, or names with commas.")] = "all"
+    baselines: Annotated[str, typer.Option(help="all, none, or names with commas: all,LightGCN.")] = "all"
     square: Annotated[bool, typer.Option("--square", help="Also take apart what the adapters add.")] = False
     sparsity: Annotated[str, typer.Option(help="Shares of the training events, with commas: 0.1,0.3,1.")] = "1"
     cut: Annotated[float, typer.Option(help="Protocol time: share of the events before the cut.")] = 0.8

@@ -68,7 +68,8 @@ def evaluate(
         folds: Disjoint groups of test users.
         seeds: One evaluation each; users' groups, ties and training depend on it.
         baselines: Names, `"all"`, or None; each is tuned on validation users, by NDCG@10, and by RMSE where ratings are
-            predicted (`objective="rating"`), which brings further ones. One of your own is a subclass of
+            predicted (`objective="rating"`), which brings further ones. `"all"` leaves out what takes minutes to tune:
+            write `["all", "LightGCN"]`. One of your own is a subclass of
             `recllm.evaluation.baselines.baseline.Baseline`, made known by `register` of the `registry` beside it.
         square: Also measure what meta-training and the inner loop add (needs a config with adaptation); where training
             events are left out (`sparsity`), only the whole, D.
@@ -161,10 +162,9 @@ def _check_square(methods: Mapping[str, Method]) -> None:
 
 
 def _baseline_names(baselines: Sequence[str] | Literal["all"] | None, ratings: bool) -> tuple[str, ...]:
-    if baselines == "all":
-        return all_baselines(ratings=ratings)
     names = (baselines,) if isinstance(baselines, str) else tuple(baselines or ())
-    return tuple(dict.fromkeys(baseline_named(name).name for name in names))
+    found = [all_baselines(ratings=ratings) if name == "all" else (baseline_named(name).name,) for name in names]
+    return tuple(dict.fromkeys(name for some in found for name in some))
 
 
 def _place(split: Split, seeds: int, folds: int, sparsity: Sequence[float]) -> str:

@@ -110,6 +110,8 @@ class Baseline(ABC):
     """Fields that only scoring looks at; they can be changed without fitting again."""
     tells_new_items_apart: ClassVar[bool] = False
     """Whether it can rank items without events; where these are asked for, its settings are chosen on such items."""
+    costly: ClassVar[bool] = False
+    """Whether tuning it takes many times as long as the others; it is then measured where it is named, only."""
 
     events: Events = "all"
     window: int | None = None

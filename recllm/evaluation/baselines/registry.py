@@ -6,6 +6,7 @@ from recllm.evaluation.baselines.ease import EASE
 from recllm.evaluation.baselines.factorisation import Factorisation
 from recllm.evaluation.baselines.ials import IALS
 from recllm.evaluation.baselines.item_knn import ItemKNN
+from recllm.evaluation.baselines.light_gcn import LightGCN
 from recllm.evaluation.baselines.popularity import Popularity, RecentPopularity
 from recllm.evaluation.baselines.rating import RatingBaseline, RatingKNN, UserItemBias
 from recllm.evaluation.baselines.text import TextMean, TextRidge, WhitenedTextKNN
@@ -18,6 +19,7 @@ BASELINES: dict[str, type[Baseline]] = {
         ItemKNN,
         EASE,
         IALS,
+        LightGCN,
         TextMean,
         WhitenedTextKNN,
         TextRidge,
@@ -30,18 +32,18 @@ BASELINES: dict[str, type[Baseline]] = {
 
 
 def all_baselines(*, ratings: bool) -> tuple[str, ...]:
-    """All names; those that only predict ratings where ratings are predicted."""
+    """All names but of the costly ones; those that only predict ratings where ratings are predicted."""
     return tuple(
         name
         for name, kind in BASELINES.items()
-        if ratings or not (issubclass(kind, RatingBaseline) and kind.only_ratings)
+        if not kind.costly and (ratings or not (issubclass(kind, RatingBaseline) and kind.only_ratings))
     )
 
 
 def register(kind: type[Baseline]) -> type[Baseline]:
     """Make a baseline known under its name, so that `recllm.evaluate(…, baselines=[…, name])` tunes and measures it.
 
-    Also a decorator. `"all"` includes those that were registered.
+    Also a decorator. `"all"` includes those that were registered, unless they say that they are costly.
 
     Raises:
         ConfigError: Another one has that name.
