@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ServeError,
         StorageError,
         UnknownError,
+        UnreachableError,
         WorkerError,
     )
     from recllm.evaluation.run import evaluate
@@ -79,6 +80,7 @@ __all__ = [
     "StorageError",
     "TrainOptions",
     "UnknownError",
+    "UnreachableError",
     "Users",
     "Wish",
     "WorkerError",

@@ -20,6 +20,7 @@ Each message is a sentence that says what came, what was wanted and what to do. 
     │   ├── ConflictError       it is known otherwise already
     │   ├── UnknownError        there is no such user, item or recommendation
     │   └── StorageError        the disk refuses, so nothing of it was taken in
+    │       └── UnreachableError    the database is away; ask again in a moment
     └── MissingExtraError       an optional dependency is not installed   (also an ImportError)
 """
 
@@ -45,6 +46,7 @@ __all__ = [
     "ServeError",
     "StorageError",
     "UnknownError",
+    "UnreachableError",
     "WorkerError",
     "require",
 ]
@@ -140,6 +142,10 @@ class UnknownError(ServeError):
 
 class StorageError(ServeError):
     """The disk refuses, so nothing of it was taken in."""
+
+
+class UnreachableError(StorageError):
+    """The database is away, so nothing of it was taken in; ask again in a moment."""
 
 
 class MissingExtraError(RecllmError, ImportError):

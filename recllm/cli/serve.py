@@ -23,6 +23,16 @@ DataFolder = Annotated[
     Path, typer.Option("--data", help="The server's folder: events, lists, keys and its own model. Made if missing.")
 ]
 
+StateAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--state",
+        metavar="URL",
+        envvar="RECLLM_STATE",
+        help="postgresql://user@host/database?schema=shop keeps events, lists, users and keys; else the folder does.",
+    ),
+]
+
 
 @command()
 def serve(
@@ -31,6 +41,7 @@ def serve(
         Path | None, typer.Argument(help="A model that `recllm fit` saved. Default: the one in the server's folder.")
     ] = None,
     data: DataFolder = Path("recllm-data"),
+    state: StateAddress = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Serve the shop that comes with recllm; learn it first.")
     ] = False,
@@ -55,7 +66,7 @@ def serve(
     from recllm.serve.settings import Settings
 
     if new_key is not None:
-        _make_key(data, new_key, as_json)
+        _make_key(data, state, new_key, as_json)
         return
     settings = Settings(host=host, port=port, log_only=log_only, explore=explore, rate=rate)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -63,7 +74,7 @@ def serve(
     from recllm.serve.web.run import listen_at
 
     with listen_at(host, port) as listening:
-        job = partial(_serve, model, demo, data, settings, listening, as_json)
+        job = partial(_serve, model, demo, data, state, settings, listening, as_json)
         if not can_supervise():
             job(lambda: None)
         elif code := supervised(job):
@@ -74,6 +85,7 @@ def _serve(
     model: Path | None,
     demo: bool,
     data: Path,
+    state: str | None,
     settings: "Settings",
     listening: socket.socket,
     as_json: bool,
@@ -82,7 +94,7 @@ def _serve(
     from recllm.serve.live.live import Live
     from recllm.serve.web.run import run
 
-    live = Live.open(data, _demo(data, as_json) if demo else model, settings)
+    live = Live.open(data, _demo(data, as_json) if demo else model, settings, state)
 
     def greet(address: str) -> None:
         answering()
@@ -121,11 +133,11 @@ def _demo(data: Path, quiet: bool) -> "Recommender | None":
         return recllm.Recommender().fit(catalog, events, options=recllm.TrainOptions(progress=progress, budget="3m"))
 
 
-def _make_key(data: Path, role: str, as_json: bool) -> None:
-    from recllm.serve.state.store import Store
+def _make_key(data: Path, state: str | None, role: str, as_json: bool) -> None:
+    from recllm.serve.state.opening import open_store
     from recllm.serve.web.run import make_key
 
-    store = Store.open(data)
+    store = open_store(data, state)
     try:
         key = make_key(store, role)
     finally:
@@ -138,12 +150,18 @@ def _make_key(data: Path, role: str, as_json: bool) -> None:
 
 
 @command()
-def refit(*, data: DataFolder = Path("recllm-data"), budget: Budget = None, as_json: AsJson = False) -> None:
+def refit(
+    *,
+    data: DataFolder = Path("recllm-data"),
+    state: StateAddress = None,
+    budget: Budget = None,
+    as_json: AsJson = False,
+) -> None:
     """Fit a server's model anew to all that it was told; for a server that runs, POST /api/refit."""
     from recllm.serve.live.live import Live
     from recllm.serve.settings import Settings
 
-    live = Live.open(data, None, Settings())
+    live = Live.open(data, None, Settings(), state)
     try:
         last = live.refit_now(budget)
     finally:
@@ -164,7 +182,7 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy a server's events, lists, users and keys into one file; the server may run meanwhile."""
-    from recllm.serve.state.backup import backup as copy
+    from recllm.serve.state.sqlite.backup import backup as copy
 
     copy(data, out)
     if as_json:
@@ -183,7 +201,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Make a server's folder from a backup; it must not hold events of its own."""
-    from recllm.serve.state.backup import restore as put_back
+    from recllm.serve.state.sqlite.backup import restore as put_back
 
     put_back(backup, data)
     if as_json:

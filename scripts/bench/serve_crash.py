@@ -95,9 +95,9 @@ def crash(target: Target, folder: Path, kills: int, rng: random.Random, say: Cal
 def worker(folder: Path, number: int) -> None:
     """Takes events in as fast as it can, and prints the id of each that is on the disk; with all else that goes on."""
     from recllm.serve.state.records import AdapterRecord, Event, Impression
-    from recllm.serve.state.store import Store
+    from recllm.serve.state.sqlite.store import SqliteStore
 
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
 
     def send(thread: int) -> None:
         rng = random.Random(f"{number} {thread}")
@@ -142,10 +142,10 @@ def said(process: "subprocess.Popen[str]") -> Iterator[str]:
 
 
 def read_store(folder: Path, again: list[str]) -> tuple[list[str], dict[str, Any]]:
-    from recllm.serve.state.store import Store
+    from recllm.serve.state.sqlite.store import SqliteStore
 
     began = time.perf_counter()
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     last = store.last_event
     seconds = time.perf_counter() - began
     names, number = [], 0

@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from recllm.errors import StorageError  # noqa: E402
-from recllm.serve.state import writer  # noqa: E402
 from recllm.serve.state.records import Event  # noqa: E402
-from recllm.serve.state.store import Store  # noqa: E402
-from tests.serve.state.faults import CODES, disk  # noqa: E402
-from tests.serve.state.test_faults import FAULTS  # noqa: E402
+from recllm.serve.state.sqlite import writer  # noqa: E402
+from recllm.serve.state.sqlite.store import SqliteStore  # noqa: E402
+from tests.serve.state.sqlite.faults import CODES, disk  # noqa: E402
+from tests.serve.state.sqlite.test_faults import FAULTS  # noqa: E402
 
 EACH = 200
 """Requests before, during and after."""
@@ -33,7 +33,7 @@ EACH = 200
 class Sender:
     """Sends events of about a kilobyte, and notes which were acknowledged, refused in our words, or neither."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SqliteStore) -> None:
         self.store, self.acknowledged, self.refused, self.other = store, set[str](), 0, list[str]()
         self.reads_failed = 0
 
@@ -59,7 +59,7 @@ class Sender:
 
 def run(folder: Path, vfs: str | None, break_: Callable[[], Any], mend: Callable[[], Any]) -> dict[str, Any]:
     """Before, during and after a fault; then everything is opened again without it."""
-    sender = Sender(Store.open(folder, vfs=vfs))
+    sender = Sender(SqliteStore.open(folder, vfs=vfs))
     before = sender.send("before")
     break_()
     during = sender.send("during")
@@ -67,7 +67,7 @@ def run(folder: Path, vfs: str | None, break_: Callable[[], Any], mend: Callable
     mend()
     after = sender.send("after")
     sender.store.close()
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     kept = {one.event.event_id for one in store.events_after(0, 1_000_000)}
     whole = store._rows("PRAGMA integrity_check") == [("ok",)]
     store.close()

@@ -25,7 +25,7 @@ from load import Connections, asked
 from serve import free_port, running
 
 from recllm.recommender import Recommender
-from recllm.serve.state.store import Store
+from recllm.serve.state.sqlite.store import SqliteStore
 
 SENDERS = 6
 
@@ -101,7 +101,7 @@ def main() -> None:
         senders = Senders(port, list(rec.user_ids)[:500], list(rec.catalog.item_ids), options.seed)
         with running([*command, "--data", str(data), "--port", str(port)], port) as process:
             back = asyncio.run(killed(senders, process.pid, options.kills, random.Random(options.seed)))
-        store = Store.open(data)
+        store = SqliteStore.open(data)
         kept, number = Counter[str](), 0
         while events := store.events_after(number):
             kept.update(one.event.event_id for one in events)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from recllm.serve.state.records import Event, Impression  # noqa: E402
-from recllm.serve.state.store import Store  # noqa: E402
+from recllm.serve.state.sqlite.store import SqliteStore  # noqa: E402
 
 
 def milliseconds(seconds: list[float]) -> dict[str, float]:
@@ -41,7 +41,7 @@ def fsync(folder: Path, times: int = 200) -> dict[str, float]:
     return milliseconds(taken)
 
 
-def writes(store: Store, threads: int, seconds: float) -> dict[str, Any]:
+def writes(store: SqliteStore, threads: int, seconds: float) -> dict[str, Any]:
     """Each thread sends one event, waits until it is acknowledged, and sends the next."""
     taken: list[list[float]] = [[] for _ in range(threads)]
     commits, until = store.commits, time.perf_counter() + seconds
@@ -68,7 +68,7 @@ def writes(store: Store, threads: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def fill(store: Store, events: int, lists: int) -> dict[str, float]:
+def fill(store: SqliteStore, events: int, lists: int) -> dict[str, float]:
     """Many of both; bytes of each."""
     store.checkpoint()
     rng, size = random.Random(0), store.counts()["bytes"]
@@ -130,7 +130,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.place) as name:
         folder = Path(name)
         found: dict[str, Any] = {"fsync_ms": fsync(folder)}
-        store = Store.open(folder / "server")
+        store = SqliteStore.open(folder / "server")
         found["one_event_ms_and_rate"] = [writes(store, threads, options.seconds) for threads in (1, 8, 64)]
         found["space"] = fill(store, options.events, options.lists)
         found["rows"] = store.counts()
@@ -151,7 +151,7 @@ def main() -> None:
             "prune 10,000 lists": timed(lambda: store.write(lambda change: change.prune_impressions(1e9)).result()),
         }
         store.close()
-        found["milliseconds"]["open"] = timed(lambda: Store.open(folder / "server").close())
+        found["milliseconds"]["open"] = timed(lambda: SqliteStore.open(folder / "server").close())
     print(json.dumps(found, indent=1))
     if options.keep is not None:
         options.keep.write_text(json.dumps(found, indent=1) + "\n")

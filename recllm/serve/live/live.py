@@ -22,6 +22,7 @@ from recllm.serve.live.refitting import LastRefit, Refitting, caught_up, without
 from recllm.serve.live.snapshots import Snapshots
 from recllm.serve.live.taking import taken_in
 from recllm.serve.settings import Settings
+from recllm.serve.state.opening import open_store
 from recllm.serve.state.records import Event, ItemRecord, Stored, UserRecord, fields_of
 from recllm.serve.state.store import Store
 
@@ -40,19 +41,22 @@ class Live(Answering):
         self._snapshots = Snapshots(lambda: self.now, self.keep_model)
 
     @classmethod
-    def open(cls, folder: Path, model: "Path | Recommender | None", settings: Settings) -> "Live":
+    def open(
+        cls, folder: Path, model: "Path | Recommender | None", settings: Settings, address: str | None = None
+    ) -> "Live":
         """Open a server's folder, and take in what its store has and the model has not.
 
         Args:
             folder: Of the server; made if missing.
             model: A model to take over; None: the one in the folder.
             settings: Limits.
+            address: Where events, lists, users and keys are kept; see `open_store`.
 
         Raises:
             ServeError: The folder is served already, or there is no model.
             ArtifactError: The model is damaged.
         """
-        store = Store.open(folder)
+        store = open_store(folder, address)
         try:
             models = Models(folder / "models", store)
             recommender, as_of_event = models.open(model)

@@ -1,1 +1,1 @@
-"""What the server has acknowledged, in one SQLite file: events, lists that were answered, items, users, adapters."""
+"""What the server has acknowledged: events, lists that were answered, items, users, adapters; in SQLite or Postgres."""

@@ -1,4 +1,4 @@
-"""What became of answered lists, counted by SQLite: other threads run meanwhile."""
+"""What became of answered lists, counted by the database: other threads run meanwhile."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -33,47 +33,41 @@ class ListFigures:
     clicked: Sequence[Clicked]
 
 
-_LISTS = """
-WITH lists AS (
-    SELECT recommendation_id, user_id, policy, items FROM impressions
-    WHERE at >= ? ORDER BY at DESC, number DESC LIMIT ?
-)
-"""
+class Statements(NamedTuple):
+    """What is counted over the newest lists since a moment; each takes the moment, how many lists, and so on.
 
-# Lines are kept as columns (see `packed_lines`); a list without lines has none.
-_WHO = _LISTS + "SELECT policy, user_id, count(*) FROM lists GROUP BY 1, 2"
-_LINES = (
-    _LISTS + "SELECT line.value, line.key, count(*) FROM lists, json_each(items, '$.channel') AS line GROUP BY 1, 2"
-)
-_ITEMS = _LISTS + "SELECT line.value, count(*) FROM lists, json_each(items, '$.item_id') AS line GROUP BY 1"
-_CLICKED = (
-    _LISTS
-    + """, events_of_them AS (
-    SELECT DISTINCT recommendation_id, item_id FROM events WHERE timestamp >= ? AND recommendation_id IS NOT NULL
-)
-SELECT recommendation_id, json_extract(items, '$.channel[' || line.key || ']'), line.key
-FROM events_of_them JOIN lists USING (recommendation_id), json_each(items, '$.item_id') AS line
-WHERE line.value = item_id ORDER BY 1, 3
-"""
-)
+    Attributes:
+        who: Policy, user, and how many lists.
+        lines: Channel, place from 0, and how many lines.
+        items: Item, and how many lines.
+        clicked: List, channel and place from 0 of lines that an event came of; takes the moment once more.
+    """
+
+    who: str
+    lines: str
+    items: str
+    clicked: str
 
 
-def list_figures(rows: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], since: float, most: int) -> ListFigures:
+def list_figures(
+    rows: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], ask: Statements, since: float, most: int
+) -> ListFigures:
     """Count.
 
     Args:
         rows: Looks up a statement with its values.
+        ask: Of the database.
         since: Unix seconds; of lists and of events.
         most: So many of the newest lists.
     """
     lists, users = Counter[str](), Counter[str | None]()
-    for policy, user, count in rows(_WHO, (since, most)):
+    for policy, user, count in rows(ask.who, (since, most)):
         lists[policy] += count
         users[user] += count
     return ListFigures(
         lists=lists,
         users=users,
-        lines={(channel, key + 1): count for channel, key, count in rows(_LINES, (since, most))},
-        items=dict(rows(_ITEMS, (since, most))),
-        clicked=[Clicked(name, channel, key + 1) for name, channel, key in rows(_CLICKED, (since, most, since))],
+        lines={(channel, key + 1): count for channel, key, count in rows(ask.lines, (since, most))},
+        items=dict(rows(ask.items, (since, most))),
+        clicked=[Clicked(name, channel, key + 1) for name, channel, key in rows(ask.clicked, (since, most, since))],
     )

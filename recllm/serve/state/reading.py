@@ -1,53 +1,41 @@
-"""What can be looked up while others write."""
+"""What can be looked up while others write; statements that SQLite and Postgres read alike."""
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from recllm.errors import ServeError
-from recllm.serve.state.connection import close, connect, refused
-from recllm.serve.state.figures import ListFigures, list_figures
+from recllm.serve.state.figures import ListFigures, Statements, list_figures
 from recllm.serve.state.records import AdapterRecord, Event, Impression, ItemRecord, Stored, UserRecord
-from recllm.serve.state.writing import EVENT, IMPRESSION, unpacked_lines
-
-if TYPE_CHECKING:
-    import apsw
+from recllm.serve.state.writing import AT_ONCE, EVENT, IMPRESSION, unpacked_lines
 
 _TABLES = ("events", "impressions", "items", "users", "adapters", "reasons")
-
-_AT_ONCE = 500
-"""Ids in one statement."""
-
-_MOST_IDLE = 16
-"""Connections that are kept for whoever reads next."""
 
 _END = 2**62
 
 
-class Reading:
+class Reading(ABC):
     """Looks up what is kept, from any thread; nobody waits for the writer, and the writer waits for nobody.
 
-    Args:
-        path: The database's file.
-        vfs: Of SQLite; None: the usual.
-
-    Every method raises StorageError where the disk refuses, and ServeError where the file is damaged.
+    Every method raises StorageError where the disk or the database refuses, and ServeError where it is damaged.
     """
 
-    def __init__(self, path: Path, vfs: str | None) -> None:
-        self._path, self._vfs = path, vfs
-        self._idle: list[apsw.Connection] = []
-        self._readable = True
+    _FIGURES: Statements
+
+    @abstractmethod
+    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a statement; `?` stands for each value."""
+
+    @abstractmethod
+    def _size(self) -> int:
+        """Bytes on the disk."""
 
     # -- events -------------------------------------------------------------------------------------------------------
 
     @property
+    @abstractmethod
     def last_event(self) -> int:
         """Number of the newest event that was ever taken in, erased ones included; 0: there was none."""
-        rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
-        return int(rows[0][0]) if rows else 0
 
     def events_after(self, number: int, limit: int = 10_000) -> list[Stored]:
         """Events with higher numbers, in their order, so many at a time."""
@@ -60,8 +48,8 @@ class Reading:
     def events_about(self, item_ids: Sequence[str]) -> list[Stored]:
         """Events with these items, in the order of their numbers."""
         ids, found = list(dict.fromkeys(item_ids)), list[Stored]()
-        for start in range(0, len(ids), _AT_ONCE):
-            some = ids[start : start + _AT_ONCE]
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
             found += self._events(f"item_id IN ({','.join('?' * len(some))})", some)
         return sorted(found, key=lambda one: one.number)
 
@@ -102,13 +90,13 @@ class Reading:
 
     def figures(self, since: float, most: int = 20_000) -> ListFigures:
         """What became of lists since a moment (unix seconds), of so many of the newest."""
-        return list_figures(self._rows, since, most)
+        return list_figures(self._rows, self._FIGURES, since, most)
 
     def reason(self, recommendation_id: str, item_id: str) -> Mapping[str, Any] | None:
         """Why an item was in a list, as it was told; None: it was not."""
         found: Mapping[str, Any] | None = self._json(
-            "SELECT reason FROM reasons WHERE item_id = ?2 "
-            "AND impression = (SELECT number FROM impressions WHERE recommendation_id = ?1)",
+            "SELECT reason FROM reasons "
+            "WHERE impression = (SELECT number FROM impressions WHERE recommendation_id = ?) AND item_id = ?",
             (recommendation_id, item_id),
         )
         return found
@@ -165,44 +153,11 @@ class Reading:
     def counts(self) -> dict[str, int]:
         """Rows of each table, and `bytes` on the disk."""
         found = {table: int(self._rows(f"SELECT count(*) FROM {table}")[0][0]) for table in _TABLES}
-        files = (self._path.with_name(self._path.name + end) for end in ("", "-wal", "-shm"))
-        size = 0
-        for path in files:
-            with contextlib.suppress(FileNotFoundError):
-                size += path.stat().st_size
-        return {**found, "bytes": size}
+        return {**found, "bytes": self._size()}
 
     def _json(self, statement: str, values: Sequence[Any]) -> Any:
         rows = self._rows(statement, values)
         return json.loads(rows[0][0]) if rows else None
-
-    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with refused(self._path, reading=True), self._reader() as connection:
-            rows: list[tuple[Any, ...]] = connection.execute(statement, tuple(values)).fetchall()
-            return rows
-
-    @contextlib.contextmanager
-    def _reader(self) -> "Iterator[apsw.Connection]":
-        """A connection that nobody else uses meanwhile; one that has met an error is not used again."""
-        if not self._readable:
-            raise ServeError("the server has stopped; start it again.")
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = connect(self._path, self._vfs)
-        try:
-            yield connection
-        except BaseException:
-            close(connection)
-            raise
-        self._idle.append(connection)
-        if not self._readable or len(self._idle) > _MOST_IDLE:
-            self._close_idle()
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            with contextlib.suppress(IndexError):  # another thread may have taken the last one
-                close(self._idle.pop())
 
 
 def _part(column: str, after: str | None, limit: int) -> tuple[str, tuple[Any, ...]]:

@@ -1,120 +1,54 @@
-"""The store: one thread writes, and what it says is written is on the disk."""
+"""The store's contract, whatever keeps it."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
-from typing import TypeVar, final
+from typing import TypeVar
 
-from recllm.errors import StorageError
-from recllm.serve.state.backup import copy_database
-from recllm.serve.state.connection import NAME, close, connect, refused
-from recllm.serve.state.lock import FolderLock, made
 from recllm.serve.state.reading import Reading
-from recllm.serve.state.writer import Writer
 from recllm.serve.state.writing import Transaction
 
 T = TypeVar("T")
 
 
-@final
 class Store(Reading):
-    """Everything that a server has acknowledged; use `open`.
+    """Everything that a server has acknowledged; see `opening.open_store`.
 
-    Changes are made by one thread, all that wait in one transaction with one fsync; each of them succeeds or fails
-    alone. Reads go on meanwhile, in any thread.
+    Changes are made by one thread, all that wait in one transaction; each of them succeeds or fails alone. Reads go on
+    meanwhile, in any thread.
     """
 
-    def __init__(self, path: Path, vfs: str | None, lock: FolderLock, queue: int) -> None:
-        super().__init__(path, vfs)
-        self._lock = lock
-        self._writer = Writer(path, vfs, queue)
-        # As long as one connection is open, SQLite keeps its log: a writer that is opened anew after a refusal of the
-        # disk does not find there, as if they were valid, the changes that were refused.
-        try:
-            with refused(path, reading=True):
-                self._anchor = connect(path, vfs)
-                self._anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        except BaseException:
-            self._writer.stop()
-            self._writer.close()
-            raise
-
-    @classmethod
-    def open(cls, folder: Path, *, vfs: str | None = None, queue: int = 10_000) -> "Store":
-        """Open a server's folder, and lock it.
-
-        Args:
-            folder: Made if missing, for its owner only.
-            vfs: Of SQLite; None: the usual.
-            queue: The most changes that may wait.
-
-        Raises:
-            ServeError: The folder is served already; or the file is damaged, of a newer recllm, or of something else.
-            StorageError: The disk refuses.
-        """
-        lock = FolderLock(made(folder))
-        try:
-            return cls(folder / NAME, vfs, lock, queue)
-        except BaseException:
-            lock.release()
-            raise
-
     @property
+    @abstractmethod
     def commits(self) -> int:
         """Transactions that were made durable since the store was opened."""
-        return self._writer.commits
 
     @property
+    @abstractmethod
     def waiting(self) -> int:
-        """Changes that wait for the disk."""
-        return self._writer.waiting
+        """Changes that wait."""
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written for now, as a sentence; empty where nothing is known to be in the way."""
+        return ""
+
+    @abstractmethod
     def write(self, change: Callable[[Transaction], T]) -> "Future[T]":
-        """Make a change; the future is done when it is on the disk.
+        """Make a change; the future is done when it is durable.
 
-        A change that raises is undone, and its future raises the same. Where the disk refuses, the futures of all that
-        were to become durable together raise StorageError, and nothing of them is kept. A future that is cancelled
-        before its turn has no effect.
+        A change that raises is undone, and its future raises the same. Where the disk or the database refuses, the
+        futures of all that were to become durable together raise StorageError, and nothing of them is kept. A future
+        that is cancelled before its turn has no effect.
 
         Args:
             change: Called in the writer's thread; it must not keep the transaction, nor wait for anything.
 
         Raises:
             BusyError: Too many wait already, or the store is being closed.
+            UnreachableError: The database is away.
         """
-        return self._writer.put(change)
 
-    def checkpoint(self) -> None:
-        """Leave nothing in any file that was deleted earlier; `Transaction.erase_user` does the same by itself.
-
-        Raises:
-            StorageError: Somebody reads for long, such as a backup; it is tried again until it is done.
-        """
-        self.write(Transaction.clean).result()
-        if self._writer.unclean:
-            raise StorageError(
-                "what was erased is deleted, but its bytes cannot be overwritten while a backup is being taken; that "
-                "is tried again every second."
-            )
-
-    def backup(self, target: Path) -> None:
-        """Copy all of it into one file, as it is at this moment; others read and write meanwhile.
-
-        Args:
-            target: It is there whole, or not at all; an earlier file is replaced.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
-        copy_database(self._path, target, self._vfs)
-
+    @abstractmethod
     def close(self) -> None:
-        """Make what waits durable, close all files and let others have the folder; closed already, nothing happens."""
-        if not self._readable:
-            return
-        self._writer.stop()
-        self._readable = False
-        self._close_idle()
-        close(self._anchor)
-        self._writer.close()
-        self._lock.release()
+        """Make what waits durable, and let others have the place; closed already, nothing happens."""

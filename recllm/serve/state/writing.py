@@ -1,16 +1,14 @@
-"""What a change may do, inside a transaction."""
+"""What a change may do, inside a transaction; statements that SQLite and Postgres read alike."""
 
 import dataclasses
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import Any
 
 from recllm.errors import ConflictError, DataError, UnknownError
 from recllm.serve.state.records import AdapterRecord, Added, Event, Impression, ItemRecord, Stored, UserRecord
-
-if TYPE_CHECKING:
-    import apsw
 
 EVENT = "event_id, user_id, item_id, timestamp, kind, rating, weight, recommendation_id"
 """Columns of an event, in the order of `Event`."""
@@ -18,8 +16,14 @@ EVENT = "event_id, user_id, item_id, timestamp, kind, rating, weight, recommenda
 IMPRESSION = "recommendation_id, user_id, at, kind, version, as_of_event, policy, request, items, instead"
 """Columns of a list, in the order of `Impression`."""
 
+_INSERT = f"INSERT INTO events (number, {EVENT}) VALUES (?,?,?,?,?,?,?,?,?)"
+_REPLACE = f"UPDATE events SET ({EVENT.removeprefix('event_id, ')}) = (?,?,?,?,?,?,?) WHERE number = ?"
+
 UNCLEAN = "store: bytes to overwrite"
 """The fact that something was erased whose bytes may still be in a file; it outlives the process."""
+
+AT_ONCE = 500
+"""Ids in one statement."""
 
 _LONGEST = 60
 
@@ -50,21 +54,35 @@ def with_time(event: Event, timestamp: float) -> Event:
     return dataclasses.replace(event, timestamp=timestamp)
 
 
-@final
-class Transaction:
+class Transaction(ABC):
     """Changes of one group, which become durable together.
 
-    Args:
-        connection: The writer's.
-
     Attributes:
-        erased: Whether something was deleted that must be in no file afterwards.
+        erased: Whether something was deleted whose bytes are to be overwritten afterwards.
     """
 
-    def __init__(self, connection: "apsw.Connection") -> None:
-        self._connection = connection
-        self._do = connection.execute
+    def __init__(self) -> None:
         self.erased = False
+
+    @abstractmethod
+    def _found(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a statement; `?` stands for each value."""
+
+    @abstractmethod
+    def _do(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement; how many rows it changed."""
+
+    @abstractmethod
+    def _do_each(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each of the rows."""
+
+    @abstractmethod
+    def _last_event(self) -> int:
+        """Number of the newest event that was ever added."""
+
+    @abstractmethod
+    def _note_last_event(self, number: int) -> None:
+        """Events up to this number are being added."""
 
     def add_events(self, events: Sequence[Event], *, replace: bool = False) -> Added:
         """Add events; those that are here already are passed over.
@@ -77,37 +95,50 @@ class Transaction:
             ConflictError: It does not, and there is one; none of the events is added.
             DataError: A number is infinite or none; none of the events is added.
         """
+        for event in events:
+            _check(event)
+        here = self._here(list(dict.fromkeys(event.event_id for event in events)))
+        number = self._last_event()
         new: list[Stored] = []
         replaced: list[tuple[Event, Stored]] = []
         known = 0
-        with self._connection:
-            for event in events:
-                row = _row(event)
-                find = self._do(f"SELECT number, {EVENT} FROM events WHERE event_id = ?", row[:1])
-                found: list[tuple[Any, ...]] = find.fetchall()
-                if not found:
-                    self._do(f"INSERT INTO events ({EVENT}) VALUES (?,?,?,?,?,?,?,?)", row)
-                    new.append(Stored(self._connection.last_insert_rowid(), event))
-                    continue
-                number, *content = found[0]
-                earlier = Event(*content)
-                if event == earlier or (not event.dated and with_time(event, earlier.timestamp) == earlier):
-                    known += 1
-                elif replace:
-                    self._do(f"REPLACE INTO events (number, {EVENT}) VALUES (?,?,?,?,?,?,?,?,?)", (number, *row))
-                    replaced.append((earlier, Stored(number, event)))
-                else:
-                    raise ConflictError(
-                        f"event {event.event_id[:_LONGEST]!r} is here already with another content; give it an id of "
-                        "its own, or replace the earlier one with PUT."
-                    )
+        for event in events:
+            old = here.get(event.event_id)
+            if old is None:
+                number += 1
+                new.append(Stored(number, event))
+                here[event.event_id] = new[-1]
+            elif event == old.event or (not event.dated and with_time(event, old.event.timestamp) == old.event):
+                known += 1
+            elif replace:
+                replaced.append((old.event, Stored(old.number, event)))
+                here[event.event_id] = replaced[-1][1]
+            else:
+                raise ConflictError(
+                    f"event {event.event_id[:_LONGEST]!r} is here already with another content; give it an id of its "
+                    "own, or replace the earlier one with PUT."
+                )
+        if new:
+            self._do_each(_INSERT, [(one.number, *_row(one.event)) for one in new])
+            self._note_last_event(number)
+        if replaced:
+            self._do_each(_REPLACE, [(*_row(one.event)[1:], one.number) for _, one in replaced])
         return Added(new, known, replaced)
+
+    def _here(self, event_ids: Sequence[str]) -> dict[str, Stored]:
+        """Events that are kept, by id."""
+        found: list[tuple[Any, ...]] = []
+        for start in range(0, len(event_ids), AT_ONCE):
+            some = event_ids[start : start + AT_ONCE]
+            marks = ",".join("?" * len(some))
+            found += self._found(f"SELECT number, {EVENT} FROM events WHERE event_id IN ({marks})", some)
+        return {event_id: Stored(number, Event(event_id, *rest)) for number, event_id, *rest in found}
 
     def add_impression(self, one: Impression) -> None:
         """Keep an answered list; one that is here already stays as it is."""
         parts = packed(one.request), packed_lines(one.items), packed(list(one.instead))
         self._do(
-            f"INSERT OR IGNORE INTO impressions ({IMPRESSION}) VALUES (?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO impressions ({IMPRESSION}) VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
             (
                 one.recommendation_id,
                 one.user_id,
@@ -122,22 +153,21 @@ class Transaction:
 
     def put_items(self, items: Sequence[ItemRecord]) -> None:
         """Keep items; an earlier one of the same id is replaced."""
-        for one in items:
-            self._do("REPLACE INTO items VALUES (?,?,?)", (one.item_id, packed(dict(one.fields)), int(one.hidden)))
+        rows = [(one.item_id, packed(dict(one.fields)), bool(one.hidden)) for one in items]
+        self._do_each(_put("items", "item_id", "fields", "hidden"), rows)
 
     def put_users(self, users: Sequence[UserRecord]) -> None:
         """Keep users; an earlier one of the same id is replaced."""
-        for one in users:
-            row = (one.user_id, packed(dict(one.fields)), packed(list(one.exclude)))
-            self._do("REPLACE INTO users VALUES (?,?,?)", row)
+        rows = [(one.user_id, packed(dict(one.fields)), packed(list(one.exclude))) for one in users]
+        self._do_each(_put("users", "user_id", "fields", "exclude"), rows)
 
     def put_adapter(self, one: AdapterRecord) -> None:
         """Keep a user's adapter in the place of the former, unless that is of the same model and newer."""
         self._do(
             "INSERT INTO adapters (user_id, base, as_of_event, blob, sha256) VALUES (?,?,?,?,?) "
-            "ON CONFLICT DO UPDATE SET "
+            "ON CONFLICT (user_id) DO UPDATE SET "
             "base = excluded.base, as_of_event = excluded.as_of_event, blob = excluded.blob, sha256 = excluded.sha256 "
-            "WHERE base != excluded.base OR as_of_event <= excluded.as_of_event",
+            "WHERE adapters.base != excluded.base OR adapters.as_of_event <= excluded.as_of_event",
             (one.user_id, one.base, one.as_of_event, one.blob, one.sha256),
         )
 
@@ -147,16 +177,17 @@ class Transaction:
         Raises:
             UnknownError: There is no such list (any more): its reasons could not be erased with its user.
         """
-        found = self._do("SELECT number FROM impressions WHERE recommendation_id = ?", (recommendation_id,)).get
-        if found is None:
+        found = self._found("SELECT number FROM impressions WHERE recommendation_id = ?", (recommendation_id,))
+        if not found:
             raise UnknownError(
                 f"list {recommendation_id[:_LONGEST]!r} is not kept, so its reasons are not; ask for a new list."
             )
-        self._do("INSERT OR IGNORE INTO reasons VALUES (?,?,?)", (found, item_id, packed(dict(reason))))
+        row = (found[0][0], item_id, packed(dict(reason)))
+        self._do("INSERT INTO reasons (impression, item_id, reason) VALUES (?,?,?) ON CONFLICT DO NOTHING", row)
 
     def put_fact(self, name: str, value: Any) -> None:
         """Keep a setting; `value` is what JSON can hold."""
-        self._do("REPLACE INTO facts VALUES (?,?)", (name, packed(value)))
+        self._do(_put("facts", "name", "value"), (name, packed(value)))
 
     def erase_user(self, user_id: str) -> dict[str, int]:
         """Delete all rows of a user; how many there were of each kind.
@@ -165,9 +196,9 @@ class Transaction:
         meanwhile. What is asked for later about the same user is kept again, and backups keep what they have.
         """
         lists = "SELECT number FROM impressions WHERE user_id = ?"
-        told = {"reasons": self._deleted(f"reasons WHERE impression IN ({lists})", user_id)}
+        told = {"reasons": self._do(f"DELETE FROM reasons WHERE impression IN ({lists})", (user_id,))}
         for table in ("events", "impressions", "adapters", "users"):
-            told[table] = self._deleted(f"{table} WHERE user_id = ?", user_id)
+            told[table] = self._do(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
         if any(told.values()):
             self.clean()
         return told
@@ -182,9 +213,9 @@ class Transaction:
         Returns:
             How many lists are gone.
         """
-        old = [number for (number,) in self._do("SELECT number FROM impressions WHERE at < ? LIMIT ?", (before, limit))]
+        old = self._found("SELECT number FROM impressions WHERE at < ? LIMIT ?", (before, limit))
         for table, column in (("reasons", "impression"), ("impressions", "number")):
-            self._connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", ((number,) for number in old))
+            self._do_each(f"DELETE FROM {table} WHERE {column} = ?", old)
         return len(old)
 
     def clean(self) -> None:
@@ -192,20 +223,32 @@ class Transaction:
         self.erased = True
         self.put_fact(UNCLEAN, True)
 
-    def _deleted(self, what: str, *values: Any) -> int:
-        self._do(f"DELETE FROM {what}", values)
-        return self._connection.changes()
+    def cleaned(self) -> None:
+        """That is done."""
+        self._do("DELETE FROM facts WHERE name = ?", (UNCLEAN,))
 
 
-def _row(event: Event) -> tuple[Any, ...]:
-    """In the order of `EVENT`.
+def _put(table: str, name: str, *columns: str) -> str:
+    """Keep a row; an earlier one of the same name is replaced."""
+    marks = ",".join("?" * (len(columns) + 1))
+    new = ", ".join(f"{column} = excluded.{column}" for column in columns)
+    into = f"{table} ({name}, {', '.join(columns)})"
+    return f"INSERT INTO {into} VALUES ({marks}) ON CONFLICT ({name}) DO UPDATE SET {new}"
+
+
+def _check(event: Event) -> None:
+    """Hold an event's numbers against what can be kept.
 
     Raises:
-        DataError: A number is infinite or none, which would not come back as it was sent.
+        DataError: One is infinite or none, which would not come back as it was sent.
     """
     for name, value in (("timestamp", event.timestamp), ("rating", event.rating), ("weight", event.weight)):
         if value is not None and not math.isfinite(value):
             raise DataError(f"the {name} of event {event.event_id[:_LONGEST]!r} is {value}; send a finite number.")
+
+
+def _row(event: Event) -> tuple[Any, ...]:
+    """In the order of `EVENT`."""
     return (
         event.event_id,
         event.user_id,

@@ -20,6 +20,7 @@ from recllm.errors import (
     ServeError,
     StorageError,
     UnknownError,
+    UnreachableError,
 )
 
 LOG = logging.getLogger("recllm.serve")
@@ -48,6 +49,7 @@ STATUS: tuple[tuple[type[RecllmError], int], ...] = (
     (UnknownError, 404),
     (ConflictError, 409),
     (BusyError, 503),
+    (UnreachableError, 503),
     (StorageError, 507),
     (DataError, 422),
     (ConfigError, 422),

@@ -11,8 +11,8 @@ from recllm.errors import ArtifactError, ServeError, UnknownError
 from recllm.recommender import Recommender
 from recllm.serve.answers import Ask
 from recllm.serve.live.live import Live
-from recllm.serve.state.backup import backup, restore
 from recllm.serve.state.records import Event, ItemRecord, UserRecord
+from recllm.serve.state.sqlite.backup import backup, restore
 from tests.serve.live.test_taking import event
 
 CANARY = "canary-5d41402abc4b2a76b9719d911017c592"

@@ -1,22 +1,18 @@
 """Whatever is added, replaced and erased in whatever order: the store holds what a dictionary would."""
 
-import os
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recllm.errors import ConflictError
 from recllm.serve.state.records import Event, Stored
 from recllm.serve.state.store import Store
+from tests.serve.state.conftest import new_place
 from tests.serve.state.world import add, event
 
 IDS, USERS, ITEMS = ["a", "b", "c", "d"], ["ann", "bob", ""], ["lamp", "mug"]
-
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where fsync costs nothing; None: wherever."""
 
 events = st.builds(
     event, st.sampled_from(IDS), st.sampled_from(USERS), st.sampled_from(ITEMS), st.sampled_from([1.0, 2.5])
@@ -67,32 +63,42 @@ def same(store: Store, model: Model) -> None:
         assert store.events_about([item]) == [one for one in expected if one.event.item_id == item]
 
 
+steps_of_a_life = st.lists(st.one_of(adding, adding, adding, erasing, again), max_size=12)
+
+
 @settings(max_examples=60)
-@given(st.lists(st.one_of(adding, adding, adding, erasing, again), max_size=12))
-def test_the_store_is_a_dictionary(steps: list[tuple[str, object]]) -> None:
-    with tempfile.TemporaryDirectory(dir=MEMORY) as place:
-        store, model = Store.open(Path(place)), Model()
-        try:
-            for name, what in steps:
-                if name == "open again":
-                    store.close()
-                    store = Store.open(Path(place))
-                elif name == "erase":
-                    assert isinstance(what, str)
-                    told = store.write(lambda change, user=what: change.erase_user(user)).result(10)  # type: ignore[misc]
-                    assert told["events"] == model.erase(what)
-                else:
-                    assert isinstance(what, list)
-                    try:
-                        expected = model.add(what, name == "replace")
-                    except ConflictError:
-                        expected = None
-                    try:
-                        added = add(store, *what, replace=name == "replace")
-                        found = (list(added.new), added.known, list(added.replaced))
-                    except ConflictError:
-                        found = None
-                    assert found == expected
-                same(store, model)
-        finally:
-            store.close()
+@given(steps_of_a_life)
+def test_a_file_is_a_dictionary(request: pytest.FixtureRequest, steps: list[tuple[str, object]]) -> None:
+    lives("sqlite", request, steps)
+
+
+@settings(max_examples=15)
+@given(steps_of_a_life)
+def test_a_database_is_a_dictionary(request: pytest.FixtureRequest, steps: list[tuple[str, object]]) -> None:
+    lives("postgres", request, steps)
+
+
+def lives(kind: str, request: pytest.FixtureRequest, steps: list[tuple[str, object]]) -> None:
+    with new_place(kind, request) as opens:
+        store, model = opens(), Model()
+        for name, what in steps:
+            if name == "open again":
+                store.close()
+                store = opens()
+            elif name == "erase":
+                assert isinstance(what, str)
+                told = store.write(lambda change, user=what: change.erase_user(user)).result(10)  # type: ignore[misc]
+                assert told["events"] == model.erase(what)
+            else:
+                assert isinstance(what, list)
+                try:
+                    expected = model.add(what, name == "replace")
+                except ConflictError:
+                    expected = None
+                try:
+                    added = add(store, *what, replace=name == "replace")
+                    found = (list(added.new), added.known, list(added.replaced))
+                except ConflictError:
+                    found = None
+                assert found == expected
+            same(store, model)

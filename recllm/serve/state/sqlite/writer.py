@@ -1,16 +1,15 @@
 """The one thread that writes."""
 
 import contextlib
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, final
 
-from recllm.errors import BusyError, ServeError, StorageError
-from recllm.serve.state.connection import (
+from recllm.errors import ServeError, StorageError
+from recllm.serve.state.group import TRY_AGAIN, Change, GroupCommit, Outcome, copy_of
+from recllm.serve.state.sqlite.changing import SqliteTransaction
+from recllm.serve.state.sqlite.connection import (
     PATIENCE_MS,
     close,
     connect,
@@ -21,32 +20,21 @@ from recllm.serve.state.connection import (
     refused,
     sqlite,
 )
-from recllm.serve.state.erasure import sweep
-from recllm.serve.state.schema import check_version, migrate
-from recllm.serve.state.writing import UNCLEAN, Transaction
+from recllm.serve.state.sqlite.erasure import sweep
+from recllm.serve.state.sqlite.schema import check_version, migrate
+from recllm.serve.state.writing import UNCLEAN
 
 if TYPE_CHECKING:
     import apsw
 
-T = TypeVar("T")
-
-GROUP = 256
-"""The most changes that become durable together."""
-
 LOG_PAGES = 1_000
 """Pages in SQLite's log from which on it is moved into the database."""
 
-TRY_AGAIN = 1.0
-"""Seconds after which what failed is tried again: moving the log (sooner if it grows), or overwriting erased bytes."""
-
 _CLEANING_PATIENCE_MS = 250
-
-_Waiting = tuple[Callable[[Transaction], Any], "Future[Any]"]
-_Outcome = tuple[Any, BaseException | None]
 
 
 @final
-class Writer:
+class Writer(GroupCommit):
     """Makes changes in the order in which they come, all that wait in one transaction with one fsync.
 
     Args:
@@ -64,16 +52,13 @@ class Writer:
     """
 
     def __init__(self, path: Path, vfs: str | None, most: int) -> None:
-        self._path, self._vfs, self._most = path, vfs, most
-        self._queue: deque[_Waiting] = deque()
-        self._there = threading.Condition()
-        self._open = True
+        super().__init__(most)
+        self._path, self._vfs = path, vfs
         self._connection: apsw.Connection | None = None
         self._log_pages = 0
         self._tried_pages = 0
         self._again_at = 0.0
         self._trouble = ""
-        self.commits = 0
         self.unclean = False
         try:
             with refused(path):
@@ -83,32 +68,11 @@ class Writer:
         except BaseException:
             self._drop()
             raise
-        self._thread = threading.Thread(target=self._run, name="recllm-store", daemon=True)
         self._thread.start()
-
-    @property
-    def waiting(self) -> int:
-        """Changes that wait."""
-        return len(self._queue)
-
-    def put(self, change: Callable[[Transaction], T]) -> "Future[T]":
-        """Queue a change; see `Store.write`."""
-        told: Future[T] = Future()
-        with self._there:
-            if not self._open:
-                raise BusyError("the server is being stopped; send it again in a moment.")
-            if len(self._queue) >= self._most:
-                raise BusyError(f"{len(self._queue)} changes wait for the disk already; send it again in a moment.")
-            self._queue.append((change, told))
-            self._there.notify()
-        return told
 
     def stop(self) -> None:
         """Make what waits durable; what comes now is refused."""
-        with self._there:
-            self._open = False
-            self._there.notify()
-        self._thread.join()
+        super().stop()
         # The last connection to be closed moves the log into the database, so let there be one that can.
         with contextlib.suppress(ServeError, sqlite().Error):
             self._usable()
@@ -119,35 +83,26 @@ class Writer:
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while (group := self._next()) is not None:
-            found = self._durable([change for change, _ in group])
-            if self.unclean and time.monotonic() >= self._again_at:
-                self._clean()
-            for (_, told), (result, failed) in zip(group, found, strict=True):
-                if failed is None:
-                    told.set_result(result)
-                else:
-                    told.set_exception(failed)
-            if self._log_pages >= LOG_PAGES and (
-                time.monotonic() >= self._again_at or self._log_pages >= self._tried_pages + LOG_PAGES
-            ):
-                self._shorten_log()
+    @property
+    def again_after(self) -> float | None:
+        """Seconds, as long as bytes that were erased are still to be overwritten."""
+        return TRY_AGAIN if self.unclean else None
 
-    def _next(self) -> list[_Waiting] | None:
-        """All that wait; nothing, where there is cleaning to do; None at the end."""
-        with self._there:
-            while not self._queue:
-                if not self._open:
-                    return None
-                if not self._there.wait(TRY_AGAIN if self.unclean else None) and self.unclean:
-                    return []
-            taken = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
-        # Whoever asked may have gone away; from here on it is too late for that.
-        return [(change, told) for change, told in taken if told.set_running_or_notify_cancel()]
-
-    def _durable(self, changes: Sequence[Callable[[Transaction], Any]]) -> list[_Outcome]:
+    def durable(self, changes: Sequence[Change]) -> list[Outcome]:
         """Each change's result or its own error, when it is on the disk; a refusal of the disk is everybody's."""
+        found = self._on_disk(changes)
+        if self.unclean and time.monotonic() >= self._again_at:
+            self._clean()
+        return found
+
+    def afterwards(self) -> None:
+        """Move the log into the database, now and then."""
+        if self._log_pages >= LOG_PAGES and (
+            time.monotonic() >= self._again_at or self._log_pages >= self._tried_pages + LOG_PAGES
+        ):
+            self._shorten_log()
+
+    def _on_disk(self, changes: Sequence[Change]) -> list[Outcome]:
         if not changes:
             return []
         try:
@@ -157,13 +112,13 @@ class Writer:
             self._drop()
             # If the disk is full there may be room in the log, once it has been moved.
             self._log_pages, self._again_at = LOG_PAGES, 0.0
-            return [(None, _copy(error)) for _ in changes]
+            return [(None, copy_of(error)) for _ in changes]
 
-    def _commit(self, changes: Sequence[Callable[[Transaction], Any]]) -> list[_Outcome]:
+    def _commit(self, changes: Sequence[Change]) -> list[Outcome]:
         connection = self._usable()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            transaction = Transaction(connection)
+            transaction = SqliteTransaction(connection)
             found = [self._change(connection, transaction, change) for change in changes]
             connection.execute("COMMIT")
         except BaseException:
@@ -175,9 +130,7 @@ class Writer:
             self.unclean, self._again_at = True, 0.0
         return found
 
-    def _change(
-        self, connection: "apsw.Connection", transaction: Transaction, change: Callable[[Transaction], Any]
-    ) -> _Outcome:
+    def _change(self, connection: "apsw.Connection", transaction: SqliteTransaction, change: Change) -> Outcome:
         connection.execute("SAVEPOINT change")
         result: Any = None
         failed: BaseException | None = None
@@ -256,13 +209,3 @@ class Writer:
             if trouble != self._trouble:
                 log.warning("%s; it is tried again every second (%s)", trouble, error)
         self._trouble = trouble
-
-
-def _copy(error: BaseException) -> BaseException:
-    """An exception of one's own for each who waits: raised in several threads, one would collect their traces."""
-    try:
-        own = type(error)(*error.args)
-    except Exception:
-        return error
-    own.__cause__ = error.__cause__
-    return own

@@ -7,7 +7,7 @@ ever reads these bytes, so they can be overwritten in place.
 
 from pathlib import Path
 
-from recllm.serve.state.connection import sqlite
+from recllm.serve.state.sqlite.connection import sqlite
 
 _TREES = frozenset({0x02, 0x05, 0x0A, 0x0D})
 """First byte of a page of a B-tree; other pages begin with a page number, whose first byte is 0 up to 64 GB."""

@@ -14,16 +14,16 @@ import apsw
 import pytest
 
 from recllm.errors import ServeError, StorageError
-from recllm.serve.state import schema
-from recllm.serve.state.backup import restore
-from recllm.serve.state.store import Store
+from recllm.serve.state.sqlite import schema
+from recllm.serve.state.sqlite.backup import restore
+from recllm.serve.state.sqlite.store import SqliteStore
 from tests.serve.state.world import add, database, event, numbers
 
 OPENS_AND_WAITS = """
 import sys, time
 from pathlib import Path
-from recllm.serve.state.store import Store
-store = Store.open(Path(sys.argv[1]))
+from recllm.serve.state.sqlite.store import SqliteStore
+store = SqliteStore.open(Path(sys.argv[1]))
 print("open", flush=True)
 time.sleep(60)
 """
@@ -45,15 +45,15 @@ def other(folder: Path) -> Any:
 # -- the lock -------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_served_once_in_a_process(store: Store, folder: Path) -> None:
+def test_a_folder_is_served_once_in_a_process(store: SqliteStore, folder: Path) -> None:
     with pytest.raises(ServeError, match=rf"server is served already, by process {os.getpid()}; stop it, or"):
-        Store.open(folder)
+        SqliteStore.open(folder)
     add(store, event("1"))
 
 
 def test_a_folder_is_served_by_one_process(other: Any, folder: Path) -> None:
     with pytest.raises(ServeError, match=f"is served already, by process {other.pid};"):
-        Store.open(folder)
+        SqliteStore.open(folder)
     with pytest.raises(ServeError, match="is served already"):
         restore(folder / "recllm.db", folder, replace=True)
 
@@ -62,17 +62,17 @@ def test_what_a_killed_process_leaves_is_in_nobodys_way(other: Any, folder: Path
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
     assert (folder / "lock").exists()
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     add(store, event("1"))
     store.close()
 
 
 def test_a_child_of_the_server_does_not_hold_its_lock(folder: Path) -> None:
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     child = multiprocessing.get_context("spawn").Process(target=signal.pause)
     child.start()
     store.close()
-    Store.open(folder).close()
+    SqliteStore.open(folder).close()
     child.kill()
     child.join()
 
@@ -89,7 +89,7 @@ with open(sys.argv[1], "r+b") as file:
 """
 
 
-def test_sqlites_own_locks_are_held_against_other_programs(store: Store, folder: Path) -> None:
+def test_sqlites_own_locks_are_held_against_other_programs(store: SqliteStore, folder: Path) -> None:
     def taken() -> str:
         command = [sys.executable, "-c", TAKES_IT_FOR_ITSELF, str(database(folder))]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -104,12 +104,22 @@ def test_sqlites_own_locks_are_held_against_other_programs(store: Store, folder:
     assert taken() == "free\n"
 
 
+def test_a_closed_folder_can_be_moved(folder: Path) -> None:
+    store = SqliteStore.open(folder)
+    add(store, event("1"))
+    store.close()
+    assert {path.name for path in folder.iterdir()} == {"recllm.db", "lock"}
+    folder.rename(folder.with_name("moved"))
+    store.close()
+    assert not folder.exists()
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be a server's folder"):
-        Store.open(tmp_path / "file")
+        SqliteStore.open(tmp_path / "file")
     with pytest.raises(StorageError, match="cannot be a server's folder"):
-        Store.open(tmp_path / "file" / "below")
+        SqliteStore.open(tmp_path / "file" / "below")
 
 
 # -- versions -------------------------------------------------------------------------------------------------------
@@ -127,7 +137,7 @@ def version_1(folder: Path) -> None:
 
 def test_a_file_of_version_1_is_read_and_written(folder: Path) -> None:
     version_1(folder)
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     assert [one.event for one in store.events_after(0)] == [
         event("1", kind="view"),
         event("2", "bob", "mug", 2.5, rating=4.0, weight=0.5, recommendation_id="x"),
@@ -157,14 +167,14 @@ def grow(connection: apsw.Connection) -> None:
 def test_a_file_of_an_earlier_version_becomes_one_of_today(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version_1(folder)
     monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, grow))
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     assert store._rows("SELECT user_id, since FROM users") == [("ann", None)]
     assert numbers(store) == [1, 2]
     store.close()
-    Store.open(folder).close()
+    SqliteStore.open(folder).close()
     monkeypatch.undo()
     with pytest.raises(ServeError, match=r"written by a newer recllm \(tables of version 2, this one knows 1\)"):
-        Store.open(folder)
+        SqliteStore.open(folder)
 
 
 def test_a_step_that_fails_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,9 +185,9 @@ def test_a_step_that_fails_changes_nothing(folder: Path, monkeypatch: pytest.Mon
     version_1(folder)
     monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, grow, fails))
     with pytest.raises(RuntimeError, match="half way"):
-        Store.open(folder)
+        SqliteStore.open(folder)
     monkeypatch.undo()
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     assert numbers(store) == [1, 2]
     assert store._rows("SELECT name FROM sqlite_schema WHERE name IN ('more', 'last_of_all')") == []
     store.close()
@@ -204,15 +214,15 @@ def test_other_files_are_refused(folder: Path, make: Callable[[Path], None], mes
     make(database(folder))
     before = database(folder).read_bytes()
     with pytest.raises(ServeError, match=message) as caught:
-        Store.open(folder)
+        SqliteStore.open(folder)
     assert "\n" not in str(caught.value)
     assert database(folder).read_bytes() == before
     with pytest.raises(ServeError, match=message):  # the lock was given back
-        Store.open(folder)
+        SqliteStore.open(folder)
 
 
 def test_damage_in_the_middle_is_one_sentence_and_the_rest_goes_on(folder: Path) -> None:
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     add(store, *(event(f"{k}-{'x' * 200}", item=f"i{k}") for k in range(2_000)))
     store.write(lambda change: change.put_fact("a", 1)).result(10)
     root = store._rows("SELECT rootpage FROM sqlite_schema WHERE name = 'events'")[0][0]
@@ -220,7 +230,7 @@ def test_damage_in_the_middle_is_one_sentence_and_the_rest_goes_on(folder: Path)
     with open(database(folder), "r+b") as file:
         file.seek((root - 1) * 4096)
         file.write(b"\xff" * 4096)
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     with pytest.raises(ServeError, match=r"is damaged .*restore a backup"):
         store.events_after(0)
     with pytest.raises(ServeError, match=r"is damaged .*restore a backup"):

@@ -9,9 +9,9 @@ import apsw
 import pytest
 
 from recllm.errors import StorageError
-from recllm.serve.state import writer
-from recllm.serve.state.store import Store
-from tests.serve.state.faults import CODES, DATABASE, LOG, READ, SYNC, WRITE, Disk, disk
+from recllm.serve.state.sqlite import writer
+from recllm.serve.state.sqlite.store import SqliteStore
+from tests.serve.state.sqlite.faults import CODES, DATABASE, LOG, READ, SYNC, WRITE, Disk, disk
 from tests.serve.state.world import add, event
 
 FAULTS = {
@@ -32,11 +32,11 @@ def failing() -> Iterator[Disk]:
         yield made
 
 
-def kept(store: Store) -> list[str]:
+def kept(store: SqliteStore) -> list[str]:
     return [one.event.event_id for one in store.events_after(0)]
 
 
-def send(store: Store, name: str) -> bool:
+def send(store: SqliteStore, name: str) -> bool:
     """Whether it was acknowledged; some kilobytes, so that the log is moved now and then."""
     events = [event(f"{name} {k} {'x' * 900}") for k in range(5)]
     error = store.write(lambda change: change.add_events(events)).exception(10)
@@ -48,7 +48,7 @@ def send(store: Store, name: str) -> bool:
 
 
 def test_one_change_costs_one_fsync(failing: Disk, folder: Path) -> None:
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     add(store, event("1"))
     failing.done.clear()
     add(store, event("2"))
@@ -61,7 +61,7 @@ def test_what_is_acknowledged_is_kept(failing: Disk, folder: Path, monkeypatch: 
     monkeypatch.setattr(writer, "LOG_PAGES", 20)
     monkeypatch.setattr(writer, "TRY_AGAIN", 0.0)
     operation, file, code, after = FAULTS[fault]
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     acknowledged = [name for name in map(str, range(10)) if send(store, name)]
     assert len(acknowledged) == 10
     failing.refuses, failing.after = {(operation, file): CODES[code]}, after
@@ -75,7 +75,7 @@ def test_what_is_acknowledged_is_kept(failing: Disk, folder: Path, monkeypatch: 
     assert send(store, "later")
     assert kept(store) == [*sent, *(f"later {k} {'x' * 900}" for k in range(5))]
     store.close()
-    again = Store.open(folder)
+    again = SqliteStore.open(folder)
     assert kept(again) == [*sent, *(f"later {k} {'x' * 900}" for k in range(5))]
     assert again._rows("PRAGMA integrity_check") == [("ok",)]
     again.close()
@@ -84,19 +84,19 @@ def test_what_is_acknowledged_is_kept(failing: Disk, folder: Path, monkeypatch: 
 @pytest.mark.parametrize("fault", [name for name, (_, file, *_) in FAULTS.items() if file == LOG])
 def test_what_is_refused_is_not_kept_when_it_is_opened_again(failing: Disk, folder: Path, fault: str) -> None:
     operation, file, code, after = FAULTS[fault]
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     assert send(store, "before")
     failing.refuses, failing.after = {(operation, file): CODES[code]}, after
     assert not send(store, "refused")
     failing.well()
     store.close()
-    again = Store.open(folder)
+    again = SqliteStore.open(folder)
     assert {name.split()[0] for name in kept(again)} == {"before"}
     again.close()
 
 
 def test_all_that_were_to_be_kept_together_are_refused(failing: Disk, folder: Path) -> None:
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     failing.refuses = {(SYNC, LOG): CODES[SYNC]}
     told = [store.write(lambda change, k=k: change.add_events([event(str(k))])) for k in range(50)]
     errors = [one.exception(10) for one in told]
@@ -114,7 +114,7 @@ def test_a_change_that_hides_the_disks_refusal_is_refused_all_the_same(failing: 
             change.put_fact("big", "x" * 40_000_000)
         return "done"
 
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     failing.refuses = {(WRITE, LOG): CODES["full"]}
     with pytest.raises(StorageError, match="does not keep it"):
         store.write(hides).result(20)
@@ -124,7 +124,7 @@ def test_a_change_that_hides_the_disks_refusal_is_refused_all_the_same(failing: 
 
 
 def test_a_read_that_fails_is_told_and_the_next_one_is_well(failing: Disk, folder: Path) -> None:
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     assert send(store, "1")
     store.checkpoint()
     failing.refuses = {(READ, DATABASE): CODES[READ]}
@@ -138,16 +138,16 @@ def test_a_read_that_fails_is_told_and_the_next_one_is_well(failing: Disk, folde
 def test_a_disk_that_refuses_from_the_start(failing: Disk, folder: Path) -> None:
     failing.refuses = {(WRITE, DATABASE): CODES["full"]}
     with pytest.raises(StorageError, match="the disk does not keep it"):
-        Store.open(folder, vfs=failing.name)
+        SqliteStore.open(folder, vfs=failing.name)
     failing.well()
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     assert send(store, "1")
     store.close()
 
 
 def test_erasing_waits_for_the_disk(failing: Disk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "TRY_AGAIN", 0.02)
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     add(store, event("1"), event("2", user="gone"))
     failing.refuses = {(SYNC, DATABASE): CODES[SYNC]}
     assert store.write(lambda change: change.erase_user("gone")).result(10)["events"] == 1
@@ -164,7 +164,7 @@ def test_a_log_that_cannot_be_moved_is_said_once(
 ) -> None:
     monkeypatch.setattr(writer, "LOG_PAGES", 5)
     monkeypatch.setattr(writer, "TRY_AGAIN", 0.0)
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     failing.refuses = {(WRITE, DATABASE): CODES["full"]}
     assert all(send(store, str(k)) for k in range(10))
     add(store)
@@ -177,7 +177,7 @@ def test_a_log_that_cannot_be_moved_is_said_once(
 
 
 def test_a_full_disk_has_room_in_the_log_once_it_is_moved(failing: Disk, folder: Path) -> None:
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     assert all(send(store, str(k)) for k in range(10))
     failing.room = (folder / "recllm.db-wal").stat().st_size
     assert not send(store, "refused")
@@ -188,7 +188,7 @@ def test_a_full_disk_has_room_in_the_log_once_it_is_moved(failing: Disk, folder:
 def test_a_growing_log_is_moved_before_it_is_time(failing: Disk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "LOG_PAGES", 20)
     monkeypatch.setattr(writer, "TRY_AGAIN", 1_000.0)
-    store = Store.open(folder, vfs=failing.name)
+    store = SqliteStore.open(folder, vfs=failing.name)
     failing.refuses = {(WRITE, DATABASE): CODES["full"]}
     assert all(send(store, str(k)) for k in range(5))
     assert failing.refused

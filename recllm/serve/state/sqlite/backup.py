@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from recllm.artifact.folders import fresh_file
 from recllm.errors import ServeError, StorageError, UnknownError
-from recllm.serve.state.connection import NAME, connect, refused, sqlite
-from recllm.serve.state.lock import FolderLock, made
-from recllm.serve.state.schema import STEPS, check_version, described
+from recllm.serve.state.sqlite.connection import NAME, connect, refused, sqlite
+from recllm.serve.state.sqlite.lock import FolderLock, made
+from recllm.serve.state.sqlite.schema import STEPS, check_version, described
 
 if TYPE_CHECKING:
     import apsw

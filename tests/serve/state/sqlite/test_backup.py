@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from recllm.errors import ServeError, StorageError, UnknownError
-from recllm.serve.state.backup import backup, restore
-from recllm.serve.state.store import Store
+from recllm.serve.state.sqlite.backup import backup, restore
+from recllm.serve.state.sqlite.store import SqliteStore
 from tests.serve.state.world import add, database, event, numbers
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A backup with one event."""
-    store = Store.open(tmp_path / "first")
+    store = SqliteStore.open(tmp_path / "first")
     add(store, event("1"))
     store.backup(tmp_path / "copies" / "copy.db")
     store.close()
@@ -34,7 +34,7 @@ def test_a_copy_is_one_whole_file_of_its_owner(copy: Path) -> None:
     connection.close()
 
 
-def test_a_copy_while_others_write_is_of_one_moment(store: Store, tmp_path: Path) -> None:
+def test_a_copy_while_others_write_is_of_one_moment(store: SqliteStore, tmp_path: Path) -> None:
     add(store, *(event(f"start {k}") for k in range(500)))
     stop, sent = threading.Event(), [500]
 
@@ -54,7 +54,7 @@ def test_a_copy_while_others_write_is_of_one_moment(store: Store, tmp_path: Path
     sender.join(10)
     for k, (before, after) in enumerate(copied):
         restore(tmp_path / f"{k}.db", tmp_path / f"restored {k}")
-        other = Store.open(tmp_path / f"restored {k}")
+        other = SqliteStore.open(tmp_path / f"restored {k}")
         count = len(numbers(other))
         assert numbers(other) == list(range(1, count + 1))
         assert before <= count <= after + 3
@@ -62,14 +62,14 @@ def test_a_copy_while_others_write_is_of_one_moment(store: Store, tmp_path: Path
         other.close()
 
 
-def test_a_folder_is_copied_whether_it_is_served_or_not(store: Store, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_is_copied_whether_it_is_served_or_not(store: SqliteStore, folder: Path, tmp_path: Path) -> None:
     add(store, event("1"))
     backup(folder, tmp_path / "served.db")
     store.close()
     backup(folder, tmp_path / "closed.db")
     for name in ("served", "closed"):
         restore(tmp_path / f"{name}.db", tmp_path / name)
-        other = Store.open(tmp_path / name)
+        other = SqliteStore.open(tmp_path / name)
         assert numbers(other) == [1]
         other.close()
     with pytest.raises(UnknownError, match="holds no events of a server"):
@@ -77,7 +77,7 @@ def test_a_folder_is_copied_whether_it_is_served_or_not(store: Store, folder: Pa
 
 
 def test_an_earlier_copy_is_replaced_and_a_failed_one_leaves_it(
-    store: Store, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -91,12 +91,12 @@ def test_an_earlier_copy_is_replaced_and_a_failed_one_leaves_it(
     assert os.listdir(copy.parent) == [copy.name]
     store.backup(copy)
     restore(copy, tmp_path / "other")
-    other = Store.open(tmp_path / "other")
+    other = SqliteStore.open(tmp_path / "other")
     assert numbers(other) == []
     other.close()
 
 
-def test_a_copy_does_not_take_the_databases_place(store: Store, folder: Path) -> None:
+def test_a_copy_does_not_take_the_databases_place(store: SqliteStore, folder: Path) -> None:
     add(store, event("1"))
     for target in (database(folder), folder):
         with pytest.raises(StorageError, match="is no place for a copy"):
@@ -105,7 +105,7 @@ def test_a_copy_does_not_take_the_databases_place(store: Store, folder: Path) ->
 
 
 def test_what_is_there_is_replaced_only_when_told(copy: Path, folder: Path) -> None:
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     add(store, *(event(f"own {k}") for k in range(3)))
     with pytest.raises(ServeError, match="is served already"):
         restore(copy, folder, replace=True)
@@ -115,13 +115,13 @@ def test_what_is_there_is_replaced_only_when_told(copy: Path, folder: Path) -> N
     with pytest.raises(ServeError, match="is the database of"):
         restore(database(folder), folder, replace=True)
     restore(copy, folder, replace=True)
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     assert [one.event.event_id for one in store.events_after(0)] == ["1"]
     store.close()
 
 
 def test_the_log_of_a_killed_server_does_not_outlive_its_database(copy: Path, folder: Path) -> None:
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     add(store, *(event(f"own {k}") for k in range(3)))
     left = {path.name: path.read_bytes() for path in folder.iterdir()}
     store.close()
@@ -129,7 +129,7 @@ def test_the_log_of_a_killed_server_does_not_outlive_its_database(copy: Path, fo
         (folder / name).write_bytes(content)
     assert len(left["recllm.db-wal"]) > 4_096
     restore(copy, folder, replace=True)
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     assert [one.event.event_id for one in store.events_after(0)] == ["1"]
     store.close()
 

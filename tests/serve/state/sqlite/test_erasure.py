@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from recllm.errors import StorageError
-from recllm.serve.state import writer
-from recllm.serve.state.erasure import unused
 from recllm.serve.state.records import AdapterRecord, UserRecord
-from recllm.serve.state.store import Store
+from recllm.serve.state.sqlite import writer
+from recllm.serve.state.sqlite.erasure import unused
+from recllm.serve.state.sqlite.store import SqliteStore
 from recllm.serve.state.writing import Transaction
 from tests.serve.state.world import add, event, impression
 
@@ -26,7 +26,7 @@ def hits(folder: Path) -> int:
     return len(found.stdout.splitlines())
 
 
-def wait_until_clean(store: Store) -> None:
+def wait_until_clean(store: SqliteStore) -> None:
     until = time.monotonic() + 10
     while store._writer.unclean and time.monotonic() < until:
         time.sleep(0.01)
@@ -42,7 +42,7 @@ def live(change: Transaction, user: str, name: str, rng: random.Random) -> None:
     change.put_adapter(AdapterRecord(user, "m", 1, told.encode() * rng.randrange(800), "hash"))
 
 
-def test_all_of_a_user_is_erased_and_nothing_of_others(store: Store) -> None:
+def test_all_of_a_user_is_erased_and_nothing_of_others(store: SqliteStore) -> None:
     rng = random.Random(0)
     users = ("ann", CANARY, "bob")
     store.write(lambda change: [live(change, user, str(k), rng) for user in users for k in range(3)]).result(10)
@@ -57,7 +57,7 @@ def test_all_of_a_user_is_erased_and_nothing_of_others(store: Store) -> None:
     assert store.write(lambda change: change.erase_user(CANARY)).result(10) == dict.fromkeys(told, 0)
 
 
-def test_numbers_of_erased_events_are_not_given_again(store: Store) -> None:
+def test_numbers_of_erased_events_are_not_given_again(store: SqliteStore) -> None:
     add(store, event("1"), event("2", user=CANARY))
     store.write(lambda change: change.erase_user(CANARY)).result(10)
     assert store.last_event == 2
@@ -65,7 +65,7 @@ def test_numbers_of_erased_events_are_not_given_again(store: Store) -> None:
 
 
 @pytest.mark.parametrize("seed", [14, 16, 34])
-def test_not_a_byte_is_left(store: Store, folder: Path, seed: int) -> None:
+def test_not_a_byte_is_left(store: SqliteStore, folder: Path, seed: int) -> None:
     # Rows that move between pages leave copies behind: without a sweep, these three find two or three of them.
     rng = random.Random(seed)
     for group in range(12):
@@ -87,7 +87,7 @@ def test_not_a_byte_is_left(store: Store, folder: Path, seed: int) -> None:
 
 
 def test_a_reader_in_the_way_is_waited_for(
-    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    store: SqliteStore, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     monkeypatch.setattr(writer, "TRY_AGAIN", 0.05)
     monkeypatch.setattr(writer, "_CLEANING_PATIENCE_MS", 1)
@@ -113,18 +113,18 @@ def test_what_a_stopped_server_had_still_to_overwrite_is_overwritten_by_the_next
     def fails(*_: object) -> None:
         raise StorageError("not now")
 
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     add(store, event("1"), event("2", user="gone"))
     with monkeypatch.context() as patch:
         patch.setattr(writer, "sweep", fails)
         store.write(lambda change: change.erase_user("gone")).result(10)
         store.close()
     monkeypatch.setattr(writer, "TRY_AGAIN", 0.05)
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     assert store._writer.unclean
     wait_until_clean(store)
     store.close()
-    store = Store.open(folder)
+    store = SqliteStore.open(folder)
     assert not store._writer.unclean
     store.close()
 

