@@ -71,9 +71,9 @@ def test_few_hard_dependencies_and_every_extra_that_code_asks_for() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "recllm").rglob("*.py"))
     asked = dict(re.findall(r'require\("(\w+)[\w.]*", (?:extra=)?"(\w+)"\)', code))
     assert {"httpcore2": "llm", "gguf": "llm", "llguidance": "llm", "pandas": "pandas"}.items() <= asked.items()
-    homes = {"sklearn": "scikit-learn", "markupsafe": "jinja2"}
+    homes = {"sklearn": "scikit-learn", "markupsafe": "jinja2", "confluent_kafka": "confluent-kafka"}
     for module, extra in asked.items():
-        offered = [re.split(r"[[>=<]", line)[0] for line in project["optional-dependencies"][extra]]
+        offered = [re.split(r"[>=<]|\[", line)[0] for line in project["optional-dependencies"][extra]]
         assert homes.get(module, module) in offered, f"{module} is asked for, and the extra {extra!r} does not bring it"
 
 
