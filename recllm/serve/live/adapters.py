@@ -78,7 +78,11 @@ class OwnAdapters:
                 self._held.move_to_end(user)
         if held is not None:
             return held[2] if held[:2] == (base, key) else None
-        record = self._store.adapter(user, base)
+        try:
+            record = self._store.adapter(user, base)
+        except ServeError as error:  # it can be made again
+            log.warning("an adapter was not read: %s", error)
+            return None
         if record is None or hashlib.sha256(record.blob).hexdigest() != record.sha256:
             return None
         try:

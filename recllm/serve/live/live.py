@@ -21,6 +21,7 @@ from recllm.serve.live.now import Now
 from recllm.serve.live.refitting import LastRefit, Refitting, caught_up, without_erased
 from recllm.serve.live.snapshots import Snapshots
 from recllm.serve.live.taking import taken_in
+from recllm.serve.live.waiting import durable
 from recllm.serve.settings import Settings
 from recllm.serve.state.opening import open_store
 from recllm.serve.state.records import Event, ItemRecord, Stored, UserRecord, fields_of
@@ -96,6 +97,8 @@ class Live(Answering):
 
     def ready(self) -> tuple[bool, str]:
         """Whether lists are answered without delay, and why not."""
+        if trouble := self.store.trouble:
+            return False, trouble
         if self.waiting >= self.settings.waiting:
             return False, f"{self.waiting} requests are waiting to be answered"
         return True, "ready"
@@ -119,7 +122,7 @@ class Live(Answering):
 
     async def feedback(self, events: Sequence[Event], *, replace: bool = False) -> Taken:
         """Take in events; when this returns, they are durable and in the next answer."""
-        taken = await asyncio.wrap_future(self._taking.feedback(events, replace=replace))
+        taken = await durable(self._taking.feedback(events, replace=replace))
         if taken.replaced:  # the saved model knows the former ones
             await asyncio.to_thread(self.keep_model)
         return taken
@@ -130,7 +133,7 @@ class Live(Answering):
         if items:
             # Read here, so that events need not wait for texts; what is read is kept.
             await self._in_slow(lambda: with_items(now, _new(now, items), self.store))
-        await asyncio.wrap_future(self.store.write(lambda change: change.put_items(items)))
+        await durable(self.store.write(lambda change: change.put_items(items)))
         return await asyncio.wrap_future(self._taking.change(lambda latest: with_items(latest, items, self.store)))
 
     def item(self, item_id: str) -> ItemRecord:
@@ -153,7 +156,7 @@ class Live(Answering):
 
     async def put_users(self, users: Sequence[UserRecord]) -> None:
         """Keep what is known of users beside events; what is excluded is out of the next answer."""
-        await asyncio.wrap_future(self.store.write(lambda change: change.put_users(users)))
+        await durable(self.store.write(lambda change: change.put_users(users)))
         own = {user.user_id: tuple(user.exclude) for user in users}
 
         def take(latest: Now) -> tuple[Now, None]:
@@ -198,7 +201,7 @@ class Live(Answering):
             change.put_fact("erased", True)
             return told
 
-        told = await asyncio.wrap_future(self.store.write(erase))
+        told = await durable(self.store.write(erase))
 
         def take(latest: Now) -> tuple[Now, bool]:
             exclude = {user: items for user, items in latest.exclude.items() if user != user_id}
@@ -211,7 +214,7 @@ class Live(Answering):
         if known:
             await asyncio.to_thread(self.keep_model)
         # What was being made when it was written.
-        await asyncio.wrap_future(self.store.write(lambda change: change.erase_user(user_id)))
+        await durable(self.store.write(lambda change: change.erase_user(user_id)))
         return {**told, "remembered": known}
 
     def keep_model(self) -> None:

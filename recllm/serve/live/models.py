@@ -1,6 +1,7 @@
 """The models of a server's folder: one is in use, and a fit makes the next."""
 
 import hashlib
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -58,7 +59,7 @@ class Models:
         fact = self._store.fact(_FACT)
         used = InUse(**fact) if isinstance(fact, Mapping) else None
         if used is None or not (self.folder / used.name).is_dir():
-            return None  # a backup has no models
+            return None  # a backup has no models, nor has another machine that serves the same database
         # A backup of before may have been put beside it: known events are passed over.
         return used if used.as_of_event <= self._store.last_event else replace(used, as_of_event=0)
 
@@ -120,8 +121,9 @@ class Models:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _place(self) -> Path:
-        taken = [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
-        return self.folder / f"{max(taken, default=0) + 1:06d}"
+        # By its name, a model is not taken for one that another machine has told the same database of.
+        taken = [int(path.name[:6]) for path in self.folder.iterdir() if path.name[:6].isdigit()]
+        return self.folder / f"{max(taken, default=0) + 1:06d}-{secrets.token_hex(4)}"
 
 
 def _digest_of(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """A queue that is short on purpose: who would wait too long is told so at once."""
 
+import asyncio
 import os
 import sys
 import threading
@@ -9,10 +10,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar, final
 
-from recllm.errors import BusyError
+from recllm.errors import BusyError, UnreachableError
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+T = TypeVar("T")
+
+HEARD = 20.0
+"""Seconds within which a change is durable, or whoever asked for it is told that nobody knows yet."""
 
 ALWAYS = 8
 """So many may wait in any case: what a question costs is an estimate."""
@@ -114,3 +119,18 @@ def give_way() -> None:
     """Let this thread compute when nobody is being answered, where the system has priorities of threads."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+async def durable(written: "Future[T]") -> T:
+    """What a change returns, when it is durable.
+
+    Raises:
+        UnreachableError: Nothing was heard of it for long; if it had begun, it may still be taken in.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(written), HEARD)
+    except TimeoutError as error:
+        raise UnreachableError(
+            f"what keeps events has not answered for {HEARD:g} seconds, and whether it was taken in is not known yet; "
+            "send it again in a moment: what is known counts once."
+        ) from error

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from typing import Self, final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 from recllm.errors import ConfigError, require
 
@@ -38,8 +38,8 @@ class Address:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict
 
-        parts = urlsplit(text)
-        asked = parse_qsl(parts.query, keep_blank_values=True)
+        place, _, query = text.partition("?")
+        asked = parse_qsl(query, keep_blank_values=True)
         schema = dict(asked).get("schema", DEFAULT_SCHEMA)
         if not _SCHEMA.fullmatch(schema):
             raise ConfigError(
@@ -47,7 +47,7 @@ class Address:
                 "as ?schema=shop."
             )
         rest = urlencode([(name, value) for name, value in asked if name != "schema"])
-        conninfo = urlunsplit(parts._replace(query=rest))
+        conninfo = f"{place}?{rest}"
         try:
             found = conninfo_to_dict(conninfo)
         except ProgrammingError as error:

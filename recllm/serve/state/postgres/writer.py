@@ -23,6 +23,9 @@ T = TypeVar("T")
 PATIENCE = 3.0
 """Seconds that a server which was killed may be held for alive by the database, at the start of the next."""
 
+GIVE_UP = 60.0
+"""Seconds that a database may be away before those whose end was not heard of are told that nobody knows."""
+
 _LOOK = 0.05
 
 _KEY = "hashtextextended('recllm ' || %s, 0)"
@@ -56,7 +59,7 @@ class Writer(GroupCommit):
         super().__init__(most)
         self._address, self._erased = address, erased
         self._connection: psycopg.Connection[Any] | None = None
-        self._generation = self._counted = 0
+        self._generation = self._counted = self._unsure = 0
         self.trouble = ""
         try:
             with refused(address):
@@ -183,12 +186,12 @@ class Writer(GroupCommit):
                 self._address.name,
             )
 
-    def _usable(self) -> "psycopg.Connection[Any]":
+    def _usable(self, *, asks: bool = False) -> "psycopg.Connection[Any]":
         if self._connection is None:
             connection = connect(self._address, writes=True)
             try:
                 self._lock(connection)
-                self._check_generation(connection)
+                self._check_generation(connection, asks)
             except BaseException:
                 close(connection)
                 raise
@@ -210,11 +213,16 @@ class Writer(GroupCommit):
                 f"{self._address.name} is served already, by process {holder}; stop it, or give another schema."
             )
 
-    def _check_generation(self, connection: "psycopg.Connection[Any]") -> None:
+    def _check_generation(self, connection: "psycopg.Connection[Any]", asks: bool) -> None:
         """Hold the database that came back against the one that went away.
 
+        Args:
+            connection: The new one.
+            asks: Whether somebody still waits to be told what became of the last transaction.
+
         Raises:
-            ServeError: Somebody else wrote meanwhile, or acknowledged changes are missing.
+            ServeError: Somebody else wrote meanwhile, or acknowledged changes are missing, or there are some of which
+                it was said that nobody knows.
         """
         generation, commits = connection.execute("SELECT generation, commits FROM about").fetchall()[0]
         if generation != self._generation:
@@ -224,30 +232,36 @@ class Writer(GroupCommit):
                 f"{self._address.name} came back without changes that it had acknowledged; restart this server, which "
                 "then answers from what there is."
             )
-        self._counted = commits
+        if self._unsure and commits >= self._unsure and not asks:
+            raise ServeError(
+                f"{self._address.name} came back with changes that nobody had heard the end of; restart this server, "
+                "which then answers with them."
+            )
+        self._counted, self._unsure = commits, 0
 
     def _overtaken(self) -> ServeError:
         return ServeError(f"another server has written to {self._address.name} meanwhile; restart this one.")
 
     def _was_made_durable(self, number: int) -> bool:
-        """Find out what became of a transaction, however long the database is away.
+        """Find out what became of a transaction.
 
         Raises:
-            StorageError: The server is being stopped, and nobody knows.
+            StorageError: The database is away for too long, or the server is being stopped, and nobody knows.
         """
+        self._unsure, until = number, time.monotonic() + GIVE_UP
         while True:
             self._refuse_waiting()
             with self._there:
                 if self._open:
                     self._there.wait(TRY_AGAIN)
-                is_open = self._open
+                is_over = not self._open or time.monotonic() >= until
             try:
                 with refused(self._address):
-                    self._usable()
+                    self._usable(asks=True)
                 return self._counted >= number
             except ServeError as error:
                 self._lost(error)
-                if not is_open:
+                if is_over:
                     raise StorageError(
                         f"whether it was taken in is not known, because {self._address.name} went away; send it again "
                         "when the server has started: what is known counts once."
