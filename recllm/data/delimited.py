@@ -3,17 +3,18 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from recllm.data.raw import RawTable
+from recllm.data.separators import separated, single
 from recllm.errors import DataError
 
 _LONGEST_FIELD = 2**31 - 1
-_SAMPLE = 2**16
 SPACES = " \t\u00a0"
 
 
@@ -30,38 +31,93 @@ def read_delimited(data: bytes, raw: RawTable, tab: bool, names: Sequence[str | 
         DataError: A quote is never closed, or rows have another number of columns than there are names.
     """
     read_csv(data, raw, tab, names)
-    frame = raw.frame
-    trimmed = frame.select(pl.all().str.strip_chars(SPACES)) if re.search(rb"[ \t\xa0]", data) else frame
-    spaced = [name for name in frame.columns if not frame[name].equals(trimmed[name])]
+    raw.frame, spaced = trimmed(raw.frame, data)
     if spaced:
-        raw.notes.append(f"spaces around the values of {', '.join(map(repr, spaced))} were cut off")
-    raw.frame = trimmed.rename(dict(zip(frame.columns, _distinct([n.strip() for n in frame.columns]), strict=True)))
+        raw.notes.append(note_on_spaces(spaced))
+
+
+def trimmed(frame: pl.DataFrame, data: bytes) -> tuple[pl.DataFrame, list[str]]:
+    """Names and cells without spaces around them, and the names of the columns that had some in cells.
+
+    Args:
+        frame: Texts.
+        data: What they were read from.
+    """
+    stripped = frame.select(pl.all().str.strip_chars(SPACES)) if re.search(rb"[ \t\xa0]", data) else frame
+    spaced = [name for name in frame.columns if not frame[name].equals(stripped[name])]
+    names = distinct_names([name.strip() for name in frame.columns])
+    return stripped.rename(dict(zip(frame.columns, names, strict=True))), spaced
+
+
+def note_on_spaces(columns: Iterable[str]) -> str:
+    """The sentence about columns whose values had spaces around them."""
+    return f"spaces around the values of {', '.join(map(repr, columns))} were cut off"
 
 
 def read_csv(data: bytes, raw: RawTable, tab: bool, names: Sequence[str | None] | None = None) -> None:
     """As `read_delimited`, cells as they are: regular files at full speed, others row by row, broken rows counted."""
     if b"\n" not in data:
         data = data.replace(b"\r", b"\n")
-    data, separator = _separated(data, tab, names, raw)
+    data, layout = laid_out(data, tab, names, raw)
+    if (frame := layout.read(data)) is not None:
+        raw.frame, raw.rows = frame, frame.height
+        return
+    separator = layout.separator
+    if not layout.quoted:
+        data, separator = single(data, separator)
+    read_irregular(data, separator, raw, layout.quoted, layout.after_spaces)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a delimited text are written.
+
+    Attributes:
+        separator: Between columns.
+        after_spaces: Whether spaces follow it.
+    """
+
+    separator: str
+    after_spaces: bool
+
+    @property
+    def quoted(self) -> bool:
+        """Whether quotes hold cells together."""
+        return len(self.separator) == 1 and self.separator != " "
+
+    def read(self, data: bytes) -> pl.DataFrame | None:
+        """The rows of a text with a header, if all are regular; else None."""
+        separator = self.separator
+        if not self.quoted:
+            data, separator = single(data, separator)
+        rows = None if self.after_spaces and b'"' in data else regular_rows(data, separator, self.quoted)
+        if rows is None:
+            return None
+        try:
+            frame = pl.read_csv(data, separator=separator, infer_schema=False, quote_char='"' if self.quoted else None)
+        except pl.exceptions.PolarsError:
+            return None
+        return frame if frame.height == rows else None
+
+
+def laid_out(data: bytes, tab: bool, names: Sequence[str | None] | None, raw: RawTable) -> tuple[bytes, Layout]:
+    """The text, or the beginning of a long one, with a header, and how its rows are written.
+
+    Args:
+        data: In clean UTF-8.
+        tab: Whether a tab is the likeliest separator.
+        names: Names of all columns where there is no header.
+        raw: Gets a note on what separates columns, where that is unusual.
+    """
+    data, separator = separated(data, tab, names, raw)
     if separator not in ",\t" or (separator == "\t" and not tab):
         raw.notes.append(f"columns are separated by {separator!r}")
-    quoted = len(separator) == 1 and separator != " "
-    if not quoted:
-        data, separator = _single(data, separator)
-    after_spaces = quoted and f"{separator} ".encode() in data.split(b"\n", 1)[0]
-    rows = None if after_spaces and b'"' in data else _regular_rows(data, separator, quoted)
-    if rows is not None:
-        try:
-            frame = pl.read_csv(data, separator=separator, infer_schema=False, quote_char='"' if quoted else None)
-        except pl.exceptions.PolarsError:
-            frame = None
-        if frame is not None and frame.height == rows:
-            raw.frame, raw.rows = frame, rows
-            return
-    read_irregular(data, separator, raw, quoted, after_spaces)
+    layout = Layout(separator, False)
+    spaced = layout.quoted and f"{separator} ".encode() in data.split(b"\n", 1)[0]
+    return data, replace(layout, after_spaces=spaced)
 
 
-def _regular_rows(data: bytes, separator: str, quoting: bool = True) -> int | None:
+def regular_rows(data: bytes, separator: str, quoting: bool = True) -> int | None:
     """The number of data rows, if all have the header's number of fields and well-placed quotes; else None.
 
     Works on the whole file at once: a byte is quoted if an odd number of quotes stands before it.
@@ -99,37 +155,71 @@ def read_irregular(
     data: bytes, separator: str, raw: RawTable, quoting: bool = True, after_spaces: bool = False
 ) -> None:
     """Row by row with the standard library: slower, but it can say which rows are broken."""
+    header, broken = list[str](), list[int]()
+    rows = list(csv_rows(io.StringIO(data.decode(), newline=""), separator, raw, header, broken, quoting, after_spaces))
+    note_broken(raw, header, broken)
+    raw.rows = len(rows) + len(broken)
+    raw.frame = frame_of_rows(header, rows)
+
+
+def note_broken(raw: RawTable, header: Sequence[str], broken: Sequence[int]) -> None:
+    """Count rows that were passed over, by their lines."""
+    if broken:
+        raw.dropped["ragged_row"] = len(broken)
+        raw.notes.append(f"first broken row: line {broken[0]} (the header has {len(header)} columns)")
+
+
+def frame_of_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> pl.DataFrame:
+    """Rows of texts as a frame."""
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
+    names = distinct_names(header)
+    return pl.DataFrame([pl.Series(n, c, dtype=pl.String) for n, c in zip(names, columns, strict=True)])
+
+
+def csv_rows(
+    lines: Iterable[str],
+    separator: str,
+    raw: RawTable,
+    header: list[str],
+    broken: list[int],
+    quoting: bool = True,
+    after_spaces: bool = False,
+) -> Iterator[list[str]]:
+    """The rows that have as many fields as the header, one by one.
+
+    Args:
+        lines: Of the text, with their ends.
+        separator: One character.
+        raw: Names the text.
+        header: Gets the fields of the first row.
+        broken: Gets the lines of rows that are passed over.
+        quoting: Whether quotes hold cells together.
+        after_spaces: Whether spaces follow the separator.
+
+    Raises:
+        DataError: A quote is never closed.
+    """
     limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         reader = csv.reader(
-            io.StringIO(data.decode(), newline=""),
+            lines,
             delimiter=separator,
             quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
             skipinitialspace=after_spaces,
             strict=True,
         )
-        header, rows, broken = _csv_rows(reader, raw)
+        yield from _rows_of(reader, raw, header, broken)
     finally:
         csv.field_size_limit(limit)
-    if broken:
-        raw.dropped["ragged_row"] = len(broken)
-        raw.notes.append(f"first broken row: line {broken[0]} (the header has {len(header)} columns)")
-    raw.rows = len(rows) + len(broken)
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
-    names = _distinct(header)
-    raw.frame = pl.DataFrame([pl.Series(n, c, dtype=pl.String) for n, c in zip(names, columns, strict=True)])
 
 
-def _csv_rows(reader: Any, raw: RawTable) -> tuple[list[str], list[list[str]], list[int]]:
-    header: list[str] = []
-    rows: list[list[str]] = []
-    broken: list[int] = []
+def _rows_of(reader: Any, raw: RawTable, header: list[str], broken: list[int]) -> Iterator[list[str]]:
     while True:
         first_line = reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
-            return header, rows, broken
+            return
         except csv.Error as error:
             if "unexpected end" in str(error):
                 raise DataError(
@@ -141,14 +231,15 @@ def _csv_rows(reader: Any, raw: RawTable) -> tuple[list[str], list[list[str]], l
         if not row:
             continue
         if not header:
-            header = row
+            header += row
         elif len(row) == len(header):
-            rows.append(row)
+            yield row
         else:
             broken.append(first_line)
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that come again."""
     distinct: list[str] = []
     for name in names:
         copies = 0
@@ -158,74 +249,3 @@ def _distinct(names: Sequence[str]) -> list[str]:
             copies += 1
         distinct.append(candidate)
     return distinct
-
-
-# --- what separates columns ------------------------------------------------------------------------------------------
-
-
-def _separated(data: bytes, tab: bool, names: Sequence[str | None] | None, raw: RawTable) -> tuple[bytes, str]:
-    """The text with a header, and what separates its columns."""
-    declared = re.match(rb'\s*"?sep=([,;|\t])"?\r?\n', data)
-    if declared:  # as Excel does
-        return data[declared.end() :], declared[1].decode("utf-8", "replace")
-    lines = [line for line in data[:_SAMPLE].decode("utf-8", "replace").splitlines() if line.strip()]
-    lines = lines[:20] if len(data) <= _SAMPLE else lines[: min(len(lines) - 1, 20) or 1]
-    if names is None:
-        return data, _by_header(lines, tab)
-    separator = _by_width(lines, len(names), raw.source)
-    first = [cell.strip().casefold() for cell in _cells(lines[0], separator)]
-    if first == [str(name).casefold() for name in names]:
-        return data, separator
-    header = separator.join(str(place) for place in range(len(names)))
-    return header.encode() + b"\n" + data, separator
-
-
-def _by_header(lines: Sequence[str], tab: bool) -> str:
-    width = {separator: len(_cells(lines[0], separator)) for separator in (",", "\t", ";", "|", "::", " ")}
-
-    def all_alike(separator: str) -> bool:
-        return width[separator] > 1 and all(len(_cells(line, separator)) == width[separator] for line in lines)
-
-    best = max("\t,;|" if tab else ",\t;|", key=lambda separator: width[separator])
-    if width["::"] >= width[best] and all_alike("::"):
-        return "::"
-    if width[best] > 1:
-        return best
-    return " " if len(lines) > 1 and all_alike(" ") else "\t" if tab else ","
-
-
-def _by_width(lines: Sequence[str], columns: int, source: str) -> str:
-    """What cuts the most of the first lines into so many columns."""
-
-    def fitting(separator: str) -> int:
-        return sum(len(_cells(line, separator)) == columns for line in lines)
-
-    best = max(("::", ",", "\t", ";", "|", " "), key=fitting)
-    if columns > 1 and not fitting(best):
-        widths = {separator: len(_cells(lines[0], separator)) for separator in ("::", ",", "\t", ";", "|")}
-        likely = max(widths, key=lambda separator: widths[separator])
-        raise DataError(
-            f"{source}: columns= names {columns} columns, and the first row has {widths[likely]} (separated by "
-            f"{likely!r}): {lines[0][:80]!r}; name each, with None for those to leave out"
-        )
-    return best if columns > 1 else ","
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    if separator == " ":
-        return line.split()
-    if separator == "::":
-        return line.split("::")
-    try:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    except csv.Error:
-        return []
-
-
-def _single(data: bytes, separator: str) -> tuple[bytes, str]:
-    """The text with one character between columns that nothing else in it uses."""
-    unused = next((one for one in (b"\x1f", b"\x1e", b"\x1d", b"\x1c") if one not in data), b"\x1f")
-    if separator == " ":
-        data = re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", data)
-        return re.sub(rb"[ \t]+", unused, data), unused.decode()
-    return data.replace(separator.encode(), unused), unused.decode()

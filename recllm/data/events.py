@@ -1,17 +1,19 @@
 """Cleaning of event logs: raw tables and mappings -> clean frames."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recllm.data.cleaning import CleaningReport, Sieve, as_id, as_ids, as_numbers, decode_damage
 from recllm.data.columns import INTERACTION_COLUMNS, ColumnMapping, match_columns, role_of
 from recllm.data.frames import frame_of_records, table_of_frame
 from recllm.data.ids import elements, holds_several, is_frame, read_ids
-from recllm.data.kinds import column_of, notes_of, texts_of
+from recllm.data.kinds import column_of, texts_of
 from recllm.data.process import stay_in_process
 from recllm.data.raw import RawTable
 from recllm.data.timestamps import ANY, DAY, Notation, parse_timestamps
@@ -43,26 +45,58 @@ def clean_events(raw: RawTable, columns: Mapping[str, str] | None, notation: Not
         DataError: There is no user or item column, a column's type is none for its part, or there are rows but none
             can be used.
     """
-    mapping = match_columns(raw.frame.columns, INTERACTION_COLUMNS, ["user_id", "item_id"], columns, raw.source)
-    mapping, guesses = with_time(raw.frame, mapping)
-    frame, sentences = _canonical(raw.frame, mapping, notation)
-    sieve = Sieve(frame, CleaningReport.of(raw, mapping, guesses))
-    sieve.note(*sentences)
-    decode_damage(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes, ["user_id", "item_id"])
+    mapping, guesses = match_events(raw.frame.columns, raw.frame.get_column, columns, raw.source)
+    report, notes = CleaningReport.of(raw, mapping, guesses), list[str]()
+    frame = pl.DataFrame(list(canonical_columns(raw.frame.get_column, mapping, notation, notes)))
+    sieve = Sieve(frame, report)
+    sieve.note(*notes)
+    timed = sift(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes)
+    if timed:
+        notice_1970(sieve, sieve.frame["timestamp"].to_numpy())
+    return CleanEvents(*sieve.result(), timed)
+
+
+def match_events(
+    names: Sequence[str], column: Callable[[str], pl.Series], columns: Mapping[str, str] | None, source: str
+) -> tuple[ColumnMapping, list[str]]:
+    """Which column of a log is which, and sentences about what was guessed.
+
+    Args:
+        names: Of the log's columns.
+        column: Gives one of them.
+        columns: The caller's names for recllm's.
+        source: What is being read, for the error sentence.
+
+    Raises:
+        DataError: There is no user or item column.
+    """
+    mapping = match_columns(names, INTERACTION_COLUMNS, ["user_id", "item_id"], columns, source)
+    return with_time(column, mapping)
+
+
+def sift(sieve: Sieve, undecodable: bool) -> bool:
+    """Drop what cannot be used and count it, each row by what it says itself or what its user's other rows say.
+
+    Args:
+        sieve: Of `canonical_columns`; gets the clean frame. All rows of a user are in it, in the order of the log.
+        undecodable: Whether bytes of the log were no valid text.
+
+    Returns:
+        Whether timestamps are times.
+    """
+    decode_damage(sieve, undecodable, ["user_id", "item_id"])
     sieve.drop("missing_user_id", sieve.frame["user_id"].is_null())
     sieve.drop("missing_item_id", sieve.frame["item_id"].is_null())
     timed = _check_times(sieve)
     for name in ("rating", "weight"):
-        if name in mapping.found:
+        if name in sieve.frame.columns:
             sieve.drop(f"bad_{name}", sieve.frame[_FLAG + name])
     sieve.frame = sieve.frame.select(c for c in sieve.frame.columns if not c.startswith(_FLAG))
     sieve.drop("duplicate_event", are_copies(sieve.frame))
     for name in ("rating", "weight", "event"):
         if name in sieve.frame.columns:
             sieve.notice(f"missing_{name}", sieve.frame[name].null_count())
-    if timed:
-        _notice_1970(sieve)
-    return CleanEvents(*sieve.result(), timed)
+    return timed
 
 
 def are_copies(frame: pl.DataFrame) -> pl.Series:
@@ -85,14 +119,21 @@ def _check_times(sieve: Sieve) -> bool:
     return True
 
 
-def _notice_1970(sieve: Sieve) -> None:
-    """Zeros for unknown times and units that nobody uses end up in 1970, which is worth a word."""
-    times = sieve.frame["timestamp"]
+def notice_1970(sieve: Sieve, times: NDArray[np.float64]) -> None:
+    """Zeros for unknown times and units that nobody uses end up in 1970, which is worth a word.
+
+    Args:
+        sieve: Gets it.
+        times: Unix seconds of all that is kept.
+    """
     early = int((times < _A_YEAR).sum())
-    if not early:
-        return
-    low, high = float(times.to_numpy().min()), float(times.to_numpy().max())
-    if early < len(times):
+    if early:
+        notice_early(sieve, early, len(times), float(times.min()), float(times.max()))
+
+
+def notice_early(sieve: Sieve, early: int, kept: int, low: float, high: float) -> None:
+    """As `notice_1970`, of how many of the events that are kept are so early, the first time and the last."""
+    if early < kept:
         sieve.notice("early_timestamp", early)
     elif low != high:
         sieve.note(
@@ -101,31 +142,48 @@ def _notice_1970(sieve: Sieve) -> None:
         )
 
 
-def _canonical(frame: pl.DataFrame, mapping: ColumnMapping, notation: Notation) -> tuple[pl.DataFrame, list[str]]:
-    """The raw frame under recllm's names and types; flags beside it say which cells could not be read."""
+def canonical_columns(
+    column: Callable[[str], pl.Series], mapping: ColumnMapping, notation: Notation, notes: list[str]
+) -> Iterator[pl.Series]:
+    """A log's columns under recllm's names and types, one by one, with flags that say which cells could not be read.
+
+    Args:
+        column: Gives a column of the log.
+        mapping: Which is which.
+        notation: How times are written.
+        notes: Gets sentences for the report.
+    """
     found = mapping.found
-    columns = [as_ids(frame[found[name]]).alias(name) for name in ("user_id", "item_id")]
-    flags = []
-    notes: list[str] = []
+    for name in ("user_id", "item_id"):
+        yield as_ids(column(found[name])).alias(name)
     if "timestamp" in found:
-        seconds, missing, notes = parse_timestamps(frame[found["timestamp"]], notation)
-        if not missing.all() or frame.is_empty():
-            columns.append(seconds.alias("timestamp"))
-            flags.append(missing.alias(_FLAG + "missing timestamp"))
+        yield from timestamp_columns(column(found["timestamp"]), notation, notes)
     for name in ("rating", "event", "weight", "review_text"):
-        if name not in found:
-            continue
-        if name in ("event", "review_text"):
-            columns.append(texts_of(frame[found[name]]).alias(name))
-        else:
-            number, bad = as_numbers(frame[found[name]])
-            columns.append(number.alias(name))
-            flags.append(bad.alias(_FLAG + name))
-    extras = [column_of(frame[theirs].alias(name)) for name, theirs in mapping.extras.items()]
-    notes += notes_of(extras)
+        if name in found:
+            yield from named_columns(name, column(found[name]))
+    for name, theirs in mapping.extras.items():
+        extra = column_of(column(theirs).alias(name))
+        notes += extra.notes
+        yield extra.values
     if unused := [*mapping.extras]:
         notes.append(f"kept, but not read by the model: {', '.join(map(repr, unused))}")
-    return pl.DataFrame(columns + [column.values for column in extras] + flags), notes
+
+
+def timestamp_columns(series: pl.Series, notation: Notation, notes: list[str]) -> list[pl.Series]:
+    """Unix seconds and a flag for those that are missing; nothing where all of many are."""
+    seconds, missing, sentences = parse_timestamps(series, notation)
+    notes += sentences
+    if missing.all() and len(series):
+        return []
+    return [seconds.alias("timestamp"), missing.alias(_FLAG + "missing timestamp")]
+
+
+def named_columns(name: str, series: pl.Series) -> list[pl.Series]:
+    """Ratings and weights as numbers, with a flag for what is none; events and reviews as texts."""
+    if name in ("event", "review_text"):
+        return [texts_of(series).alias(name)]
+    number, bad = as_numbers(series)
+    return [number.alias(name), bad.alias(_FLAG + name)]
 
 
 def clean_mapping(events: Mapping[Any, Any]) -> tuple[CleanEvents, tuple[str, ...]]:

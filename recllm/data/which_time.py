@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 
 import polars as pl
 
@@ -24,11 +25,11 @@ _NAMES_IDS = re.compile(
 )
 
 
-def with_time(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[ColumnMapping, list[str]]:
+def with_time(column: Callable[[str], pl.Series], mapping: ColumnMapping) -> tuple[ColumnMapping, list[str]]:
     """The mapping with a further column that holds dates or times as timestamp, where no name says which one is.
 
     Args:
-        frame: The raw table.
+        column: Gives a column of the raw table.
         mapping: What its names tell.
 
     Returns:
@@ -36,7 +37,7 @@ def with_time(frame: pl.DataFrame, mapping: ColumnMapping) -> tuple[ColumnMappin
     """
     if "timestamp" in mapping.found:
         return mapping, []
-    found = [theirs for theirs in mapping.extras.values() if not _OTHER.search(theirs) and _holds_times(frame[theirs])]
+    found = [theirs for theirs in mapping.extras.values() if not _OTHER.search(theirs) and _holds_times(column(theirs))]
     if not found:
         return mapping, []
     theirs, *others = found
