@@ -51,8 +51,9 @@ def clean_events(raw: RawTable, columns: Mapping[str, str] | None, notation: Not
     sieve = Sieve(frame, report)
     sieve.note(*notes)
     timed = sift(sieve, raw.undecodable or pl.Binary in raw.frame.dtypes)
-    if timed:
-        notice_1970(sieve, sieve.frame["timestamp"].to_numpy())
+    times = sieve.frame["timestamp"].to_numpy()
+    if timed and (early := events_of_1970(times)):
+        notice_early(sieve, early, len(times), float(times.min()), float(times.max()))
     return CleanEvents(*sieve.result(), timed)
 
 
@@ -119,20 +120,13 @@ def _check_times(sieve: Sieve) -> bool:
     return True
 
 
-def notice_1970(sieve: Sieve, times: NDArray[np.float64]) -> None:
-    """Zeros for unknown times and units that nobody uses end up in 1970, which is worth a word.
-
-    Args:
-        sieve: Gets it.
-        times: Unix seconds of all that is kept.
-    """
-    early = int((times < _A_YEAR).sum())
-    if early:
-        notice_early(sieve, early, len(times), float(times.min()), float(times.max()))
+def events_of_1970(times: NDArray[np.float64]) -> int:
+    """How many moments, unix seconds, lie in 1970: zeros for unknown times and strange units end up there."""
+    return int((times < _A_YEAR).sum())
 
 
 def notice_early(sieve: Sieve, early: int, kept: int, low: float, high: float) -> None:
-    """As `notice_1970`, of how many of the events that are kept are so early, the first time and the last."""
+    """Say how many of the events that are kept lie in 1970, and if all do, from when to when."""
     if early < kept:
         sieve.notice("early_timestamp", early)
     elif low != high:

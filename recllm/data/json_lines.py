@@ -42,15 +42,16 @@ def _values(data: bytes) -> list[Any]:
     values = []
     lines = [line for line in data.split(b"\n") if line.strip()]
     as_whole = data.lstrip()[:1] == b"[" or len(lines) == 1
-    if as_whole and (rows := _rows(_parsed(data))) is not None:
+    if as_whole and (rows := _rows(parsed(data))) is not None:
         return rows
-    values = [_parsed(line) for line in lines]
-    if not any(isinstance(value, dict) for value in values) and (rows := _rows(_parsed(data))) is not None:
+    values = [parsed(line) for line in lines]
+    if not any(isinstance(value, dict) for value in values) and (rows := _rows(parsed(data))) is not None:
         return rows
     return values
 
 
-def _parsed(data: bytes) -> Any:
+def parsed(data: bytes) -> Any:
+    """What JSON holds, None for what is none."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

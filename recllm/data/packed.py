@@ -9,7 +9,8 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, Any
@@ -35,6 +36,10 @@ AT_MOST = 2**33
 _PIECE = 2**22
 _PACKING = 2**12
 _LAYERS = 3
+_HEAD = 16
+
+UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
+"""What is raised over packed files that are damaged, beside Arrow's own errors."""
 
 
 @dataclass(frozen=True)
@@ -206,10 +211,34 @@ def _unpacked(content: Content, source: str, limit: Limit) -> Content:
     return content
 
 
+@contextmanager
+def plain_stream(path: Path) -> Iterator[tuple[IO[bytes], str] | None]:
+    """A file that is open for reading its plain bytes, and its name without a packing's ending.
+
+    None for what has to be looked at as a whole: archives, and what is packed twice.
+    """
+    with path.open("rb") as file:
+        begin = file.read(_HEAD)
+        file.seek(0)
+        packing = _packing_of(Content(begin, path.name))
+        if PurePath(unpacked_name(path.name)).suffix.lower() == ".zip" or begin.startswith(_ZIP):
+            yield None
+        elif packing is None:
+            yield file, path.name
+        else:
+            with packing.open(file) as inner:
+                begin = inner.read(_HEAD)
+            if begin.startswith(_ZIP) or any(one.magic.match(begin) for one in _PACKINGS):
+                yield None
+                return
+            with path.open("rb") as again, packing.open(again) as plain:
+                yield plain, unpacked_name(path.name)
+
+
 def _unpack(packing: _Packing, data: bytes, source: str, limit: Limit) -> bytes:
     import pyarrow as pa
 
-    damaged = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, pa.ArrowException)
+    damaged = (*UNPACKING, pa.ArrowException)
     again = "compress it again, or drop the ending from the name of a plain file"
     with (
         refused(lambda error: f"{source} cannot be unpacked as {packing.name} ({error}); {again}", *damaged),

@@ -79,7 +79,7 @@ def read_table(
     if encoding is not None and not isinstance(encoding, str):
         raise DataError(f"encoding must be the name of one, for example 'cp1252'; got {encoding!r}")
     if hasattr(source, "read") and not isinstance(source, Path):
-        return _read(content_of_file(source, limit), "", limit, encoding, names)
+        return read_file(content_of_file(source, limit), "", limit, encoding, names)
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"a path or an open file was expected, got {type(source).__name__}; data frames go through from_frame, "
@@ -87,19 +87,19 @@ def read_table(
         )
     if re.match(r"[a-z][a-z0-9+.-]+://", str(source), re.IGNORECASE):
         raise DataError(f"{source} is an address, and recllm reads files; download it first")
-    paths, root = _paths(os.path.expanduser(os.fsdecode(source)))
-    tables = [_read(content_of_path(path, limit), str(path), limit, encoding, names) for path in paths]
+    paths, root = files_of(os.path.expanduser(os.fsdecode(source)))
+    tables = [read_file(content_of_path(path, limit), str(path), limit, encoding, names) for path in paths]
     if root is None:
         return tables[0]
     for table, path in zip(tables, paths, strict=True):
         _add_keys(table, path.relative_to(root).parts[:-1])
-    return _joined(tables, str(source))
+    return joined(tables, str(source))
 
 
 # --- which files -----------------------------------------------------------------------------------------------------
 
 
-def _paths(source: str) -> tuple[list[Path], Path | None]:
+def files_of(source: str) -> tuple[list[Path], Path | None]:
     """The files to read, and the folder they were found in if a folder or pattern was given."""
     path = Path(source)
     try:
@@ -138,13 +138,18 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _add_keys(table: RawTable, folders: Sequence[str]) -> None:
-    """Columns that are written as folders, `year=2024/part.parquet`."""
-    for key, _, value in (folder.partition("=") for folder in folders if "=" in folder):
-        if key and key not in table.frame.columns:
+    for key, value in keys_of(folders).items():
+        if key not in table.frame.columns:
             table.frame = table.frame.with_columns(pl.lit(value).alias(key))
 
 
-def _joined(tables: Sequence[RawTable], source: str) -> RawTable:
+def keys_of(folders: Sequence[str]) -> dict[str, str]:
+    """Columns that are written as folders, `year=2024/part.parquet`, with their values; the outer one wins."""
+    pairs = [folder.partition("=") for folder in folders if "=" in folder]
+    return {key: value for key, _, value in reversed(pairs) if key}
+
+
+def joined(tables: Sequence[RawTable], source: str) -> RawTable:
     """Tables with the same columns as one."""
     first = tables[0]
     for table in tables:
@@ -177,9 +182,18 @@ def _as_texts(frame: pl.DataFrame, frames: Sequence[pl.DataFrame]) -> pl.DataFra
 # --- one file --------------------------------------------------------------------------------------------------------
 
 
-def _read(
+def read_file(
     content: Content, path: str, limit: Limit, encoding: str | None, names: Sequence[str | None] | None
 ) -> RawTable:
+    """The table of a file's plain bytes; see `read_table`.
+
+    Args:
+        content: The bytes.
+        path: Of the file, for errors; "" for an open one.
+        limit: What it may hold.
+        encoding: Of text files.
+        names: Names of all columns of a file without a header.
+    """
     source = Path(path).name or content.name or "the open file"
     kind, data = content.suffix, content.data
     raw = RawTable(pl.DataFrame(), source, 0)
@@ -205,7 +219,7 @@ def _read(
 def decode(data: bytes, raw: RawTable, encoding: str | None) -> bytes:
     """The text as clean UTF-8 bytes without a byte order mark."""
     if encoding is None:
-        encoding = _encoding_of(data)
+        encoding = encoding_of(data)
     try:
         text = data.decode(encoding)
     except LookupError as error:
@@ -224,7 +238,7 @@ def decode(data: bytes, raw: RawTable, encoding: str | None) -> bytes:
     return text.removeprefix("\ufeff").encode("utf-8", "replace")
 
 
-def _encoding_of(data: bytes) -> str:
+def encoding_of(data: bytes) -> str:
     """By the byte order mark; without one, by the zero bytes that UTF-16 has beside every plain letter."""
     if data.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
         return "utf-32"
