@@ -1,6 +1,7 @@
 """What a rating or an event means: liked, neutral or disliked, and its token for the history encoder."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,13 +63,16 @@ class Feedback:
         Raises:
             DataError: `liked_from` is not a finite number.
         """
+        return cls.of_tallies(Tallies.of(frame), liked_from)
+
+    @classmethod
+    def of_tallies(cls, tallies: "Tallies", liked_from: float | None = None) -> "Feedback":
+        """As `infer`, of how often each rating and each name occurs."""
         if liked_from is not None and not np.isfinite(liked_from):
             raise DataError(f"liked_from must be a finite rating, got {liked_from}")
-        scale, likes, dislikes = _scale(frame["rating"]) if "rating" in frame.columns else (None, None, None)
-        names: tuple[str, ...] = ()
-        if "event" in frame.columns:
-            counts = frame["event"].drop_nulls().value_counts().sort(["count", "event"], descending=[True, False])
-            names = tuple(counts["event"].head(MAX_EVENT_NAMES).to_list())
+        scale, likes, dislikes = _scale(tallies.ratings, tallies.rated)
+        frequent = sorted(tallies.events.items(), key=lambda event: (-event[1], event[0]))
+        names = tuple(name for name, _ in frequent[:MAX_EVENT_NAMES])
         return cls(scale, likes if liked_from is None else float(liked_from), dislikes, names)
 
     @property
@@ -103,9 +107,39 @@ class Feedback:
         return tokens
 
 
-def _scale(ratings: pl.Series) -> tuple[tuple[float, float] | None, float | None, float | None]:
-    values = _floats(ratings)
-    values = values[~np.isnan(values)]
+@dataclass(frozen=True, eq=False)
+class Tallies:
+    """How often each rating and each event name occurs in a log; those of its parts add up to those of the whole.
+
+    Attributes:
+        ratings: float32 [distinct], ascending.
+        rated: int64 [distinct], how often each occurs.
+        events: Name -> how often it occurs.
+    """
+
+    ratings: NDArray[np.float32]
+    rated: NDArray[np.int64]
+    events: dict[str, int]
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> "Tallies":
+        """Of the frame of a log."""
+        values = _floats(frame["rating"]) if "rating" in frame.columns else np.zeros(0, dtype=np.float32)
+        ratings, rated = np.unique(values[~np.isnan(values)], return_counts=True)
+        counts = frame["event"].drop_nulls().value_counts() if "event" in frame.columns else None
+        events = {} if counts is None else dict(zip(counts["event"].to_list(), counts["count"].to_list(), strict=True))
+        return cls(ratings, rated.astype(np.int64), events)
+
+    def __add__(self, other: "Tallies") -> "Tallies":
+        ratings, place = np.unique(np.concatenate([self.ratings, other.ratings]), return_inverse=True)
+        rated = np.zeros(len(ratings), dtype=np.int64)
+        np.add.at(rated, place, np.concatenate([self.rated, other.rated]))
+        return Tallies(ratings, rated, dict(Counter(self.events) + Counter(other.events)))
+
+
+def _scale(
+    values: NDArray[np.float32], times: NDArray[np.int64]
+) -> tuple[tuple[float, float] | None, float | None, float | None]:
     if not len(values):
         return None, None, None
     low, high = float(values.min()), float(values.max())
@@ -115,13 +149,15 @@ def _scale(ratings: pl.Series) -> tuple[tuple[float, float] | None, float | None
         binary = bool(np.isin(values, [0.0, 1.0]).all())
         return (0.0, 1.0), 1.0 if binary else 0.8, 0.0 if binary else 0.4
     top = 5.0 if high <= 5 else 10.0 if high <= 10 else 100.0
-    if top > 5 and len(values) >= _ENOUGH_TO_TELL_COUNTS and _look_like_counts(values, top):
+    if top > 5 and times.sum() >= _ENOUGH_TO_TELL_COUNTS and _look_like_counts(values, times, top):
         return None, None, None
     return (1.0 if top < 100 else 0.0, top), 0.8 * top, 0.4 * top
 
 
-def _look_like_counts(values: NDArray[np.float32], top: float) -> bool:
-    return bool((values == np.floor(values)).all()) and float(np.median(values)) <= top / 5
+def _look_like_counts(values: NDArray[np.float32], times: NDArray[np.int64], top: float) -> bool:
+    so_far = np.cumsum(times)
+    middle = values[np.searchsorted(so_far, [(so_far[-1] - 1) // 2, so_far[-1] // 2], side="right")]
+    return bool((values == np.floor(values)).all()) and float(np.mean(middle)) <= top / 5
 
 
 def _implicit_signals(frame: pl.DataFrame) -> NDArray[np.int8]:
