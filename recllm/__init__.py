@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recllm import prompts
+    from recllm import prompts, scale
     from recllm.adaptation.adapters import Adapters
     from recllm.data.catalog import Catalog
     from recllm.data.interactions import Interactions, load_demo
@@ -89,9 +89,10 @@ __all__ = [
     "load_demo",
     "open_generator",
     "prompts",
+    "scale",
 ]
 
-_MODULES = ("prompts",)
+_MODULES = ("prompts", "scale")
 
 _HOMES = {
     "Adapters": "recllm.adaptation.adapters",

@@ -83,10 +83,20 @@ def write_adapters(
     }
     about = {"base": base, "timed": events.timed, "steps": steps}
     try:
-        content = save(arrays, {"format": FORMAT, "about": json.dumps(about)})
+        content = _in_order(save(arrays, {"format": FORMAT, "about": json.dumps(about)}))
         replace_file(Path(os.path.realpath(path)), content)
     except OSError as error:
         raise ArtifactError(f"cannot save adapters to {path}: {error.strerror or error}.") from error
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with what it says of itself in the order of the names; safetensors writes that in any order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # where the arrays begin is a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read_adapters(path: str | Path) -> AdapterFile:

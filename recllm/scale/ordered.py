@@ -93,7 +93,7 @@ def in_order(pool: Pool, shards: Sequence[Any], workers: int, progress: Progress
                 number, end = pool.next()
                 if isinstance(end, Died):
                     deaths[number] += 1
-                    _say_death(number, len(shards), end.how, deaths[number])
+                    _say_death(number, shards, end.how, deaths[number])
                     waiting.appendleft(number)
                     continue
                 ended[number] = end
@@ -108,8 +108,9 @@ def in_order(pool: Pool, shards: Sequence[Any], workers: int, progress: Progress
         pool.close()
 
 
-def _say_death(number: int, shards: int, how: str, deaths: int) -> None:
-    name = f"shard {number + 1} of {shards}"
+def _say_death(number: int, shards: Sequence[Any], how: str, deaths: int) -> None:
+    named = getattr(shards[number], "name", None)
+    name = f"shard {number + 1} of {len(shards)}" + (f" ({named})" if isinstance(named, str) else "")
     if deaths > AGAIN:
         raise WorkerError(
             f"{name}: its worker {how}, {deaths} times in a row; look whether it has enough memory, and make the "
