@@ -96,6 +96,17 @@ def test_coming_from_elsewhere_runs(toy: ToyShop) -> None:
     assert "new" in names["rec"].catalog.item_ids
 
 
+def test_the_page_for_many_users_runs(
+    tiny: Path, toy: ToyShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = BaseTrainingConfig(steps=4, batch_users=16, validate_every=2)
+    rec = recllm.Recommender(config_for(tiny, training=short, adaptation=None)).fit(toy.catalog, toy.events)
+    names = run_page("scale.md", {"rec": rec})
+    assert capsys.readouterr().out == "80 users, 400 rows in 4 files, 0 of them were there\n"
+    assert names["lists"].columns == ["user_id", "item_id", "rank", "score", "title"]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small", "at_the_data")
 def test_the_page_for_communities_runs() -> None:

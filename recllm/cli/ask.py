@@ -12,6 +12,7 @@ import recllm
 from recllm.cli.app import AsJson, ModelFolder, command, write_json
 from recllm.cli.files import Logs
 from recllm.cli.request import Choice, Explain, Length, Personal, Steering, Whom
+from recllm.cli.spread import OutFolder, Spread
 from recllm.terminal import make_console, make_table
 from recllm.texts import clean_text
 
@@ -27,10 +28,17 @@ def recommend(
     steering: Steering,
     preview: Annotated[bool, typer.Option("--preview", help="Show what the wishes change.")] = False,
     choice: Choice,
+    out: OutFolder = None,
+    spread: Spread,
     logs: Logs,
     as_json: AsJson = False,
 ) -> None:
-    """Recommend items to users."""
+    """Recommend items to users; with --executor to all who are remembered, as files."""
+    if spread.wanted(out, preview=preview):
+        asked = {"n": n, "explain": explain, **vars(personal), **steering.given(), **choice.given(logs)}
+        job = recllm.scale.recommend
+        spread.run("lists", job, as_json, model=model, out=out, users=whom.spread(logs), **asked)
+        return
     whom.check()
     wanted = choice.given(logs)
     rec = recllm.Recommender.load(model)

@@ -10,6 +10,7 @@ import recllm
 from recllm.cli.app import AsJson, ModelFolder, command, size_of, write_json
 from recllm.cli.files import Files, Logs, check_file, check_folder
 from recllm.cli.request import Whom
+from recllm.cli.spread import Spread
 from recllm.terminal import say
 from recllm.texts import clean_text
 
@@ -35,15 +36,20 @@ def adapt(
     *,
     model: ModelFolder,
     whom: Whom,
-    out: Annotated[Path, typer.Option(help="The file to save the adapters to.")],
+    out: Annotated[Path, typer.Option(help="The file to save the adapters to; with --executor, a folder.")],
     steps: Annotated[int | None, typer.Option(min=0, help="Gradient steps. Default: the model's.")] = None,
     adapters: Annotated[
         Path | None, typer.Option(help="Adapters saved earlier, which take in the users' new events.")
     ] = None,
+    spread: Spread,
     logs: Logs,
     as_json: AsJson = False,
 ) -> None:
     """Make adapters of users, to be passed to `recommend`, `score` and `export`."""
+    if spread.executor is not None and spread.wanted(out, adapters=adapters):
+        job = recllm.scale.adapt
+        spread.run("adapters", job, as_json, model=model, out=out, users=whom.spread(logs), steps=steps)
+        return
     whom.check()
     check_file(out)
     if adapters is not None and (whom.events is None or steps is not None):

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
@@ -13,6 +14,7 @@ import recllm
 import recllm.errors
 from recllm.cli.app import AsJson, Budget, Config, Device, Events, Items, command, settings, write_json
 from recllm.cli.files import Files, check_file
+from recllm.cli.spread import Executor
 from recllm.terminal import ProgressBar, make_console, say
 
 
@@ -65,6 +67,7 @@ def evaluate(
     cache: Annotated[Path | None, typer.Option(help="Keep finished parts here; run again to go on.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
     budget: Budget = None,
+    executor: Executor = None,
     files: Files,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -79,7 +82,9 @@ def evaluate(
     with ProgressBar(quiet=as_json) as progress:
         options = recllm.TrainOptions(device=device, budget=budget, progress=progress)  # refused before files are read
         asked |= {"dataset": _name_of(events), "command": shlex.join(["recllm", *sys.argv[1:]]), "options": options}
-        report = recllm.evaluate(given, files.catalog(items), files.events(events), **asked)
+        with nullcontext() if executor is None else recllm.scale.open_executor(executor) as workers:
+            asked["executor"] = workers
+            report = recllm.evaluate(given, files.catalog(items), files.events(events), **asked)
     if html is not None:
         report.to_html(html)
     if as_json:

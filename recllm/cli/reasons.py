@@ -12,6 +12,7 @@ import recllm
 from recllm.cli.app import AsJson, ModelFolder, command, write_json
 from recllm.cli.files import Logs
 from recllm.cli.request import Adapt, Length, Steering, Whom
+from recllm.cli.spread import OutFolder, Spread
 from recllm.terminal import make_console, make_table
 from recllm.texts import clean_text
 
@@ -38,6 +39,8 @@ def explain(
     level: Annotated[str | None, typer.Option(help="L0 template, L1 chosen, L2 clause bank, L3 free text.")] = None,
     audience: Audience = "customer",
     overall: Annotated[bool, typer.Option("--global", help="What the ranking weighs, for everybody.")] = False,
+    out: OutFolder = None,
+    spread: Spread,
     logs: Logs,
     as_json: AsJson = False,
 ) -> None:
@@ -49,13 +52,18 @@ def explain(
         else:
             typer.echo(str(found))
         return
+    told: Any = {"level": level, "audience": audience}
+    if spread.wanted(out, item=item, allow_host=allow_host):
+        asked = {"n": n, "adapt": adapt, "generator": generator, **steering.given(), **told}
+        job = recllm.scale.explain
+        spread.run("reasons", job, as_json, model=model, out=out, users=whom.spread(logs), **asked)
+        return
     whom.check()
     writer = None if generator is None else recllm.open_generator(generator, allow_hosts=_hosts(allow_host))
     rec = recllm.Recommender.load(model)
     users = whom.among(rec, logs)
     given: dict[str, Any] = {"n": n, "adapt": adapt, **steering.given()}
     items: Any = item or rec.recommend(users, **given)
-    told: Any = {"level": level, "audience": audience}
     reasons = rec.explain(users, items, writer, **given, **told)
     if as_json:
         typer.echo(reasons.to_json(indent=2))

@@ -37,6 +37,12 @@ class Whom:
         if self.events is None and not self.user:
             raise recllm.DataError("there is nobody to recommend to; give --events FILE, --user ID, or both")
 
+    def spread(self, logs: Logs) -> "recllm.Interactions | list[str] | None":
+        """The users without a model at hand; None: all whom it remembers."""
+        if self.events is None:
+            return self.user or None
+        return self._named(logs.events(self.events))
+
     def among(
         self, rec: "recllm.Recommender", logs: Logs, adapters: "recllm.Adapters | None" = None
     ) -> "recllm.Interactions | list[str]":
@@ -47,10 +53,14 @@ class Whom:
                 say(f"Note: no events of user {strangers[0]!r} are remembered, so this is for somebody without events.")
             return asked
         log = logs.events(self.events)
-        if absent := sorted(set(self.user or ()) - set(log.user_ids)):
-            raise recllm.DataError(f"--user {absent[0]!r}: {self.events} has no events of such a user")
+        named = self._named(log)
         if (report := log.known_items(rec.catalog).report).dropped:
             say(str(report))
+        return named
+
+    def _named(self, log: "recllm.Interactions") -> "recllm.Interactions":
+        if absent := sorted(set(self.user or ()) - set(log.user_ids)):
+            raise recllm.DataError(f"--user {absent[0]!r}: {self.events} has no events of such a user")
         return log.of_users(self.user) if self.user else log
 
 

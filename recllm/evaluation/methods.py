@@ -4,11 +4,11 @@ import copy
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -37,8 +37,14 @@ from recllm.options import TrainOptions
 from recllm.recommender import Recommender
 from recllm.resources import __version__
 
+if TYPE_CHECKING:
+    from recllm.scale.executor import Executor
+
 Method = Any
 """A RecommenderConfig, a fitted Recommender, or anything with score(users, item_ids) or recommend(users, n)."""
+
+Notes = dict[str, list[dict[str, Any]]]
+"""By the name of a method, what is worth knowing of it on each split."""
 
 Maker = Callable[[], Mapping[str, Cell]]
 
@@ -72,7 +78,7 @@ class Measurement:
     steps: list[dict[str, Any]] = field(default_factory=list)
     people: Users | None = None
 
-    def of(self, split: Split, notes: dict[str, Any]) -> list[Measured]:
+    def of(self, split: Split, notes: Notes) -> list[Measured]:
         """Every method on every arm of a split; what is worth knowing of them goes to `notes`."""
         facts = ItemFacts.of(split.catalog, split.train)
         measured = []
@@ -85,6 +91,24 @@ class Measurement:
                 measured += [self._measured(split, arm, method, cell, facts) for arm in split.arms]
             self._say(f"{split.label}evaluate {name}", 1, 1)
         return measured
+
+    def over(self, splits: Iterable[Split], executor: "Executor | None") -> Iterator[tuple[list[Measured], Notes]]:
+        """Every split as by `of`, in their order: here, one after the other, or by workers, in which nobody watches."""
+        if executor is None:
+            for split in splits:
+                notes: Notes = {}
+                yield self.of(split, notes), notes
+            return
+        alone, shards = replace(self, options=replace(self.options, progress=None)), list(splits)
+        for measured, notes, steps in executor.map(alone.in_a_worker, shards, self.options.progress):
+            self.steps.extend(steps)
+            yield measured, notes
+
+    def in_a_worker(self, split: Split) -> tuple[list[Measured], Notes, list[dict[str, Any]]]:
+        """What `of` returns, and what it leaves in `notes` and `steps`."""
+        notes: Notes = {}
+        alone = replace(self, steps=[])
+        return alone.of(split, notes), notes, alone.steps
 
     def _say(self, stage: str, done: float, total: float) -> None:
         if self.options.progress is not None:

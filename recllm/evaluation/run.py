@@ -1,11 +1,11 @@
 """Evaluation, put together: splits, methods, lists, metrics, report."""
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
 from recllm.resources import __version__
+
+if TYPE_CHECKING:
+    from recllm.scale.executor import Executor
 
 
 # Long by its options, each of which is written and explained once.
@@ -54,6 +57,7 @@ def evaluate(
     command: str | None = None,
     options: TrainOptions | None = None,
     users: Any = None,
+    executor: "Executor | None" = None,
 ) -> Report:
     """Measure methods on users that no part of their training has seen, ranking the whole catalog.
 
@@ -86,6 +90,8 @@ def evaluate(
         options: Run options of fitting; `seed` is replaced by `seeds`.
         users: Profiles, also of those who are asked: a data frame or a file. A config is fitted with them; nobody who
             is asked is counted.
+        executor: Workers, from `recllm.scale.open_executor`, that measure folds, seeds and shares side by side, each
+            with one thread; methods and data are sent to them. None: one after the other, here.
 
     Returns:
         The report: `to_pandas()`, `to_json()`, `to_html()`, `verdict()`; prints as a table.
@@ -122,13 +128,20 @@ def evaluate(
     measured = []
     cutting: dict[str, Any] = {"protocol": protocol, "shots": shots, "folds": folds, "test_users": test_users}
     cutting |= {"cut": cut, "ratings": rates}
-    for seed, share in product(seeds, sorted(set(sparsity))):
-        for split in make_splits(catalog, events, seed=seed, share=share, **cutting):
-            split.audit()
-            if save_splits is not None:
-                split.save(Path(save_splits) / _place(split, len(seeds), folds, sparsity))
-            about["splits"].append(split.about())
-            measured += measurement.of(split, about["methods"])
+
+    def splits() -> Iterator[Split]:
+        for seed, share in product(seeds, sorted(set(sparsity))):
+            for split in make_splits(catalog, events, seed=seed, share=share, **cutting):
+                split.audit()
+                if save_splits is not None:
+                    split.save(Path(save_splits) / _place(split, len(seeds), folds, sparsity))
+                about["splits"].append(split.about())
+                yield split
+
+    for found, notes in measurement.over(splits(), executor):
+        measured += found
+        for method, of_split in notes.items():
+            about["methods"].setdefault(method, []).extend(of_split)
     about |= {"variety": measurement.steps} if measurement.steps else {}
     return Report(measured, about)
 

@@ -186,11 +186,9 @@ def _checked(asked: Mapping[str, Any], names: Sequence[str] = OF_LISTS) -> dict[
     known = {*names, *rules}
     if unknown := sorted(set(asked) - known):
         raise ConfigError(f"{unknown[0]!r} cannot be asked of many users; what can is {', '.join(sorted(known))}.")
-    ListRequest(
-        **{name: value for name, value in asked.items() if name not in rules},
-        rules=Rules(**{name: value for name, value in asked.items() if name in rules}),
-    )
-    return dict(asked)
+    read = Rules(**{name: value for name, value in asked.items() if name in rules})
+    request = ListRequest(**{name: value for name, value in asked.items() if name not in rules}, rules=read)
+    return {name: getattr(read if name in rules else request, name) for name in asked}
 
 
 def _run(

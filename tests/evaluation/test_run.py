@@ -1,5 +1,6 @@
 """`recllm.evaluate`: what may be given, what comes back, and what is refused."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from recllm.evaluation.baselines.text import TextMean
 from recllm.evaluation.run import evaluate
 from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.tuning import Tuned, tune
+from recllm.options import TrainOptions
+from recllm.scale.executor import open_executor
 from recllm.testing import ToyShop
+from tests.scale.here import Here
 
 COLUMNS = ["protocol", "dataset", "fold", "seed", "method", "shots"]
 COLUMNS += ["metric", "value", "ci_low", "ci_high", "n_users"]
@@ -74,6 +78,23 @@ def test_several_methods_by_name_and_several_folds_and_seeds(toy: ToyShop) -> No
     same = frame.pivot_table(index=["fold", "seed", "metric"], columns="method", values="value")
     quality = same[~same.index.get_level_values("metric").str.startswith("ms")]
     assert (quality.one == quality.two).all()
+
+
+@pytest.mark.parametrize("executor", [Here(), pytest.param("local:2", marks=pytest.mark.slow)])
+def test_workers_measure_the_same(toy: ToyShop, executor: Any) -> None:
+    asked: Any = {"shots": (1, 3), "folds": 2, "seeds": (0, 1), "baselines": ["popularity", "item-kNN"]}
+    methods = {"own": Own(toy.department)}
+    alone = evaluate(methods, toy.catalog, toy.events, **asked)
+    seen: list[float] = []
+    options = TrainOptions(progress=lambda stage, done, total, note="": seen.append(done))
+    with open_executor(executor) if isinstance(executor, str) else executor as workers:
+        report = evaluate(methods, toy.catalog, toy.events, **asked, executor=workers, options=options)
+    measured, measured_alone = (one.to_pandas() for one in (report, alone))
+    timeless = ~measured.metric.str.contains("ms")
+    assert measured[timeless].equals(measured_alone[timeless])
+    told, as_told_alone = (json.loads(one.to_json())["about"]["methods"] for one in (report, alone))
+    assert [len(told[name]) for name in told] == [len(as_told_alone[name]) for name in told] == [4, 4]
+    assert seen == [1, 2, 3, 4] if isinstance(executor, str) else executor.done == [0, 1, 2, 3]
 
 
 def test_sparsity_measures_every_share(toy: ToyShop) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +17,17 @@ import pytest
 
 import recllm
 from recllm import scale
-from recllm.errors import AdapterMismatch, ArtifactError, ConfigError, DataError, WorkerError
-from recllm.options import Progress
+from recllm.errors import AdapterMismatch, ArtifactError, ConfigError, DataError
 from recllm.recommender import Recommender
-from recllm.scale.executor import _Closing
 from recllm.scale.sources import Named
 from recllm.scale.work import Shard, Work
 from recllm.testing import ToyShop
+from tests.scale.here import Here
 from tests.scale.test_executor import needs_ray
 from tests.small import config_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARDS = 5
-
-
-class Here(_Closing):
-    """An executor that does it itself, counts, and has workers die as it is told to.
-
-    Args:
-        dying: Numbers of shards that no worker survives.
-    """
-
-    workers = 1
-
-    def __init__(self, dying: Sequence[int] = ()) -> None:
-        self.dying, self.done = dying, list[int]()
-
-    def map(self, fn: Callable[[Any], Any], shards: Sequence[Any], progress: Progress | None = None) -> Iterator[Any]:
-        for place, shard in enumerate(shards):
-            if shard.number in self.dying:
-                raise WorkerError("its worker died.", shard=place)
-            self.done.append(shard.number)
-            yield fn(shard)
 
 
 @pytest.fixture(scope="module")
