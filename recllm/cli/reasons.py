@@ -47,17 +47,11 @@ def explain(
     """Say why items suit users, with evidence that `recllm verify-explanation` computes again."""
     if overall:
         found = recllm.Recommender.load(model).explain_ranking(n=n)
-        if as_json:
-            write_json(found.to_dicts())
-        else:
-            typer.echo(str(found))
-        return
+        return write_json(found.to_dicts()) if as_json else typer.echo(str(found))
     told: Any = {"level": level, "audience": audience}
     if spread.wanted(out, item=item, allow_host=allow_host):
-        asked = {"n": n, "adapt": adapt, "generator": generator, **steering.given(), **told}
-        job = recllm.scale.explain
-        spread.run("reasons", job, as_json, model=model, out=out, users=whom.spread(logs), **asked)
-        return
+        asked = {"users": whom.spread(logs), "n": n, "adapt": adapt, "generator": generator, **steering.given(), **told}
+        return spread.run("reasons", recllm.scale.explain, as_json, model=model, out=out, **asked)
     whom.check()
     writer = None if generator is None else recllm.open_generator(generator, allow_hosts=_hosts(allow_host))
     rec = recllm.Recommender.load(model)
