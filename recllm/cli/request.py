@@ -37,11 +37,15 @@ class Whom:
         if self.events is None and not self.user:
             raise recllm.DataError("there is nobody to recommend to; give --events FILE, --user ID, or both")
 
-    def spread(self, logs: Logs) -> "recllm.Interactions | list[str] | None":
-        """The users without a model at hand; None: all whom it remembers."""
+    def spread(self, logs: Logs) -> Any:
+        """The users without a model at hand; None: all whom it remembers. A divided log is read part by part."""
         if self.events is None:
             return self.user or None
-        return self._named(logs.events(self.events))
+        if not (self.events / "manifest.json").is_file():
+            return self._named(logs.events(self.events))
+        if self.user:
+            raise recllm.ConfigError("--user has no place beside a divided log, which is read part by part")
+        return recllm.scale.PartitionedEvents.open(self.events)
 
     def among(
         self, rec: "recllm.Recommender", logs: Logs, adapters: "recllm.Adapters | None" = None

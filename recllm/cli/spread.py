@@ -38,9 +38,9 @@ class Spread:
 
     executor: Executor = None
     shards: Annotated[
-        int,
-        typer.Option("--shards", min=1, help="How many files; a shard is done at a time.", rich_help_panel=_WORKERS),
-    ] = 64
+        int | None,
+        typer.Option("--shards", min=1, help="How many files. Default: 64, or one a part.", rich_help_panel=_WORKERS),
+    ] = None
 
     def wanted(self, out: Path | None, **others: Any) -> bool:
         """Whether it is; refuses what then has no place.
@@ -71,5 +71,6 @@ class Spread:
                 f"{what}: {done.rows:,} rows, {done.users:,} users, {len(done.files):,} files{kept}: {done.folder}"
             )
         if done.failed:
-            say(f"Error: {len(done.failed):,} of {self.shards:,} shards could not be made; run this again for them.")
+            shards = f"{len(done.failed):,} of {len(done.files) + len(done.failed):,} shards"
+            say(f"Error: {shards} could not be made; run this again for them.")
             raise typer.Exit(1)

@@ -9,18 +9,33 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recllm.scale.counting import count_events
+    from recllm.scale.events import PartitionedEvents, write_partitioned
     from recllm.scale.executor import Executor, open_executor
     from recllm.scale.jobs import Finished, adapt, explain, recommend
 
-__all__ = ["Executor", "Finished", "adapt", "explain", "open_executor", "recommend"]
+__all__ = [
+    "Executor",
+    "Finished",
+    "PartitionedEvents",
+    "adapt",
+    "count_events",
+    "explain",
+    "open_executor",
+    "recommend",
+    "write_partitioned",
+]
 
 _HOMES = {
     "Executor": "recllm.scale.executor",
     "Finished": "recllm.scale.jobs",
+    "PartitionedEvents": "recllm.scale.events",
     "adapt": "recllm.scale.jobs",
+    "count_events": "recllm.scale.counting",
     "explain": "recllm.scale.jobs",
     "open_executor": "recllm.scale.executor",
     "recommend": "recllm.scale.jobs",
+    "write_partitioned": "recllm.scale.events",
 }
 
 

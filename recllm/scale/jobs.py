@@ -26,7 +26,7 @@ from recllm.resources import __version__
 from recllm.scale.executor import Executor, open_executor
 from recllm.scale.manifest import Manifest, Part
 from recllm.scale.shards import number_of_shards
-from recllm.scale.sources import source_of
+from recllm.scale.sources import Divided, Source, source_of
 from recllm.scale.work import Kind, Shard, Work, model_checksum
 
 __all__ = ["Finished", "adapt", "explain", "recommend"]
@@ -34,6 +34,7 @@ __all__ = ["Finished", "adapt", "explain", "recommend"]
 Folder = str | PathLike[str]
 
 SHARDS = 64
+"""How many, where nothing is said."""
 
 OF_LISTS = tuple(field.name for field in dataclasses.fields(ListRequest) if field.name != "rules")
 OF_REASONS = ("n", "adapt", "without", "wishes", "filters", "by")
@@ -74,7 +75,7 @@ def recommend(
     explain: bool = False,
     adapters: Folder | None = None,
     executor: str | Executor = "local",
-    shards: int = SHARDS,
+    shards: int | None = None,
     progress: Progress | None = None,
     **asked: Any,
 ) -> Finished:
@@ -83,12 +84,13 @@ def recommend(
     Args:
         model: Folder of a saved recommender. With Ray, every machine has to see it, and `out`, under this path.
         out: Folder for the files; one that a stopped run of the same job has left, to go on.
-        users: As in `Recommender.recommend`; None: all whom the model remembers.
+        users: As in `Recommender.recommend`, or `PartitionedEvents`, of which a worker reads one part at a time. None:
+            all whom the model remembers.
         n: Length of the lists.
         explain: Add reasons, and the proofs by which `Recommender.verify_explanation` computes them again.
         adapters: What `adapt` made with this model, in as many shards.
         executor: Where to work, see `open_executor`.
-        shards: Files to make; some thousand users each are handled at a time.
+        shards: Files to make, each of some thousand users. None: 64, or as many as a divided log has parts.
         progress: Called as shards are finished.
         asked: What else `Recommender.recommend` takes by name: `filters`, `exclude_seen`, `diversity`, `caps` …
 
@@ -111,7 +113,7 @@ def explain(
     n: int = 10,
     lists: Folder | None = None,
     executor: str | Executor = "local",
-    shards: int = SHARDS,
+    shards: int | None = None,
     progress: Progress | None = None,
     **asked: Any,
 ) -> Finished:
@@ -159,7 +161,7 @@ def adapt(
     *,
     steps: int | None = None,
     executor: str | Executor = "local",
-    shards: int = SHARDS,
+    shards: int | None = None,
     progress: Progress | None = None,
 ) -> Finished:
     """Adapters of many users as files of `Adapters`, one for each shard of users.
@@ -198,16 +200,16 @@ def _run(
     users: Any,
     asked: dict[str, Any],
     executor: str | Executor,
-    shards: int,
+    shards: int | None,
     progress: Progress | None,
     **others: Folder | None,
 ) -> Finished:
     folder = read_path(out, "the folder to write to").resolve()
     place = read_path(model, "the folder of a saved recommender").resolve()
     paths = {name: str(Path(other).resolve()) for name, other in others.items() if other is not None}
-    work = Work(
-        kind, str(place), model_checksum(place), str(folder), number_of_shards(shards), source_of(users), asked, **paths
-    )
+    source = source_of(users)
+    number = _number(shards, source)
+    work = Work(kind, str(place), model_checksum(place), str(folder), number, source, asked, **paths)
     manifest = Manifest.to_go_on(folder, _job(work))
     manifest.write()
     kept, damaged = _look(work, manifest)
@@ -219,6 +221,14 @@ def _run(
     parts = manifest.parts
     counts = {name: sum(getattr(part, name) for part in parts.values()) for name in ("users", "rows")}
     return Finished(folder, tuple(sorted(parts)), **counts, kept=kept, failed=failed)
+
+
+def _number(shards: int | None, source: Source) -> int:
+    parts = source.parts if isinstance(source, Divided) else None
+    number = number_of_shards(parts or SHARDS if shards is None else shards)
+    if parts not in (None, number):
+        raise ConfigError(f"shards: the events are in {parts} parts, and each is a shard; leave shards out.")
+    return number
 
 
 def _job(work: Work) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from recllm.artifact import fingerprint
 from recllm.data.doors import read_users
 from recllm.data.interactions import Interactions
+from recllm.scale.events.partitioned import MANIFEST, PartitionedEvents
 from recllm.scale.shards import shards_of
 
-__all__ = ["Given", "Named", "Source", "source_of"]
+__all__ = ["Divided", "Given", "Named", "Source", "source_of"]
 
 Users = Interactions | list[str]
 
@@ -73,14 +74,37 @@ class Given:
         return self.events.of_users([user_ids[row] for row in _rows(user_ids, shard, shards)])
 
 
+@final
+@dataclass(frozen=True)
+class Divided:
+    """Users of a divided log, of which a worker reads one part at a time.
+
+    Attributes:
+        folder: Where the log is.
+        parts: How many it has; so many shards are made.
+        digest: Of its manifest, which has the SHA-256 of each part.
+    """
+
+    folder: str
+    parts: int
+    digest: str
+
+    def of(self, remembered: tuple[str, ...], shard: int, shards: int) -> Users:
+        """See `Source`."""
+        return PartitionedEvents.open(self.folder).part(shard)
+
+
 def source_of(users: Any) -> Source:
-    """Users in any form that `Recommender.recommend` takes; None: all whom the model remembers.
+    """Users in any form that `Recommender.recommend` takes, or a divided log; None: all whom the model remembers.
 
     Raises:
         DataError: It is no form of users.
     """
     if users is None:
         return Named()
+    if isinstance(users, PartitionedEvents):
+        folder = users.folder.resolve()
+        return Divided(str(folder), len(users.parts), fingerprint((folder / MANIFEST).read_bytes()))
     read = read_users(users)
     return Given(read) if isinstance(read, Interactions) else Named(tuple(dict.fromkeys(read)))
 

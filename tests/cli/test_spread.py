@@ -48,6 +48,13 @@ def test_users_are_named_as_elsewhere(rec: Recommender, here: Path, asked: list[
     refuses(absent, "--user 'zoe'", "no events of such a user")
 
 
+def test_a_folder_of_events_is_read_part_by_part(rec: Recommender, here: Path, asked: list[str]) -> None:
+    recllm.scale.write_partitioned("events.csv", "divided", partitions=2)
+    facts = told("recommend", "--model", "model", "--executor", "local", "--out", "lists", "--events", "divided")
+    assert (facts["files"], facts["users"]) == (2, 80)
+    refuses(run("recommend", *SPREAD, "--out", "x", "--events", "divided", "--user", "u1"), "--user has no place")
+
+
 def test_adapters_are_made_and_used(rec: Recommender, here: Path, asked: list[str]) -> None:
     whom = ("--events", "new.csv")
     assert told("adapt", *SPREAD, "--out", "adapters", *whom)["users"] == 2

@@ -153,6 +153,21 @@ def test_rules_and_wishes_reach_the_lists(rec: Recommender, model: Path, tmp_pat
     )
 
 
+def test_a_divided_log_is_read_part_by_part(rec: Recommender, model: Path, tmp_path: Path, toy: ToyShop) -> None:
+    toy.events.frame.write_parquet(tmp_path / "log.parquet")
+    events = scale.write_partitioned(tmp_path / "log.parquet", tmp_path / "events", partitions=3)
+    asked: Any = {"n": 4, "executor": Here()}
+    assert len(scale.recommend(model, tmp_path / "lists", events, **asked).files) == 3
+    made, served = read(tmp_path / "lists"), rec.recommend(toy.events, 4).to_polars()
+    assert made.sort("user_id", "rank")["item_id"].equals(served.sort("user_id", "rank")["item_id"])
+    with pytest.raises(ConfigError, match="the events are in 3 parts"):
+        scale.recommend(model, tmp_path / "four", events, shards=4, **asked)
+    (tmp_path / "events" / events.parts[1].name).write_bytes(b"")
+    with pytest.warns(UserWarning, match=f"could not be made: .*events/{events.parts[1].name} is damaged"):
+        done = scale.recommend(model, tmp_path / "others", events, **asked)
+    assert (len(done.files), list(done.failed)) == (2, [events.parts[1].name])
+
+
 def test_what_lists_leave_out_is_told_once(model: Path, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="unknown items only|of this kind") as told:
         scale.recommend(model, tmp_path, {str(user): [f"gone-{user}"] for user in range(30)}, executor=Here(), shards=8)
