@@ -5,10 +5,10 @@ import operator
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final
 
 from recllm.errors import ConfigError
 
@@ -24,6 +24,24 @@ class Progress(Protocol):
 
     def __call__(self, stage: str, done: float, total: float, note: str = "") -> None:
         """`done` of `total` units of `stage`; `note` is a figure worth showing."""
+
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+class Workers(Protocol):
+    """Those who do one function over many shards; `recllm.scale.executor.open_executor` makes some.
+
+    Attributes:
+        workers: Shards done at a time.
+    """
+
+    @property
+    def workers(self) -> int: ...  # noqa: D102 (described by the class)
+
+    def map(self, fn: Callable[[S], R], shards: Sequence[S], progress: Progress | None = None) -> Iterator[R]:
+        """What `fn` makes of each shard, in the order of the shards; both are plain data."""
 
 
 @final
@@ -42,6 +60,8 @@ class TrainOptions:
         checkpoint: A folder where the state of base training is kept while it runs. A fit that was stopped and is asked
             for again with the same data, settings and seed goes on from there and ends as if it had never stopped.
         clock: Seconds that only ever grow; the budget is counted with it.
+        executor: Who reads the catalog's texts and counts events beside this process: what `open_executor` gives; None:
+            nobody. What is learned is the same.
 
     Raises:
         ConfigError: One of them is no such thing.
@@ -53,6 +73,7 @@ class TrainOptions:
     progress: Progress | None = None
     checkpoint: "str | os.PathLike[str] | None" = None
     clock: Callable[[], float] = time.monotonic
+    executor: Workers | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", _seed(self.seed))
@@ -65,6 +86,8 @@ class TrainOptions:
             raise ConfigError(f"checkpoint {self.checkpoint!r} is no folder; give its path.")
         if not callable(self.clock):
             raise ConfigError(f"clock is called for the time in seconds; {self.clock!r} is no function.")
+        if self.executor is not None and not callable(getattr(self.executor, "map", None)):
+            raise ConfigError(f"executor {self.executor!r} has no workers; give what open_executor('local:2') opens.")
 
     def budget_seconds(self) -> float | None:
         """The budget in seconds.

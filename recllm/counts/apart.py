@@ -1,7 +1,9 @@
 """Counts that were made apart, in files, and their sum, which is made for a range of items at a time."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +14,21 @@ from recllm.artifact.arrays import SavedArrays
 from recllm.counts.counts import Counts
 from recllm.counts.items import ItemCounts, canonical, narrow
 from recllm.counts.pairs import PairCounts
+from recllm.data.histories import Histories
 from recllm.errors import ArtifactError
+from recllm.options import Workers
 
 AT_ONCE = 2**24
 """Entries of all files that are added up together."""
+
+WORTH_SHARING = 2_000_000
+"""Events that a single process counts before others have started."""
+
+AT_A_TIME = 500_000
+"""Events that a worker counts together."""
+
+COUNTED = ("offsets", "item_rows", "timestamps", "signals")
+"""What counts are made of."""
 
 T = TypeVar("T")
 
@@ -27,6 +40,47 @@ def keep(counts: Counts, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file({name: np.asarray(array, order="C") for name, array in counts.tensors().items()}, temporary)
     os.replace(temporary, path)
+
+
+def count_apart(histories: Histories, items: int, resolution: float, workers: Workers | None) -> Counts:
+    """`Counts.of`, counted by the workers where there are some and that is worth their starting.
+
+    Args:
+        histories: Of users.
+        items: Size of the catalog.
+        resolution: See `Counts.of`.
+        workers: On other machines, they have the folder for temporary files in common.
+    """
+    if workers is None or histories.n_events < WORTH_SHARING:
+        return Counts.of(histories, items, resolution)
+    with tempfile.TemporaryDirectory(prefix="recllm-counts-") as folder:
+        shards = list(_written(histories, Path(folder), max(2 * workers.workers, histories.n_events // AT_A_TIME)))
+        made = workers.map(partial(_count, items, resolution), shards)
+        return sum_of([Path(path) for path in made], items)
+
+
+def _written(histories: Histories, folder: Path, shards: int) -> Iterator[str]:
+    """Files with users' events, each with about as many."""
+    from safetensors.numpy import save_file
+
+    cuts = np.searchsorted(histories.offsets, np.linspace(0, histories.n_events, shards + 1)[1:-1])
+    for number, users in enumerate(np.split(np.arange(len(histories)), cuts)):
+        part = histories.of(users)
+        path = folder / f"events-{number:06d}.safetensors"
+        save_file({name: getattr(part, name) for name in COUNTED}, path)
+        yield str(path)
+
+
+def _count(items: int, resolution: float, path: str) -> str:
+    from safetensors.numpy import load_file
+
+    found = load_file(path)
+    users, events = len(found["offsets"]) - 1, len(found["item_rows"])
+    ids, tokens = tuple(map(str, range(users))), np.zeros(events, dtype=np.int64)
+    part = Histories(ids, tokens=tokens, **{name: found[name] for name in COUNTED})
+    made = Path(path).with_name(f"counts-of-{Path(path).name}")
+    keep(Counts.of(part, items, resolution), made)
+    return str(made)
 
 
 def sum_of(paths: Sequence[Path], items: int) -> Counts:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ from recllm.config import Count, Within, Word, checked
 from recllm.data.catalog import Catalog
 from recllm.encoders.backbone import Backbone, resolve_backbone
 from recllm.encoders.finetuning.adapter import TextAdapter
+from recllm.encoders.reading import TOGETHER, Reader, load_reader, read_texts, readable
 from recllm.errors import BackboneError
+from recllm.options import Workers
 from recllm.prompting.items import check_columns, item_values
 from recllm.prompting.template import Prompt, load_prompt
-from recllm.resources import cache_folder, quiet_loading
+from recllm.resources import cache_folder
 
 AUTO = "auto"
 """The prompt that is composed from the catalog."""
@@ -116,6 +118,7 @@ class TextEncoder:
         device: str = "cpu",
         progress: Callable[[float, float], None] | None = None,
         keep: bool = True,
+        workers: Workers | None = None,
     ) -> np.ndarray:
         """Unit vectors, float32 [texts, dim]; equal texts are encoded once.
 
@@ -124,21 +127,27 @@ class TextEncoder:
             device: Where to compute.
             progress: Called with (texts done, texts in all).
             keep: Whether the cache on disk may hold them: what visitors write is nobody else's business.
+            workers: Who reads them, on their processors; None: this process.
         """
         distinct = list(dict.fromkeys(texts))
         cached = _cache_file(fingerprint(*self.identity(), *distinct)) if keep else None
         vectors = _read_cache(cached, len(distinct))
         if vectors is None:
-            vectors = self._encode_distinct(distinct, device, progress)
+            vectors = self._encode_distinct(distinct, device, progress, workers)
             _write_cache(cached, vectors)
         position = {text: row for row, text in enumerate(distinct)}
         return vectors[[position[text] for text in texts]] if texts else vectors
 
     def encode_catalog(
-        self, catalog: Catalog, *, device: str = "cpu", progress: Callable[[float, float], None] | None = None
+        self,
+        catalog: Catalog,
+        *,
+        device: str = "cpu",
+        progress: Callable[[float, float], None] | None = None,
+        workers: Workers | None = None,
     ) -> np.ndarray:
-        """One vector per item, float32 [items, dim], from the item prompt."""
-        return self.encode(describe_items(catalog, self.prompt), device=device, progress=progress)
+        """One vector per item, float32 [items, dim], from the item prompt; see `encode`."""
+        return self.encode(describe_items(catalog, self.prompt), device=device, progress=progress, workers=workers)
 
     def knows(self, texts: list[str]) -> bool:
         """Whether the cache on disk holds these texts' vectors."""
@@ -154,58 +163,47 @@ class TextEncoder:
 
     def load(self, device: str = "cpu") -> Any:
         """The `SentenceTransformer`, with its adapter."""
-        import sentence_transformers
-
-        with quiet_loading():
-            model = sentence_transformers.SentenceTransformer(str(self.backbone.path), device=device)
-        model.max_seq_length = readable(model, self.max_tokens)
-        if self.adapter is not None:
-            self.adapter.load_into(model)
-        return model
+        return load_reader(self.backbone, self.max_tokens, self.adapter, device)
 
     def _encode_distinct(
-        self, texts: list[str], device: str, progress: Callable[[float, float], None] | None
+        self,
+        texts: list[str],
+        device: str,
+        progress: Callable[[float, float], None] | None,
+        workers: Workers | None = None,
     ) -> np.ndarray:
-        with _encoding:
-            return self._encoded(texts, device, progress)
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # batches of like length waste no padding
+        together = TOGETHER * self.config.batch_size
+        rows = [order[start : start + together] for start in range(0, len(order), together)] or [[]]
+        asked = [[texts[row] for row in some] for some in rows]
+        if workers is None or not texts:
+            with _encoding:
+                return self._placed(rows, self._read(asked, device), progress)
+        reader = Reader(
+            self.config.backbone, self.backbone.digest(), self.adapter, self.max_tokens, self.config.batch_size
+        )
+        return self._placed(rows, workers.map(reader, asked), progress)
 
-    def _encoded(self, texts: list[str], device: str, progress: Callable[[float, float], None] | None) -> np.ndarray:
+    def _read(self, asked: list[list[str]], device: str) -> Iterator[np.ndarray]:
         if device not in self._loaded:
             self._loaded[device] = self.load(device)
         model = self._loaded[device]
         model.max_seq_length = readable(model, self.max_tokens)  # another prompt may have read less
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # batches of like length waste no padding
-        chunk = 8 * self.config.batch_size
-        vectors = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
-        for start in range(0, len(order), chunk):
-            rows = [row for row in order[start : start + chunk] if not _is_silent(model, texts[row])]
-            vectors[rows] = model.encode(
-                [texts[row] for row in rows],
-                batch_size=self.config.batch_size,
-                normalize_embeddings=True,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-            )
+        return (read_texts(model, texts, self.config.batch_size) for texts in asked)
+
+    def _placed(
+        self, rows: list[list[int]], found: Iterable[np.ndarray], progress: Callable[[float, float], None] | None
+    ) -> np.ndarray:
+        """The vectors of all rows, from those of some at a time."""
+        vectors, done, total = np.zeros((0, 0), dtype=np.float32), 0, sum(map(len, rows))
+        for some, part in zip(rows, found, strict=True):
+            if not done:
+                vectors = np.zeros((total, part.shape[1]), dtype=np.float32)
+            vectors[some] = part
+            done += len(some)
             if progress is not None:
-                progress(min(start + chunk, len(order)), len(order))
+                progress(done, total)
         return vectors
-
-
-def readable(model: Any, tokens: int) -> int:
-    """As many tokens as are wanted, or as the transformer has positions for if these are fewer: CLIP's has 77."""
-    transformer = model.transformers_model
-    settings = getattr(transformer, "config", None)
-    most = getattr(settings and settings.get_text_config(), "max_position_embeddings", None)
-    table = next((part for name, part in transformer.named_modules() if name.endswith("position_embeddings")), None)
-    padding = getattr(table, "padding_idx", None)
-    if isinstance(most, int) and padding is not None:
-        most -= padding + 1  # RoBERTa and its kin count positions from behind the padding's
-    return min(tokens, most) if isinstance(most, int) and most > 0 else tokens
-
-
-def _is_silent(model: Any, text: str) -> bool:
-    """Whether a tokenizer makes nothing at all of a text, such as one of invisible signs; its vector stays 0."""
-    return not any(sign.isalnum() for sign in text) and not len(model.tokenizer(text)["input_ids"])
 
 
 @final

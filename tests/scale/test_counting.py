@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recllm.counts import apart
-from recllm.counts.apart import keep, sum_of
+from recllm.counts.apart import count_apart, keep, sum_of
 from recllm.counts.counts import Counts
 from recllm.counts.items import resolution_of
 from recllm.data.catalog import Catalog
@@ -22,6 +22,7 @@ from recllm.resources import demo_folder
 from recllm.scale.counting import count_events
 from recllm.scale.events import PartitionedEvents, write_partitioned
 from recllm.scale.executor import open_executor
+from tests.workers import Here
 
 ITEMS = 6
 
@@ -76,37 +77,69 @@ def test_what_ratings_mean_is_told_by_the_tallies_of_parts(parts: list, often: i
 
 
 @pytest.fixture(scope="module")
-def divided(tmp_path_factory: pytest.TempPathFactory) -> PartitionedEvents:
-    return write_partitioned(demo_folder() / "interactions.parquet", tmp_path_factory.mktemp("shop") / "events", 3)
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some of the shop that is shipped."""
+    path = tmp_path_factory.mktemp("log") / "events.parquet"
+    pl.read_parquet(demo_folder() / "interactions.parquet").sample(20_000, seed=0).write_parquet(path)
+    return path
 
 
-def test_the_shop_that_is_shipped(divided: PartitionedEvents) -> None:
-    catalog = Catalog.read(demo_folder() / "items.csv.gz")
-    log = Interactions.read(demo_folder() / "interactions.parquet").known_items(catalog)
-    feedback = Feedback.infer(log.frame)
-    histories = make_histories(log, catalog, feedback)
+@pytest.fixture(scope="module")
+def divided(log: Path, tmp_path_factory: pytest.TempPathFactory) -> PartitionedEvents:
+    return write_partitioned(log, tmp_path_factory.mktemp("shop") / "events", 3)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog.read(demo_folder() / "items.csv.gz")
+
+
+def test_a_divided_shop(divided: PartitionedEvents, log: Path, catalog: Catalog) -> None:
+    events = Interactions.read(log).known_items(catalog)
+    feedback = Feedback.infer(events.frame)
+    histories = make_histories(events, catalog, feedback)
     whole = Counts.of(histories, len(catalog), resolution_of(histories.timestamps))
     said: list[tuple[str, float, float]] = []
-    with open_executor("local:2") as workers:
-        found = count_events(
-            divided, catalog, workers, progress=lambda stage, done, total, note="": said.append((stage, done, total))
-        )
+    found = count_events(
+        divided, catalog, Here(), progress=lambda stage, done, total, note="": said.append((stage, done, total))
+    )
     assert found.feedback == feedback
     assert found.counts.digest() == whole.digest()
     assert said[-1] == ("shards", 3, 3)
     assert {path.name for path in divided.folder.parent.iterdir()} == {"events"}
 
 
+@pytest.mark.slow
+def test_so_it_is_in_processes_of_their_own(divided: PartitionedEvents, catalog: Catalog) -> None:
+    with open_executor("local:2") as workers:
+        assert (
+            count_events(divided, catalog, workers).counts.digest()
+            == count_events(divided, catalog, Here()).counts.digest()
+        )
+
+
+def test_the_events_of_a_fit_are_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(0)
+    log = [[(int(item), int(chance.integers(-1, 2))) for item in chance.permutation(ITEMS)[:4]] for _ in range(30)]
+    histories, workers = people([*log, []]), Here(3)
+    assert count_apart(histories, ITEMS, 2.0, workers).digest() == Counts.of(histories, ITEMS, 2.0).digest()
+    assert not workers.shards  # so few events are counted before others have started
+    monkeypatch.setattr(apart, "WORTH_SHARING", 1)
+    assert count_apart(histories, ITEMS, 2.0, workers).digest() == Counts.of(histories, ITEMS, 2.0).digest()
+    assert len(workers.shards) == 6
+    assert count_apart(Histories.empty(2), ITEMS, 2.0, workers).events == 0
+
+
 def test_damage_and_strangers_are_named(divided: PartitionedEvents, tmp_path: Path) -> None:
-    with open_executor("local:1") as workers:
-        with pytest.raises(DataError, match="same item ids"):
-            count_events(divided, Catalog.from_frame(pl.DataFrame({"item_id": ["nothing"]})), workers)
-        log = tmp_path / "log.csv"
-        log.write_text("user_id,item_id\n" + "".join(f"u{n},{n % 2}\n" for n in range(9)), encoding="utf-8")
-        other = write_partitioned(log, tmp_path / "events", 2)
-        (other.folder / other.parts[1].name).write_bytes(b"PAR1")
-        with pytest.raises(ArtifactError, match=other.parts[1].name):
-            count_events(other, Catalog.from_frame(pl.DataFrame({"item_id": ["0", "1"]})), workers)
+    workers = Here()
+    with pytest.raises(DataError, match="same item ids"):
+        count_events(divided, Catalog.from_frame(pl.DataFrame({"item_id": ["nothing"]})), workers)
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id\n" + "".join(f"u{n},{n % 2}\n" for n in range(9)), encoding="utf-8")
+    other = write_partitioned(log, tmp_path / "events", 2)
+    (other.folder / other.parts[1].name).write_bytes(b"PAR1")
+    with pytest.raises(ArtifactError, match=other.parts[1].name):
+        count_events(other, Catalog.from_frame(pl.DataFrame({"item_id": ["0", "1"]})), workers)
     damaged = tmp_path / "counts.safetensors"
     damaged.write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match="count that part again"):

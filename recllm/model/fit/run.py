@@ -8,6 +8,7 @@ import numpy as np
 
 from recllm.adaptation.prior import open_prior
 from recllm.adaptation.statistics import shop_statistics
+from recllm.counts.apart import count_apart
 from recllm.counts.counts import Counts
 from recllm.counts.items import resolution_of
 from recllm.data.catalog import Catalog
@@ -151,7 +152,8 @@ class FitRun:
     @cached_property
     def counts(self) -> Counts:
         """What is counted of the base users."""
-        return Counts.of(self.base, len(self.catalog), resolution_of(self.histories.timestamps))
+        resolution = resolution_of(self.histories.timestamps)
+        return count_apart(self.base, len(self.catalog), resolution, self.options.executor)
 
     def statistics(self, channels: Sequence[str]) -> np.ndarray:
         """What the shop looks like to its prior, float32 [statistics]; see `shop_statistics`."""

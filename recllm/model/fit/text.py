@@ -37,13 +37,14 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
             run.reserve_nobody()
     begin = run.options.clock()
     device, progress = str(run.device), reading(run.options, run.report, run.left())
+    workers = run.options.executor
     progress(0, 1)
     if tuned is None:
-        text = encoder.encode_catalog(run.catalog, device=device, progress=progress)
+        text = encoder.encode_catalog(run.catalog, device=device, progress=progress, workers=workers)
         whitening = Whitening.fit(text[run.warm], run.config.text.shrinkage)
     else:
         encoder, whitening = TextEncoder(run.config.text, tuned.adapter, prompt=run.prompt), tuned.whitening
-        text = tuned.complete(encoder, run.catalog, device=device, progress=progress)
+        text = tuned.complete(encoder, run.catalog, device=device, progress=progress, workers=workers)
     progress(1, 1)
     run.report.seconds["text"] = run.options.clock() - begin
     if run.device.type != "cpu":
