@@ -1,5 +1,6 @@
 """The site: everything public is in the reference, and the notebook runs and says nothing of the machine it ran on."""
 
+import gzip
 import json
 import os
 import re
@@ -102,8 +103,11 @@ def test_the_page_for_many_users_runs(
     monkeypatch.chdir(tmp_path)
     short = BaseTrainingConfig(steps=4, batch_users=16, validate_every=2)
     rec = recllm.Recommender(config_for(tiny, training=short, adaptation=None)).fit(toy.catalog, toy.events)
-    names = run_page("scale.md", {"rec": rec})
-    assert capsys.readouterr().out == "80 users, 400 rows in 4 files, 0 of them were there\n"
+    Path("interactions.csv.gz").write_bytes(gzip.compress(toy.events.frame.write_csv().encode()))
+    names = run_page("scale.md", {"rec": rec, "catalog": toy.catalog})
+    said = capsys.readouterr().out
+    assert said.startswith("80 users, 400 rows in 4 files, 0 of them were there\n")
+    assert said.endswith("Counts(80 users, 800 events, 48 items)\n")
     assert names["lists"].columns == ["user_id", "item_id", "rank", "score", "title"]
 
 

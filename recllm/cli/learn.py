@@ -23,6 +23,7 @@ from recllm.cli.app import (
     write_json,
 )
 from recllm.cli.files import Files, check_folder
+from recllm.cli.spread import Executor, workers_at
 from recllm.terminal import ProgressBar, say
 
 
@@ -67,6 +68,7 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Keep the state of training in this folder; run again to go on.")
     ] = None,
+    executor: Executor = None,
     files: Files,
     seed: Seed = 0,
     device: Device = "auto",
@@ -83,8 +85,8 @@ def fit(
         say(f"{catalog.report}\n{log.report}")
     rec = recllm.Recommender(asked)
     started = time.monotonic()
-    with ProgressBar(quiet=as_json) as progress:
-        watched = recllm.TrainOptions(**options, progress=progress)
+    with ProgressBar(quiet=as_json) as progress, workers_at(executor) as workers:
+        watched = recllm.TrainOptions(**options, progress=progress, executor=workers)
         rec.fit(catalog, log, options=watched, prompts=prompts, users=people)
     seconds = time.monotonic() - started
     rec.save(out)

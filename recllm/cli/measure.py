@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
@@ -14,7 +13,7 @@ import recllm
 import recllm.errors
 from recllm.cli.app import AsJson, Budget, Config, Device, Events, Items, command, settings, write_json
 from recllm.cli.files import Files, check_file
-from recllm.cli.spread import Executor
+from recllm.cli.spread import Executor, workers_at
 from recllm.terminal import ProgressBar, make_console, say
 
 
@@ -82,7 +81,7 @@ def evaluate(
     with ProgressBar(quiet=as_json) as progress:
         options = recllm.TrainOptions(device=device, budget=budget, progress=progress)  # refused before files are read
         asked |= {"dataset": _name_of(events), "command": shlex.join(["recllm", *sys.argv[1:]]), "options": options}
-        with nullcontext() if executor is None else recllm.scale.open_executor(executor) as workers:
+        with workers_at(executor) as workers:
             asked["executor"] = workers
             report = recllm.evaluate(given, files.catalog(items), files.events(events), **asked)
     if html is not None:

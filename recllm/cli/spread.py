@@ -1,6 +1,7 @@
 """Commands that are spread over workers: what is typed for it, and what is told of it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, final
@@ -12,6 +13,7 @@ from recllm.cli.app import write_json
 from recllm.terminal import ProgressBar, say
 
 if TYPE_CHECKING:
+    from recllm import scale
     from recllm.scale import Finished
 
 _WORKERS = "For many users"
@@ -29,6 +31,11 @@ OutFolder = Annotated[
     Path | None,
     typer.Option("--out", help="With --executor: the folder for one file a shard of users.", rich_help_panel=_WORKERS),
 ]
+
+
+def workers_at(executor: str | None) -> "AbstractContextManager[scale.Executor | None]":
+    """The workers at an address, for a `with`; none where there is none."""
+    return nullcontext() if executor is None else recllm.scale.open_executor(executor)
 
 
 @final

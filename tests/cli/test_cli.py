@@ -15,6 +15,7 @@ from recllm.recommender import Recommender
 from recllm.terminal import in_one_sentence
 from tests.cli.command_line import refuses, run, told
 from tests.cli.conftest import Learned
+from tests.workers import Here
 
 DATA = ("--items", "items.csv", "--events", "events.csv")
 FIT = ("fit", *DATA)
@@ -94,6 +95,15 @@ def test_fit_tells_what_it_does_and_did(fitted: list[Any], here: Path) -> None:
     assert "800 rows read" in result.stderr
     assert [line.split("] ")[1] for line in result.stderr.splitlines() if " s] " in line] == ["encode items", "train"]
     assert "Text encoder" not in result.stdout
+
+
+def test_fit_may_have_workers(fitted: list[Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses: list[str] = []
+    monkeypatch.setattr("recllm.scale.executor.LocalExecutor", lambda workers: addresses.append(workers) or Here())
+    assert run(*FIT, "--out", "out", "--executor", "local:3").exit_code == 0
+    assert addresses == [3]
+    assert isinstance(fitted[0].executor, Here)
+    refuses(run(*FIT, "--out", "out", "--executor", "nowhere"), "is no place to work")
 
 
 def test_fit_says_what_became_of_fine_tuning(fitted: list[Any]) -> None:
