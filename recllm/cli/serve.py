@@ -4,6 +4,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +43,12 @@ def serve(
     ] = None,
     data: DataFolder = Path("recllm-data"),
     state: StateAddress = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", envvar="RECLLM_STREAM", help="kafka://host:9092/topic: events come from there, too."
+        ),
+    ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Serve the shop that comes with recllm; learn it first.")
     ] = False,
@@ -74,7 +81,7 @@ def serve(
     from recllm.serve.web.run import listen_at
 
     with listen_at(host, port) as listening:
-        job = partial(_serve, model, demo, data, state, settings, listening, as_json)
+        job = partial(_serve, model, demo, data, state, stream, settings, listening, as_json)
         if not can_supervise():
             job(lambda: None)
         elif code := supervised(job):
@@ -86,6 +93,7 @@ def _serve(
     demo: bool,
     data: Path,
     state: str | None,
+    stream: str | None,
     settings: "Settings",
     listening: socket.socket,
     as_json: bool,
@@ -94,7 +102,7 @@ def _serve(
     from recllm.serve.live.live import Live
     from recllm.serve.web.run import run
 
-    live = Live.open(data, _demo(data, as_json) if demo else model, settings, state)
+    live = Live.open(data, _demo(data, as_json) if demo else model, settings, state, stream)
 
     def greet(address: str) -> None:
         answering()
@@ -208,3 +216,32 @@ def restore(
         write_json({"data": str(data)})
     else:
         typer.echo(f"Restored to {data}; serve it with a model: recllm serve MODEL --data {data}")
+
+
+@command()
+def stream(
+    *,
+    data: DataFolder = Path("recllm-data"),
+    state: StateAddress = None,
+    number: Annotated[int, typer.Option("-n", min=0, help="How many of the newest messages that are no events.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a server has read its streams, and which messages are no events; the server may run meanwhile."""
+    from recllm.serve.state.opening import look
+    from recllm.serve.stream.streaming import StreamFigures
+
+    reading = look(data, state)
+    try:
+        read, aside = StreamFigures.all(reading), reading.aside(number)
+    finally:
+        reading.close()
+    if as_json:
+        rows = [{**asdict(one), "message": one.message.decode("utf-8", "backslashreplace")} for one in aside]
+        write_json({"streams": {topic: asdict(one) for topic, one in read.items()}, "aside": rows})
+        return
+    for topic, one in read.items():
+        typer.echo(f"{topic}: {one.events:,} events, {one.aside:,} messages kept aside.")
+    for message in aside:
+        typer.echo(f"  {message.source}  {message.problem}  {ascii(message.message[:60])[2:-1]}")
+    if not read:
+        typer.echo("No stream was read yet; recllm serve --stream kafka://host:9092/topic reads one.")

@@ -26,6 +26,8 @@ from recllm.serve.settings import Settings
 from recllm.serve.state.opening import open_store
 from recllm.serve.state.records import Event, ItemRecord, Stored, UserRecord, fields_of
 from recllm.serve.state.store import Store
+from recllm.serve.stream.address import StreamAddress
+from recllm.serve.stream.streaming import Streaming
 
 
 @final
@@ -40,10 +42,16 @@ class Live(Answering):
         self._models = models
         self._refitting = Refitting(self._taking, models, store)
         self._snapshots = Snapshots(lambda: self.now, self.keep_model)
+        self.stream: Streaming | None = None
 
     @classmethod
     def open(
-        cls, folder: Path, model: "Path | Recommender | None", settings: Settings, address: str | None = None
+        cls,
+        folder: Path,
+        model: "Path | Recommender | None",
+        settings: Settings,
+        address: str | None = None,
+        stream: str | None = None,
     ) -> "Live":
         """Open a server's folder, and take in what its store has and the model has not.
 
@@ -52,11 +60,14 @@ class Live(Answering):
             model: A model to take over; None: the one in the folder.
             settings: Limits.
             address: Where events, lists, users and keys are kept; see `open_store`.
+            stream: Where events come from beside requests: `kafka://host:9092/topic`.
 
         Raises:
+            ConfigError: An address is none.
             ServeError: The folder is served already, or there is no model.
             ArtifactError: The model is damaged.
         """
+        source = None if stream is None else StreamAddress.of(stream)
         store = open_store(folder, address)
         try:
             models = Models(folder / "models", store)
@@ -69,13 +80,25 @@ class Live(Answering):
             exclude = {user: tuple(items) for user, items in store.exclusions().items()}
             now = Now(caught_up(state, store, as_of_event), store.last_event, hidden, exclude)
             warm(now, settings)
-            return cls(store, models, now, settings)
+            live = cls(store, models, now, settings)
         except BaseException:
             store.close()
+            raise
+        if source is not None:
+            live._follow(source)
+        return live
+
+    def _follow(self, source: StreamAddress) -> None:
+        try:
+            self.stream = Streaming(source, self._taking, self.store)
+        except BaseException:
+            self.close()
             raise
 
     def close(self) -> None:
         """Answer what waits, keep what was taken in, and stop."""
+        if self.stream is not None:
+            self.stream.close()
         self._refitting.close()
         for queue in (self._lists, self._slow):
             queue.close()

@@ -17,6 +17,7 @@ from recllm.serve.live.now import Now
 from recllm.serve.live.waiting import give_way
 from recllm.serve.state.records import Added, Event, Stored
 from recllm.serve.state.store import Store
+from recllm.serve.state.writing import Transaction
 
 T = TypeVar("T")
 
@@ -61,8 +62,15 @@ class Taking:
         self._thread = threading.Thread(target=self._run, name="recllm-taking", daemon=True)
         self._thread.start()
 
-    def feedback(self, events: Sequence[Event], *, replace: bool = False) -> "Future[Taken]":
+    def feedback(
+        self, events: Sequence[Event], *, replace: bool = False, also: Callable[[Transaction], None] | None = None
+    ) -> "Future[Taken]":
         """Keep events and take them in.
+
+        Args:
+            events: In the order in which they are to count.
+            replace: Whether one takes the place of an earlier one with the same id.
+            also: What else becomes durable with them, or not at all.
 
         Raises:
             BusyError: Too many wait already.
@@ -88,7 +96,7 @@ class Taking:
                 told.set_exception(error)
 
         try:
-            written = self._store.write(lambda change: change.add_events(events, replace=replace))
+            written = self._store.write(lambda change: _kept(change, events, replace, also))
         except BaseException:
             with self._there:
                 self._being_written -= 1
@@ -186,6 +194,15 @@ class Taking:
             return replace(now, state=taking_weights(now.state, renewed, since)), None
 
         self.change(take)
+
+
+def _kept(
+    change: Transaction, events: Sequence[Event], replace: bool, also: Callable[[Transaction], None] | None
+) -> Added:
+    added = change.add_events(events, replace=replace)
+    if also is not None:
+        also(change)
+    return added
 
 
 def _begun() -> "Future[Any]":

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from recllm.errors import ConfigError
+from recllm.serve.state.reading import Reading
+from recllm.serve.state.sqlite.looking import SqliteReading
 from recllm.serve.state.sqlite.store import SqliteStore
 from recllm.serve.state.store import Store
 
-POSTGRES = ("postgresql://", "postgres://")
+_POSTGRES = ("postgresql://", "postgres://")
 
 
 def open_store(folder: Path, address: str | None = None) -> Store:
@@ -23,8 +25,31 @@ def open_store(folder: Path, address: str | None = None) -> Store:
     """
     if address is None:
         return SqliteStore.open(folder)
-    if not address.startswith(POSTGRES):
-        raise ConfigError(f"{address[:40]!r} names no store; write postgresql://user@host/database?schema=shop.")
+    _check(address)
     from recllm.serve.state.postgres.store import PostgresStore
 
     return PostgresStore.open(folder, address)
+
+
+def look(folder: Path, address: str | None = None) -> Reading:
+    """Look at what a server keeps, whether it runs or not; see `open_store`.
+
+    Raises:
+        UnknownError: There is nothing.
+    """
+    if address is None:
+        return SqliteReading.beside(folder)
+    _check(address)
+    from recllm.serve.state.postgres.address import Address
+    from recllm.serve.state.postgres.looking import PostgresReading
+
+    return PostgresReading(Address.of(address))
+
+
+def _check(address: str) -> None:
+    if not address.startswith(_POSTGRES):
+        # What somebody wrote there by mistake may hold a password.
+        raise ConfigError(
+            f"{address.partition(':')[0][:20]!r} names no kind of store; write "
+            "postgresql://user@host/database?schema=shop."
+        )

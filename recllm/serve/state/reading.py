@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recllm.serve.state.figures import ListFigures, Statements, list_figures
-from recllm.serve.state.records import AdapterRecord, Event, Impression, ItemRecord, Stored, UserRecord
+from recllm.serve.state.records import AdapterRecord, Aside, Event, Impression, ItemRecord, Stored, UserRecord
 from recllm.serve.state.writing import AT_ONCE, EVENT, IMPRESSION, unpacked_lines
 
-_TABLES = ("events", "impressions", "items", "users", "adapters", "reasons")
+_TABLES = ("events", "impressions", "items", "users", "adapters", "reasons", "aside")
 
 _END = 2**62
 
@@ -29,6 +29,10 @@ class Reading(ABC):
     @abstractmethod
     def _size(self) -> int:
         """Bytes on the disk."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what was opened; closed already, nothing happens."""
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -146,9 +150,20 @@ class Reading(ABC):
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
+    def aside(self, limit: int = 100) -> list[Aside]:
+        """Messages of streams that are no events, the newest first."""
+        rows = self._rows("SELECT source, at, problem, message FROM aside ORDER BY number DESC LIMIT ?", (limit,))
+        return [Aside(*row) for row in rows]
+
     def fact(self, name: str) -> Any:
         """A setting; None: there is none."""
         return self._json("SELECT value FROM facts WHERE name = ?", (name,))
+
+    def facts(self, beginning: str) -> dict[str, Any]:
+        """Settings whose names begin like this, by the rest of the name."""
+        statement = "SELECT name, value FROM facts WHERE substr(name, 1, ?) = ? ORDER BY name"
+        rows = self._rows(statement, (len(beginning), beginning))
+        return {name[len(beginning) :]: json.loads(value) for name, value in rows}
 
     def counts(self) -> dict[str, int]:
         """Rows of each table, and `bytes` on the disk."""

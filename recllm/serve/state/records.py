@@ -56,6 +56,23 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """A message of a stream that is no event, kept so that somebody can look at it.
+
+    Attributes:
+        source: Where it stands: topic, partition and offset.
+        at: When it came, unix seconds.
+        problem: What is wrong with it, in a sentence.
+        message: What it was, or how it began.
+    """
+
+    source: str
+    at: float
+    problem: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Impression:
     """A list that was answered.
 

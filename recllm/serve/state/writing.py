@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recllm.errors import ConflictError, DataError, UnknownError
-from recllm.serve.state.records import AdapterRecord, Added, Event, Impression, ItemRecord, Stored, UserRecord
+from recllm.serve.state.records import (
+    AdapterRecord,
+    Added,
+    Aside,
+    Event,
+    Impression,
+    ItemRecord,
+    Stored,
+    UserRecord,
+)
 
 EVENT = "event_id, user_id, item_id, timestamp, kind, rating, weight, recommendation_id"
 """Columns of an event, in the order of `Event`."""
@@ -24,6 +33,9 @@ UNCLEAN = "store: bytes to overwrite"
 
 AT_ONCE = 500
 """Ids in one statement."""
+
+MOST_ASIDE = 10_000
+"""Messages of streams that are kept aside, the newest."""
 
 _LONGEST = 60
 
@@ -60,6 +72,9 @@ class Transaction(ABC):
     Attributes:
         erased: Whether something was deleted whose bytes are to be overwritten afterwards.
     """
+
+    _NAMES: str
+    """Whether the bytes of `message` contain those of a value."""
 
     def __init__(self) -> None:
         self.erased = False
@@ -189,6 +204,14 @@ class Transaction(ABC):
         """Keep a setting; `value` is what JSON can hold."""
         self._do(_put("facts", "name", "value"), (name, packed(value)))
 
+    def put_aside(self, some: Sequence[Aside]) -> None:
+        """Keep messages that are no events, the newest of them; one that is here already stays as it is."""
+        rows = [(one.source, one.at, one.problem, one.message) for one in some]
+        self._do_each("INSERT INTO aside (source, at, problem, message) VALUES (?,?,?,?) ON CONFLICT DO NOTHING", rows)
+        if rows:
+            old = "SELECT number FROM aside ORDER BY number DESC LIMIT 1 OFFSET ?"
+            self._do(f"DELETE FROM aside WHERE number <= ({old})", (MOST_ASIDE,))
+
     def erase_user(self, user_id: str) -> dict[str, int]:
         """Delete all rows of a user; how many there were of each kind.
 
@@ -199,6 +222,7 @@ class Transaction(ABC):
         told = {"reasons": self._do(f"DELETE FROM reasons WHERE impression IN ({lists})", (user_id,))}
         for table in ("events", "impressions", "adapters", "users"):
             told[table] = self._do(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
+        told["aside"] = sum(self._do(f"DELETE FROM aside WHERE {self._NAMES}", (name,)) for name in _written(user_id))
         if any(told.values()):
             self.clean()
         return told
@@ -234,6 +258,11 @@ def _put(table: str, name: str, *columns: str) -> str:
     new = ", ".join(f"{column} = excluded.{column}" for column in columns)
     into = f"{table} ({name}, {', '.join(columns)})"
     return f"INSERT INTO {into} VALUES ({marks}) ON CONFLICT ({name}) DO UPDATE SET {new}"
+
+
+def _written(user_id: str) -> list[bytes]:
+    """How a message names a user: in quotes, as JSON, with characters as they are or written out."""
+    return list({json.dumps(user_id, ensure_ascii=plain).encode("utf-8") for plain in (True, False)})
 
 
 def _check(event: Event) -> None:

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from recllm.serve.answers import Answer
+from recllm.serve.stream.streaming import Streaming
 from recllm.serve.web.engine import Engine
 
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -69,3 +70,16 @@ class _State(Collector):
         if self._metrics.newest:
             age = max(0.0, time.time() - self._metrics.newest)
             yield GaugeMetricFamily("recllm_newest_event_age_seconds", "Age of the newest event.", value=age)
+        if (stream := getattr(live, "stream", None)) is not None:
+            yield from _of_stream(stream)
+
+
+def _of_stream(stream: Streaming) -> Iterable[GaugeMetricFamily]:
+    figures = stream.figures
+    for name, words, value in (
+        ("events", "Events that were read from the stream.", figures.events),
+        ("aside", "Messages of the stream that are no events, and are kept aside.", figures.aside),
+        ("behind", "Messages of the stream that are there and not taken in yet.", stream.behind),
+        ("reads", "1 where nothing is known to be in the stream's way.", not stream.trouble),
+    ):
+        yield GaugeMetricFamily(f"recllm_stream_{name}", words, value=float(value))

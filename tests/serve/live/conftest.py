@@ -22,9 +22,14 @@ def opened(learned: Recommender, tmp_path: Path) -> Iterator[Callable[..., Live]
     """Opens the server's folder, with other settings where they are given; closes what was opened."""
     there: list[Live] = []
 
-    def open_(model: "Recommender | Path | None" = learned, folder: str = "data", **settings: object) -> Live:
+    def open_(
+        model: "Recommender | Path | None" = learned,
+        folder: str = "data",
+        stream: str | None = None,
+        **settings: object,
+    ) -> Live:
         patient = {"patience": 60.0, "waiting": 1_000, **settings}
-        there.append(Live.open(tmp_path / folder, model, Settings(**patient)))  # type: ignore[arg-type]
+        there.append(Live.open(tmp_path / folder, model, Settings(**patient), stream=stream))  # type: ignore[arg-type]
         return there[-1]
 
     yield open_

@@ -18,6 +18,8 @@ class PostgresTransaction(Transaction):
         connection: The writer's.
     """
 
+    _NAMES = "position(?::bytea IN message) > 0"
+
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         super().__init__()
         self._connection = connection

@@ -74,10 +74,19 @@ def _first(connection: "psycopg.Connection[Any]") -> None:
     connection.execute(_FIRST.encode())
 
 
-STEPS: tuple[Callable[["psycopg.Connection[Any]"], None], ...] = (_first,)
+def _second(connection: "psycopg.Connection[Any]") -> None:
+    connection.execute(
+        b"CREATE TABLE aside (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL UNIQUE, "
+        b"at double precision NOT NULL, problem text NOT NULL, message bytea NOT NULL)"
+    )
+
+
+STEPS: tuple[Callable[["psycopg.Connection[Any]"], None], ...] = (_first, _second)
 """The step at place k makes version k + 1 of version k. Steps that were published are never changed."""
 
-TABLES = ("events", "impressions", "reasons", "items", "users", "adapters", "facts")
+TABLES = ("events", "impressions", "reasons", "items", "users", "adapters", "facts", "aside")
+
+_OF_THE_FIRST = {"about", "events", "facts"}
 
 
 def migrate(connection: "psycopg.Connection[Any]", address: Address) -> None:
@@ -111,7 +120,7 @@ def _version(connection: "psycopg.Connection[Any]", address: Address) -> int:
     tables = {table for (table,) in rows}
     if not tables:
         return 0
-    if not {"about", *TABLES} <= tables:
+    if not tables >= _OF_THE_FIRST:
         raise ServeError(f"{address.name} holds tables of something else; give another schema: ?schema=shop.")
     version = int(connection.execute("SELECT version FROM about").fetchall()[0][0])
     if version > len(STEPS):

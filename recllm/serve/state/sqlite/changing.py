@@ -17,6 +17,8 @@ class SqliteTransaction(Transaction):
         connection: The writer's.
     """
 
+    _NAMES = "instr(message, ?)"
+
     def __init__(self, connection: "apsw.Connection") -> None:
         super().__init__()
         self._connection = connection

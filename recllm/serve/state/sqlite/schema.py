@@ -68,7 +68,14 @@ def _first(connection: "apsw.Connection") -> None:
     connection.execute(_FIRST)
 
 
-STEPS: tuple[Callable[["apsw.Connection"], None], ...] = (_first,)
+def _second(connection: "apsw.Connection") -> None:
+    connection.execute(
+        "CREATE TABLE aside (number INTEGER PRIMARY KEY, source TEXT NOT NULL UNIQUE, at REAL NOT NULL, "
+        "problem TEXT NOT NULL, message BLOB NOT NULL)"
+    )
+
+
+STEPS: tuple[Callable[["apsw.Connection"], None], ...] = (_first, _second)
 """The step at place k makes version k + 1 of version k. Steps that were published are never changed."""
 
 

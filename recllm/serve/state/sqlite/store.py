@@ -1,31 +1,24 @@
 """The store in one SQLite file: one thread writes, and what it says is written is on the disk."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TypeVar, final
 
-from recllm.errors import ServeError, StorageError
+from recllm.errors import StorageError
 from recllm.serve.state.sqlite.backup import copy_database
 from recllm.serve.state.sqlite.connection import NAME, close, connect, refused
-from recllm.serve.state.sqlite.counting import FIGURES
 from recllm.serve.state.sqlite.lock import FolderLock, made
+from recllm.serve.state.sqlite.looking import SqliteReading
 from recllm.serve.state.sqlite.writer import Writer
 from recllm.serve.state.store import Store
 from recllm.serve.state.writing import Transaction
 
-if TYPE_CHECKING:
-    import apsw
-
 T = TypeVar("T")
-
-_MOST_IDLE = 16
-"""Connections that are kept for whoever reads next."""
 
 
 @final
-class SqliteStore(Store):
+class SqliteStore(SqliteReading, Store):
     """All of it in one file of a folder; use `open`.
 
     Args:
@@ -35,12 +28,8 @@ class SqliteStore(Store):
         queue: The most changes that may wait.
     """
 
-    _FIGURES = FIGURES
-
     def __init__(self, path: Path, vfs: str | None, lock: FolderLock, queue: int) -> None:
-        self._path, self._vfs = path, vfs
-        self._idle: list[apsw.Connection] = []
-        self._readable = True
+        super().__init__(path, vfs)
         self._lock = lock
         self._writer = Writer(path, vfs, queue)
         # As long as one connection is open, SQLite keeps its log: a writer that is opened anew after a refusal of the
@@ -117,51 +106,7 @@ class SqliteStore(Store):
         if not self._readable:
             return
         self._writer.stop()
-        self._readable = False
-        self._close_idle()
+        super().close()
         close(self._anchor)
         self._writer.close()
         self._lock.release()
-
-    # -- reading ------------------------------------------------------------------------------------------------------
-
-    @property
-    def last_event(self) -> int:
-        """Number of the newest event that was ever taken in, erased ones included; 0: there was none."""
-        rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
-        return int(rows[0][0]) if rows else 0
-
-    def _size(self) -> int:
-        size = 0
-        for end in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                size += self._path.with_name(self._path.name + end).stat().st_size
-        return size
-
-    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with refused(self._path, reading=True), self._reader() as connection:
-            rows: list[tuple[Any, ...]] = connection.execute(statement, tuple(values)).fetchall()
-            return rows
-
-    @contextlib.contextmanager
-    def _reader(self) -> "Iterator[apsw.Connection]":
-        """A connection that nobody else uses meanwhile; one that has met an error is not used again."""
-        if not self._readable:
-            raise ServeError("the server has stopped; start it again.")
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = connect(self._path, self._vfs)
-        try:
-            yield connection
-        except BaseException:
-            close(connection)
-            raise
-        self._idle.append(connection)
-        if not self._readable or len(self._idle) > _MOST_IDLE:
-            self._close_idle()
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            with contextlib.suppress(IndexError):  # another thread may have taken the last one
-                close(self._idle.pop())

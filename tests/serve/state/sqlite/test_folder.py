@@ -173,7 +173,7 @@ def test_a_file_of_an_earlier_version_becomes_one_of_today(folder: Path, monkeyp
     store.close()
     SqliteStore.open(folder).close()
     monkeypatch.undo()
-    with pytest.raises(ServeError, match=r"written by a newer recllm \(tables of version 2, this one knows 1\)"):
+    with pytest.raises(ServeError, match=r"written by a newer recllm \(tables of version 3, this one knows 2\)"):
         SqliteStore.open(folder)
 
 
