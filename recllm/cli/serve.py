@@ -34,6 +34,16 @@ StateAddress = Annotated[
     ),
 ]
 
+StreamAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--stream",
+        metavar="URL",
+        envvar="RECLLM_STREAM",
+        help="kafka://host:9092/topic: events come from there, too.",
+    ),
+]
+
 
 @command()
 def serve(
@@ -43,12 +53,7 @@ def serve(
     ] = None,
     data: DataFolder = Path("recllm-data"),
     state: StateAddress = None,
-    stream: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", envvar="RECLLM_STREAM", help="kafka://host:9092/topic: events come from there, too."
-        ),
-    ] = None,
+    stream: StreamAddress = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Serve the shop that comes with recllm; learn it first.")
     ] = False,
