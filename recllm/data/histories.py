@@ -130,6 +130,10 @@ class Histories:
         newer: NDArray[np.int64] = np.repeat(self.offsets[1:], self.lengths) - np.searchsorted(key, key, side="right")
         return newer
 
+    def batches(self, size: int) -> list[NDArray[np.int64]]:
+        """Rows of all users, in parts of this size."""
+        return [np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+
     def of(self, user_rows: Iterable[int] | NDArray[np.int64]) -> "Histories":
         """These users, in this order; a user may be repeated."""
         users = np.asarray(user_rows if isinstance(user_rows, np.ndarray) else list(user_rows), dtype=np.int64)

@@ -13,6 +13,7 @@ from recllm.data.histories import Histories
 from recllm.encoders.backbone import Backbone
 from recllm.encoders.blocks import adapted_layers, pretrained_blocks
 from recllm.encoders.lora import UserLora, bringing, make_ready
+from recllm.encoders.newest import is_known, newest_means
 from recllm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -206,16 +207,37 @@ class HistoryEncoder(nn.Module):
         self, batch: EventBatch, items: Float[Tensor, "items width"], lora: UserLora | None = None
     ) -> Float[Tensor, "users T width"]:
         """Hidden states of the last block, before the readout."""
+        embedded, positions = self._embedded(batch, items)
+        with bringing(lora):
+            states: Tensor = self.blocks(
+                inputs_embeds=embedded, attention_mask=attention_mask(batch), position_ids=positions
+            ).last_hidden_state
+        return states
+
+    def newest(
+        self, batch: EventBatch, items: Float[Tensor, "items width"], lora: UserLora | None = None
+    ) -> Float[Tensor, "users width"]:
+        """Users' vectors after the last event, as `forward` gives them; what only earlier ones need is left out."""
+        length = batch.real.sum(dim=1)
+        if self.training or not is_known(self.blocks):
+            found: Tensor = self(batch, items, lora)[torch.arange(len(length)), length]
+            return found
+        embedded, positions = self._embedded(batch, items)
+        blocks = nn.functional.pad(batch.blocks, (1, 0))
+        real = nn.functional.pad(batch.real, (1, 0), value=True)
+        newest = (blocks == blocks.gather(1, length.unsqueeze(1))) & real
+        with bringing(lora):
+            means = newest_means(self.blocks, embedded, positions, attention_mask(batch), newest)
+        return self.readout(means) * self.log_scale.exp()
+
+    def _embedded(
+        self, batch: EventBatch, items: Float[Tensor, "items width"]
+    ) -> tuple[Float[Tensor, "users T width"], Int[Tensor, "users T"]]:
+        """The start token and the events, and their positions."""
         events = self._blanked(self.dropout(items[batch.item_rows])) + self.feedback(batch.tokens)
         start = self.start.expand(len(events), 1, -1)
         positions = nn.functional.pad(batch.blocks, (1, 0)).clamp(max=self._last_position())
-        with bringing(lora):
-            states: Tensor = self.blocks(
-                inputs_embeds=torch.cat([start, events], dim=1),
-                attention_mask=attention_mask(batch),
-                position_ids=positions,
-            ).last_hidden_state
-        return states
+        return torch.cat([start, events], dim=1), positions
 
     def _blanked(self, events: Float[Tensor, "users T width"]) -> Float[Tensor, "users T width"]:
         if not self.training or self.config.event_dropout == 0:
@@ -259,9 +281,7 @@ def encode_users(
     lora: UserLora | None = None,
 ) -> Float[Tensor, "users width"]:
     """Each user's vector after the newest events, through their own adapter where there is one."""
-    batch = EventBatch.collate(histories, encoder.config.max_events)
-    states: Tensor = encoder(batch, vectors, lora)
-    return states[torch.arange(len(histories)), batch.real.sum(dim=1)]
+    return encoder.newest(EventBatch.collate(histories, encoder.config.max_events), vectors, lora)
 
 
 def scratch_blocks(config: HistoryEncoderConfig) -> "PreTrainedModel":

@@ -75,14 +75,14 @@ def contributions(
     causes = _causes(known, groups, newest)
     others = [known[~np.isin(known, rows)] for rows in causes]
     ranking = rank(without(histories, user, [(), known, *causes, *others]))
-    scores, split = ranking.scores, _FIRST + len(causes)
-    without_each, each_alone = scores[_FIRST:split], scores[split:]
-    means = scores[WHOLE].mean() - without_each.mean(axis=1) + each_alone.mean(axis=1) - scores[EMPTY].mean()
+    scores, means, split = ranking.of(items), ranking.means, _FIRST + len(causes)
+    without_each, each_alone = slice(_FIRST, split), slice(split, None)
+    average = means[WHOLE] - means[without_each] + means[each_alone] - means[EMPTY]
     return Contributions(
         causes=causes,
-        last=scores[WHOLE, items][:, None] - without_each[:, items].T,
-        first=each_alone[:, items].T - scores[EMPTY, items][:, None],
-        average=means / 2,
+        last=scores[WHOLE][:, None] - scores[without_each].T,
+        first=scores[each_alone].T - scores[EMPTY][:, None],
+        average=average / 2,
         ranking=ranking,
     )
 

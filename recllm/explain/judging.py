@@ -107,7 +107,7 @@ class Judge:
             for token, is_liked in zip(tokens.tolist(), liked.tolist(), strict=True)
         ]
         self.named = np.array([not background.private[rows].any() for rows in found.causes], dtype=bool)
-        self.spread = float(found.ranking.scores[WHOLE].std())
+        self.spread = found.ranking.spread(WHOLE)
 
     def attempt(self, number: int, item: int) -> Attempt:
         """What to take out for item row `item`, line `number` of the contributions."""

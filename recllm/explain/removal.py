@@ -114,9 +114,7 @@ class Removals:
 
     def _lag(self, ranking: Ranking, history: int, item: int) -> float:
         """The item's lead over the best other, negative."""
-        scores, others = ranking.scores[history], ranking.listed[history].copy()
-        others[item] = False
-        return float(scores[others].max(initial=-np.inf) - scores[item]) if others.any() else 0.0
+        return -ranking.lead(history, item)
 
 
 @final

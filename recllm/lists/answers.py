@@ -27,9 +27,9 @@ def scores_of(
     asked = items_of(items, histories.user_ids, "item_ids")
     rows = [catalog.rows(ids) if shared is None else shared for ids in asked]
     result = np.full((len(histories), max(map(len, rows), default=0)), np.nan, dtype=np.float32)
-    for user, scores in enumerate(state.scores(histories, adapt, kept)):
-        known = rows[user] >= 0
-        result[user, : len(known)][known] = scores[rows[user][known]]
+    known = [found[found >= 0] for found in rows]
+    for user, scores in enumerate(state.scores_of(histories, adapt, kept, known)):
+        result[user, : len(rows[user])][rows[user] >= 0] = scores
     return result
 
 
@@ -43,7 +43,7 @@ def predicted_ratings(
     ratings.check(histories.ratings)
     asked = items_of(items, histories.user_ids, "item_ids")
     result = np.full((len(histories), max(map(len, asked), default=0)), np.nan, dtype=np.float32)
-    for batch in state.batches(len(histories)):
+    for batch in histories.batches(state.model.batch_users):
         for user, predicted in zip(batch, ratings.predict(histories.of(batch), own=own), strict=True):
             rows = catalog.rows(asked[user])
             result[user, : len(rows)][rows >= 0] = predicted[rows[rows >= 0]]

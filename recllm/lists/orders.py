@@ -14,36 +14,52 @@ from recllm.errors import ConfigError
 from recllm.model.model import Model
 from recllm.ranking.ratings.ratings import Ratings
 
-__all__ = ["ORDERS", "By", "checked_order", "leading_channels", "ordered_scores", "ratings_in"]
+__all__ = [
+    "ORDERS",
+    "By",
+    "average_of",
+    "checked_order",
+    "leading_channels",
+    "ordered_scores",
+    "predicted",
+    "ratings_in",
+]
 
 By = Literal["history", "similarity", "rating"]
 
-Order = Callable[[Model, Histories, Float[Tensor, "users channels items"], UserLora | None], Tensor]
-"""From a batch of users to float32 [users, items], higher is better and all finite."""
+Rows = Int[Tensor, "users width"]
+Channels = Float[Tensor, "users channels width"]
+Order = Callable[[Model, Histories, Channels, UserLora | None, Rows], Tensor]
+"""From a batch of users and their items to float32 [users, width], higher is better and all finite."""
 
 
 def by_history(
-    model: Model, histories: Histories, channels: Float[Tensor, "users channels items"], lora: UserLora | None
-) -> Float[Tensor, "users items"]:
+    model: Model, histories: Histories, channels: Channels, lora: UserLora | None, rows: Rows
+) -> Float[Tensor, "users width"]:
     """The ranking head's scores, which weigh all channels."""
-    return model.rank(histories, channels, lora)
+    return model.rank(histories, channels, lora, rows)
 
 
 def by_similarity(
-    model: Model, histories: Histories, channels: Float[Tensor, "users channels items"], lora: UserLora | None
-) -> Float[Tensor, "users items"]:
+    model: Model, histories: Histories, channels: Channels, lora: UserLora | None, rows: Rows
+) -> Float[Tensor, "users width"]:
     """How like an item's text is to what the user liked; who liked nothing gets what the ranking head says."""
     scores = channels[:, model.channels.names.index("text")].clone()
-    silent = scores.amax(dim=1) <= scores.amin(dim=1)
+    silent = ~scores.any(dim=1)
     if bool(silent.any()):
-        scores[silent] = model.rank(histories, channels, lora)[silent]
+        scores[silent] = model.rank(histories, channels, lora, rows)[silent]
     return scores
 
 
 def by_rating(
-    model: Model, histories: Histories, channels: Float[Tensor, "users channels items"], lora: UserLora | None
-) -> Float[Tensor, "users items"]:
+    model: Model, histories: Histories, channels: Channels, lora: UserLora | None, rows: Rows
+) -> Float[Tensor, "users width"]:
     """What the user would rate an item."""
+    return predicted(model, histories).gather(1, rows)
+
+
+def predicted(model: Model, histories: Histories) -> Float[Tensor, "users items"]:
+    """What users would rate all items."""
     return torch.from_numpy(ratings_in(model).predict(histories).astype(np.float32))
 
 
@@ -75,13 +91,17 @@ def checked_order(by: object) -> By:
 
 
 def ordered_scores(
-    by: By,
-    model: Model,
-    histories: Histories,
-    channels: Float[Tensor, "users channels items"],
-    lora: UserLora | None,
-) -> Float[Tensor, "users items"]:
+    by: By, model: Model, histories: Histories, channels: Channels, lora: UserLora | None, rows: Rows
+) -> Float[Tensor, "users width"]:
     """What lists of these users are ordered by, before wishes.
+
+    Args:
+        by: Which order.
+        model: What answers.
+        histories: What is known of the users.
+        channels: Standardised scores of their items.
+        lora: The users' adapters.
+        rows: The items.
 
     Raises:
         ConfigError: This model cannot order lists so.
@@ -89,7 +109,15 @@ def ordered_scores(
     if by == "similarity" and "text" not in model.channels.names:
         raise ConfigError('by="similarity" needs the channel "text", which this model was fitted without.')
     with torch.no_grad():
-        return ORDERS[by](model, histories, channels, lora)
+        return ORDERS[by](model, histories, channels, lora, rows)
+
+
+def average_of(by: By, model: Model, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users"]:
+    """What the average item has in such an order."""
+    if by == "rating":
+        return predicted(model, histories).mean(dim=1)
+    average = model.average(histories, lora)
+    return average * torch.from_numpy(~(histories.lengths > 0)) if by == "similarity" else average
 
 
 def leading_channels(by: By, names: Sequence[str], channels: Float[Tensor, "channels items"]) -> Int[Tensor, "items"]:

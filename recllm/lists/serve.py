@@ -15,14 +15,17 @@ from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.data.doors import Items
 from recllm.data.histories import Histories
-from recllm.lists.orders import leading_channels, ordered_scores
+from recllm.encoders.lora import UserLora
+from recllm.lists.orders import average_of, leading_channels, ordered_scores, predicted
 from recllm.lists.request import ListRequest
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
 from recllm.ranking.filters import matching_items, unmet_filters
 from recllm.ranking.plan import Plan
-from recllm.ranking.wishes import Wishes
-from recllm.retrieval.candidates import top_candidates
+from recllm.ranking.rules import best_items
+from recllm.ranking.wishes import Wishes, moved
+from recllm.retrieval.candidates import Candidates, union
+from recllm.retrieval.profiles import Profile, Shared
 
 
 @final
@@ -44,6 +47,7 @@ class Served:
         if request.filters:
             self.allowed &= matching_items(model.catalog, request.filters)
         self.plan = Plan(request.rules, attributes, model.channels.text.numpy(), model.ties, request.diversity)
+        self._terms = [term for term in (self.wishes.term, self.plan.term) if term is not None]
         self.left_out = _left_out(model.catalog, attributes, request.without or ())
 
     def known(self, histories: Histories) -> Histories:
@@ -80,51 +84,96 @@ class Served:
         return self.model.channels.now(histories)
 
     def rank(
-        self,
-        histories: Histories,
-        lora: dict[str, Tensor] | None,
-        eligible: Bool[Tensor, "users items"],
-        asked_at: np.ndarray,
+        self, histories: Histories, lora: UserLora | None, eligible: Bool[Tensor, "users items"], asked_at: np.ndarray
     ) -> "RankedBatch":
-        """Retrieve and score for a batch of users."""
-        model, wishes, plan = self.model, self.wishes, self.plan
-        channels, scores = self._scores(histories, lora, asked_at)
-        if not plan.varies:  # the best by score are listed, whichever channel would bring them
-            return RankedBatch(eligible, scores, channels)
-        retrieved = top_candidates(channels, eligible, max(model.retrieval.per_channel, self.request.n))
-        if len(wishes) or self.request.rules.boosted:
-            retrieved |= eligible & (wishes.wanted | torch.from_numpy(plan.boosted))
-        # No channel need bring what the head, which weighs them all, scores best.
-        best = scores.masked_fill(~eligible, -torch.inf).topk(min(self.request.n, scores.shape[1]), dim=1).values
-        retrieved |= eligible & (scores >= best[:, -1:])
-        return RankedBatch(retrieved, scores, channels)
+        """Retrieve, then rank, for a batch of users."""
+        profiles = self.model.profiles(histories, lora, asked_at)
+        return self._ranked(histories, lora, profiles, Candidates.of(self._retrieved(histories, profiles, eligible)))
 
-    def scores(
-        self, histories: Histories, lora: dict[str, Tensor] | None, asked_at: np.ndarray
-    ) -> Float[Tensor, "users items"]:
-        """What lists are ordered by, for a batch of users."""
-        return self._scores(histories, lora, asked_at)[1]
+    def rank_all(
+        self, histories: Histories, lora: UserLora | None, eligible: Bool[Tensor, "users items"], asked_at: np.ndarray
+    ) -> "RankedBatch":
+        """Rank all that may be listed: where what the channels bring does not do."""
+        return self.rank_these(histories, lora, Candidates.of(eligible), asked_at)
 
-    def _scores(self, histories: Histories, lora: dict[str, Tensor] | None, asked_at: np.ndarray) -> tuple[Any, Any]:
-        channels = self.model.channel_scores(histories, lora, asked_at)
-        scores = ordered_scores(self.request.by, self.model, histories, channels, lora)
-        return channels, self.plan.boost(self.wishes.apply(scores))
+    def rank_these(
+        self, histories: Histories, lora: UserLora | None, candidates: Candidates, asked_at: np.ndarray
+    ) -> "RankedBatch":
+        """Rank candidates that were found in another way."""
+        return self._ranked(histories, lora, self.model.profiles(histories, lora, asked_at), candidates)
+
+    def retrieve(
+        self, histories: Histories, lora: UserLora | None, eligible: Bool[Tensor, "users items"], asked_at: np.ndarray
+    ) -> Bool[Tensor, "users items"]:
+        """What `rank` ranks."""
+        return self._retrieved(histories, self.model.profiles(histories, lora, asked_at), eligible)
+
+    def _retrieved(
+        self, histories: Histories, profiles: Sequence[Profile], eligible: Bool[Tensor, "users items"]
+    ) -> Bool[Tensor, "users items"]:
+        """What the channels bring, of what is wanted more of, too, and what has to lead the list."""
+        channels, size = self.model.channels, max(self.model.retrieval.per_channel, self.request.n)
+        chosen = channels.retrieve(profiles, histories, eligible, size)
+        for term in self._terms:
+            chosen |= channels.retrieve(profiles, histories, eligible & (term > 0), size)
+        if self.request.by == "rating":
+            own = Shared(predicted(self.model, histories), torch.arange(len(histories)))
+            chosen |= union([own], eligible, size)
+        if self.request.rules.pinned:
+            for user, name in enumerate(histories.user_ids):
+                pinned = self.plan.pinned(name)
+                chosen[user, pinned] = eligible[user, pinned]
+        return chosen
+
+    def _ranked(
+        self, histories: Histories, lora: UserLora | None, profiles: Sequence[Profile], candidates: Candidates
+    ) -> "RankedBatch":
+        model, by, rows = self.model, self.request.by, candidates.rows
+        channels = model.channels.scores_of(profiles, rows)
+        scores = ordered_scores(by, model, histories, channels, lora, rows)
+        scores = scores.masked_fill(~candidates.real, -torch.inf)
+        if self._terms:
+            average = average_of(by, model, histories, lora)
+            for term in self._terms:
+                scores = moved(scores, term[rows], average)
+        return RankedBatch(candidates, scores, channels)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class RankedBatch:
-    """Some users' items.
+    """Some users' candidates.
 
     Attributes:
-        retrieved: What may be listed; for a varied list, of that what the channels bring and the head scores best.
-        scores: What lists are ordered by.
-        channels: What each channel says.
+        candidates: The items.
+        scores: What lists are ordered by, −inf where a user has no item [users, width].
+        channels: What each channel says of them.
     """
 
-    retrieved: Bool[Tensor, "users items"]
-    scores: Float[Tensor, "users items"]
-    channels: Float[Tensor, "users channels items"]
+    candidates: Candidates
+    scores: Float[Tensor, "users width"]
+    channels: Float[Tensor, "users channels width"]
+
+    def line(self, user: int, items: int) -> tuple[np.ndarray, np.ndarray]:
+        """float32 and bool [items]: the user's scores over a catalog of so many items, and which are candidates."""
+        real = self.candidates.real[user].numpy()
+        rows = self.candidates.rows[user].numpy()[real]
+        line, listed = np.full(items, -np.inf, dtype=np.float32), np.zeros(items, dtype=bool)
+        line[rows], listed[rows] = self.scores[user].numpy()[real], True
+        return line, listed
+
+    def best(self, user: int, ties: np.ndarray, n: int) -> np.ndarray:
+        """Rows of the user's best `n` candidates, best first."""
+        rows = self.candidates.rows[user].numpy()
+        order = best_items(self.scores[user].numpy(), self.candidates.real[user].numpy(), ties[rows], n)
+        found: np.ndarray = rows[order]
+        return found
+
+    def said(self, user: int, rows: np.ndarray) -> tuple[np.ndarray, Float[Tensor, "channels rows"]]:
+        """Scores of some of the user's candidates, and what each channel says of them."""
+        count = int(self.candidates.real[user].sum())
+        places = np.searchsorted(self.candidates.rows[user, :count].numpy(), rows)
+        return self.scores[user].numpy()[places], self.channels[user][:, torch.from_numpy(places)]
 
 
 @final
@@ -140,20 +189,37 @@ class Lists:
         """For each line, the number of the channel that says most for its item."""
 
     def add(self, seen: Histories, known: Histories, lora: dict[str, Tensor] | None) -> None:
-        """Rank for a batch of users: what they have, and what of it the ranking may know."""
-        model, request = self.served.model, self.served.request
-        eligible = self.served.eligible(seen)
-        batch = self.served.rank(known, lora, torch.from_numpy(eligible), self.served.asked_at(seen))
-        for user, (line, retrieved) in enumerate(zip(batch.scores.numpy(), batch.retrieved.numpy(), strict=True)):
-            theirs = slice(known.offsets[user], known.offsets[user + 1])
-            liked = known.item_rows[theirs][known.signals[theirs] > 0]
-            name = seen.user_ids[user]
-            rows = self.served.plan.rows(name, line, eligible[user], request.n, retrieved, liked)
-            self.users.append(name)
-            self.rows.append(rows)
-            self.scores.append(line[rows])
-            said = batch.channels[user][:, torch.from_numpy(rows)]
-            self.leading.append(leading_channels(request.by, model.channels.names, said).numpy())
+        """Retrieve and rank for a batch of users: what they have, and what of it the ranking may know."""
+        eligible, now = torch.from_numpy(self.served.eligible(seen)), self.served.asked_at(seen)
+        batch = self.served.rank(known, lora, eligible, now)
+        missing = eligible.sum(dim=1) - batch.candidates.real.sum(dim=1)
+        for user in range(len(seen)):
+            rows = self._chosen(batch, user, known)
+            if len(rows) == self.served.request.n or not missing[user]:
+                self._take(batch, user, rows, seen)
+                continue
+            # The rules leave too little of what the channels bring.
+            one, own = known.of([user]), None if lora is None else {name: part[[user]] for name, part in lora.items()}
+            whole = self.served.rank_all(one, own, eligible[[user]], now[[user]])
+            self._take(whole, 0, self._chosen(whole, 0, one), seen.of([user]))
+
+    def _chosen(self, batch: RankedBatch, user: int, known: Histories) -> np.ndarray:
+        """The user's list: rows of candidates, best first."""
+        plan, n = self.served.plan, self.served.request.n
+        if plan.is_plain:
+            return batch.best(user, self.served.model.ties, n)
+        theirs = slice(known.offsets[user], known.offsets[user + 1])
+        liked = known.item_rows[theirs][known.signals[theirs] > 0]
+        line, listed = batch.line(user, len(self.served.model.catalog))
+        return plan.rows(known.user_ids[user], line, listed, n, liked)
+
+    def _take(self, batch: RankedBatch, user: int, rows: np.ndarray, seen: Histories) -> None:
+        scores, said = batch.said(user, rows)
+        self.users.append(seen.user_ids[user])
+        self.rows.append(rows)
+        self.scores.append(scores)
+        names = self.served.model.channels.names
+        self.leading.append(leading_channels(self.served.request.by, names, said).numpy())
 
     @classmethod
     def of(cls, state: Fitted, request: ListRequest, seen: Histories, kept: Kept | None) -> "Lists":
@@ -163,7 +229,7 @@ class Lists:
             DataError: A filter, a wish or something to leave out that the catalog does not know.
         """
         lists = cls(Served(state.model, request))
-        for batch in state.batches(len(seen)):
+        for batch in seen.batches(state.model.listed_users):
             known = lists.served.known(seen.of(batch))
             with state.model.threads_for(len(known)):
                 lists.add(seen.of(batch), known, state.adapted(known, request.adapt, kept))

@@ -52,9 +52,9 @@ def similar_for(state: Fitted, users: Any, item_ids: Any, n: Any, by: Likeness =
     n, _ = check_list_options(n, 0.0)
     pool = nearest(state, histories.user_ids, alike, n * ALIKE)
     scores = np.full_like(alike, -np.inf)
-    for place, (user, line) in enumerate(zip(histories.user_ids, state.scores(histories, True, None), strict=True)):
-        rows = state.model.catalog.rows([row.item_id for row in pool[user]])
-        scores[place, rows] = line[rows]
+    rows = [state.model.catalog.rows([row.item_id for row in pool[user]]) for user in histories.user_ids]
+    for place, line in enumerate(state.scores_of(histories, True, None, rows)):
+        scores[place, rows[place]] = line
     return nearest(state, histories.user_ids, scores, n, (*notes, *_notes(scores, histories.user_ids, by)))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from recllm.counts.counts import Counts
 from recllm.counts.pairs import PairCounts
-from recllm.data.histories import Histories
+from recllm.data.histories import Histories, make_histories
+from recllm.data.memory import Memory
 from recllm.errors import DataError
 from recllm.model.model import Model
 
@@ -106,3 +107,8 @@ def _are_the_same(before: Histories, after: Histories) -> bool:
     return all(
         np.array_equal(getattr(before, part), getattr(after, part)) for part in ("item_rows", "timestamps", "signals")
     )
+
+
+def counted_pairs(memory: Memory, model: Model, seed: int) -> PairCounts:
+    """Pairs of items, counted from all that is remembered."""
+    return PairCounts.of(make_histories(memory.log, model.catalog, model.feedback, seed=seed), len(model.catalog))

@@ -16,7 +16,6 @@ from recllm.adaptation.adapters import Kept
 from recllm.adaptation.drift import Drift
 from recllm.adaptation.own import OwnStep
 from recllm.adaptation.prior import open_prior
-from recllm.counts.pairs import PairCounts
 from recllm.data.catalog import Catalog
 from recllm.data.doors import Items, items_of, read_users
 from recllm.data.histories import Histories, make_histories
@@ -26,7 +25,7 @@ from recllm.data.trained import TrainedOn
 from recllm.encoders.text import TextEncoder, describe_items
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
-from recllm.model.counted import Counted
+from recllm.model.counted import Counted, counted_pairs
 from recllm.model.freshness import Freshness, half_life
 from recllm.model.grown import grown as model_grown
 from recllm.model.model import Model
@@ -257,12 +256,14 @@ class Fitted:
         histories, notes = self.histories(events)
         tell(notes, stacklevel=4)
         with self.model.threads_for(len(histories)):
-            parts = [self.model.adapt(histories.of(batch), steps) for batch in self.batches(len(histories))]
+            parts = [
+                self.model.adapt(histories.of(batch), steps) for batch in histories.batches(self.model.batch_users)
+            ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
     def scores(self, histories: Histories, adapt: bool, kept: Kept | None) -> Iterator[np.ndarray]:
         """float32 [items], user by user."""
-        for batch in self.batches(len(histories)):
+        for batch in histories.batches(self.model.batch_users):
             part = histories.of(batch)
             with self.model.threads_for(len(part)):
                 scores = self.model.scores(part, self.adapted(part, adapt, kept)).numpy()
@@ -292,15 +293,17 @@ class Fitted:
         with torch.no_grad():
             return kept.stack(histories.user_ids, learner.start())
 
-    def batches(self, users: int) -> list[np.ndarray]:
-        """Rows of so many users, in the parts that are scored at once."""
-        size = self.model.batch_users
-        return [np.arange(start, min(start + size, users)) for start in range(0, users, size)]
-
-
-def counted_pairs(memory: Memory, model: Model, seed: int) -> PairCounts:
-    """Pairs of items, counted from all that is remembered."""
-    return PairCounts.of(make_histories(memory.log, model.catalog, model.feedback, seed=seed), len(model.catalog))
+    def scores_of(
+        self, histories: Histories, adapt: bool, kept: Kept | None, rows: Sequence[np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """float32, user by user: the scores of each one's catalog rows, and of these alone."""
+        width = max(1, *map(len, rows)) if len(rows) else 1
+        for batch in histories.batches(min(self.model.users_of(width), self.model.listed_users)):
+            part, own = histories.of(batch), [rows[user] for user in batch]
+            theirs = torch.from_numpy(np.stack([np.pad(some, (0, width - len(some))) for some in own]))
+            with self.model.threads_for(len(part)):
+                scores = self.model.scores_of(part, self.adapted(part, adapt, kept), theirs).numpy()
+            yield from (line[: len(some)] for line, some in zip(scores, own, strict=True))
 
 
 def tell(notes: Iterable[str], stacklevel: int = 3) -> None:

@@ -8,18 +8,15 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from recllm.adaptation.drift import Drift
 from recllm.adaptation.meta import MetaLearner
 from recllm.adaptation.own import OwnStep
 from recllm.adaptation.support import Base, through_adapters
-from recllm.artifact import fingerprint
-from recllm.artifact.arrays import SavedArrays
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
-from recllm.data.cleaning import fingerprint_frame
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
 from recllm.encoders.finetuning.adapter import TextAdapter
@@ -31,14 +28,18 @@ from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
+from recllm.model.tensors import digest_of, fingerprint_of, tensors_of
 from recllm.model.texts import ItemTexts
 from recllm.prompting.template import Prompt
 from recllm.ranking.head import RankingHead
 from recllm.ranking.ratings.ratings import Ratings
 from recllm.ranking.rules import tie_order
 from recllm.retrieval.config import RetrievalConfig
-from recllm.retrieval.profiles import Space
+from recllm.retrieval.profiles import Profile, Space
 from recllm.retrieval.scoring import Channels
+
+Profiles = list[Profile]
+"""What each channel in use says, in the order of `Channels.names`."""
 
 CELLS = 40_000_000
 """Scores (users × channels × items) held at once; larger requests are computed in batches of users."""
@@ -191,23 +192,48 @@ class Model:
         users = self.user_vectors(histories, lora or self.adapt(histories, steps=0))
         return self.channels.scores(histories, users, self.space, asked_at)
 
+    def profiles(self, histories: Histories, lora: UserLora | None, asked_at: np.ndarray | None = None) -> Profiles:
+        """What each channel says of users, from which it brings its best items and scores any others."""
+        users = self.user_vectors(histories, lora or self.adapt(histories, steps=0))
+        return self.channels.profiles(histories, users, self.space, asked_at)
+
     def rank(
         self,
         histories: Histories,
-        channel_scores: Float[Tensor, "users channels items"],
+        channel_scores: Float[Tensor, "users channels width"],
         lora: UserLora | None = None,
-    ) -> Float[Tensor, "users items"]:
-        """The head's scores over the whole catalog, through each user's adapter or else the meta-learned start."""
+        rows: Int[Tensor, "users width"] | None = None,
+    ) -> Float[Tensor, "users width"]:
+        """The head's scores, through each user's adapter or else the meta-learned start.
+
+        Args:
+            histories: What is known of the users.
+            channel_scores: Standardised ones, of the same items.
+            lora: The users' adapters.
+            rows: Each user's items; None: the whole catalog.
+        """
+        scores, strangers = self._weighed(histories, channel_scores, lora), np.flatnonzero(histories.lengths == 0)
+        if len(strangers):
+            nobody = torch.from_numpy(strangers)
+            ids = [histories.user_ids[row] for row in strangers]
+            found = self.channels.for_newcomers(ids, None if rows is None else rows[nobody])
+            scores[nobody] = scores[nobody] if found is None else found
+        return scores
+
+    def average(self, histories: Histories, lora: UserLora | None = None) -> Float[Tensor, "users"]:
+        """The head's scores of an item of which every channel says what it says of the average one."""
+        nothing = torch.zeros(len(histories), len(self.channels.names), 1)
+        scores = self._weighed(histories, nothing, lora)[:, 0]
+        return scores if self.channels.newcomers is None else scores * torch.from_numpy(histories.lengths > 0)
+
+    def _weighed(
+        self, histories: Histories, channel_scores: Float[Tensor, "users channels width"], lora: UserLora | None
+    ) -> Float[Tensor, "users width"]:
         lora = lora or self.adapt(histories, steps=0)
         known = torch.from_numpy(histories.lengths.astype(np.float32))
         with torch.no_grad():
             served = self.served(channel_scores, known)
-            scores = through_adapters(served, channel_scores, lora, torch.arange(len(known)), known)
-            nobody = known == 0
-            if bool(nobody.any()):
-                strangers = [user for user, is_new in zip(histories.user_ids, nobody.tolist(), strict=True) if is_new]
-                scores[nobody] = self.channels.for_newcomers(scores[nobody], strangers)
-            return scores
+            return through_adapters(served, channel_scores, lora, torch.arange(len(known)), known)
 
     def scores_as_fitted(
         self, channel_scores: Float[Tensor, "users channels items"], known: Float[Tensor, "users"]
@@ -221,6 +247,13 @@ class Model:
     def scores(self, histories: Histories, lora: UserLora | None) -> Float[Tensor, "users items"]:
         """From histories to the head's scores over the whole catalog."""
         return self.rank(histories, self.channel_scores(histories, lora), lora)
+
+    def scores_of(
+        self, histories: Histories, lora: UserLora | None, rows: Int[Tensor, "users width"]
+    ) -> Float[Tensor, "users width"]:
+        """As `scores`, of each user's own items."""
+        channels = self.channels.scores_of(self.profiles(histories, lora), rows)
+        return self.rank(histories, channels, lora, rows)
 
     @cached_property
     def ties(self) -> np.ndarray:
@@ -239,7 +272,16 @@ class Model:
     @property
     def batch_users(self) -> int:
         """Users that fit in one batch of `channel_scores`."""
-        return int(np.clip(CELLS // (max(len(self.catalog), 1) * len(self.channels.names)), 1, 256))
+        return self.users_of(len(self.catalog))
+
+    @property
+    def listed_users(self) -> int:
+        """Users whose lists are made at once: of all items a channel's score is held, or a few bits."""
+        return int(np.clip(CELLS // max(len(self.catalog), 1), 1, 256))
+
+    def users_of(self, width: int) -> int:
+        """Users that fit in one batch of scores of so many items each."""
+        return int(np.clip(CELLS // (max(width, 1) * len(self.channels.names)), 1, 256))
 
     def with_channels(self, channels: Channels) -> "Model":
         """The same model about other counts; what was looked up in it stays, for nothing of that depends on them."""
@@ -255,58 +297,12 @@ class Model:
 
     def fingerprint(self) -> str:
         """SHA-256 over what users' adapters depend on. The catalog may grow without touching it."""
-        start = _arrays(self.learner) if self.learner is not None else {}
-        head = {f"head.{name}": array for name, array in _arrays(self.head).items()}
-        learned = _arrays(self.encoder) | {"project": self.items.project.weight.numpy()} | head | start
-        text = () if self.text_adapter is None else (self.text_adapter.digest(),)
-        return fingerprint(*text, *(part for name, array in sorted(learned.items()) for part in (name, array)))
+        return fingerprint_of(self)
 
     def digest(self) -> str:
         """SHA-256 over everything that scores depend on, the catalog and what channels remember included."""
-        tensors = self.tensors()
-        if self.drift is not None:  # what is added to the head now; nothing depends on its earlier versions
-            tensors["drift"] = {"weight": self.drift.weight, "bias": self.drift.bias}
-        parts = [
-            part
-            for group, arrays in sorted(tensors.items())
-            for name, array in sorted(arrays.items())
-            for part in (f"{group}.{name}", np.asarray(array))
-        ]
-        people = fingerprint_frame(self.channels.people.users.frame)
-        return fingerprint(self.catalog.fingerprint, people, repr(self.feedback), repr(self.retrieval), *parts)
+        return digest_of(self)
 
     def tensors(self) -> dict[str, dict[str, np.ndarray]]:
         """Everything to save, in one group per part."""
-        saved = {
-            "text": {"vectors": self.text, "mean": self.whitening.mean, "matrix": self.whitening.matrix},
-            "encoder": _arrays(self.encoder),
-            "items": _arrays(self.items) | {"warm": self.items.warm.numpy()},
-            "channels": self.channels.tensors(),
-            "head": _arrays(self.head),
-        }
-        if self.drift is not None:
-            saved["drift"] = self.drift.tensors()
-        if self.own is not None:
-            saved["own"] = self.own.tensors()
-        if self.senses.whitening:
-            saved["senses"] = self.senses.tensors() | {"white": self.channels.senses.numpy()}
-        if self.ratings is not None:
-            saved["ratings"] = self.ratings.tensors()
-        if self.text_adapter is not None:
-            saved["text_adapter"] = dict(self.text_adapter.weights)
-        return saved if self.learner is None else saved | {"adaptation": _arrays(self.learner)}
-
-
-def load_state(module: torch.nn.Module, saved: SavedArrays) -> None:
-    """Put saved arrays into a module of the same shape.
-
-    Raises:
-        ArtifactError: They are not all that the module has, or something else.
-    """
-    state = {name: saved.like(name, tensor.numpy()) for name, tensor in module.state_dict().items()}
-    saved.all_taken()
-    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
-
-
-def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
+        return tensors_of(self)

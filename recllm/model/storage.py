@@ -30,8 +30,8 @@ from recllm.encoders.saved import block_settings
 from recllm.errors import ArtifactError
 from recllm.model.card import card
 from recllm.model.config import RecommenderConfig
-from recllm.model.counted import Counted
-from recllm.model.fitted import Fitted, counted_pairs
+from recllm.model.counted import Counted, counted_pairs
+from recllm.model.fitted import Fitted
 from recllm.model.model import Model
 from recllm.model.parts import read_model
 from recllm.model.report import FitReport

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 from recllm.counts.later import Later
-from recllm.model.fitted import Fitted, counted_pairs
+from recllm.model.counted import counted_pairs
+from recllm.model.fitted import Fitted
 
 
 def weights_due(state: Fitted) -> bool:

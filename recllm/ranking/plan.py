@@ -66,16 +66,9 @@ class Plan:
         return not (self.varies or self._limits or self.rules.pinned)
 
     @property
-    def boosted(self) -> Mask:
-        """bool [items]: what gets more; such items are candidates even if no channel brings them."""
-        return np.zeros(len(self._catalog), dtype=bool) if self._boost is None else self._boost > 0
-
-    def boost(self, scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
-        """The scores with what boosts add: parts of the way from a user's average item to their best."""
-        if self._boost is None:
-            return scores
-        term = torch.from_numpy(self._boost * np.float32(STEP))
-        return scores + term * (scores.amax(dim=1, keepdim=True) - scores.mean(dim=1, keepdim=True))
+    def term(self) -> Float[Tensor, "items"] | None:
+        """What boosts add, as `recllm.ranking.wishes.moved` does it; None without any."""
+        return None if self._boost is None else torch.from_numpy(self._boost * np.float32(STEP))
 
     def below_ceilings(self, user: str) -> Mask:
         """bool [items]: what no ceiling of the user's forbids."""
@@ -99,9 +92,7 @@ class Plan:
                 return f"no item has a {column} of at most {own}; {known}"
         return None if self.below_ceilings(user).any() else "no item is below all ceilings together"
 
-    def rows(
-        self, user: str, scores: Floats, eligible: Mask, n: int, pool: Mask | None = None, liked: Rows | None = None
-    ) -> Rows:
+    def rows(self, user: str, scores: Floats, eligible: Mask, n: int, liked: Rows | None = None) -> Rows:
         """The user's list: item rows, best first.
 
         Args:
@@ -109,17 +100,14 @@ class Plan:
             scores: float32 [items].
             eligible: bool [items], what may be listed.
             n: Length of the list; it is shorter where the rules allow no more.
-            pool: bool [items], what variety chooses from; None: what is eligible. When it is used up, the rest of what
-                is eligible follows by score.
             liked: Rows of what the user liked, for `calibrated`.
         """
         if self.is_plain:
             return best_items(scores, eligible, self._ties, n)
-        pool = eligible if pool is None else pool
-        pinned = self._pinned(user)
+        pinned = self.pinned(user)
 
         def of_length(length: int, first: Sequence[int]) -> list[int]:
-            return self._of_length(length, first, scores, eligible, pool, liked)
+            return self._of_length(length, first, scores, eligible, liked)
 
         found = of_length(n, pinned)
         if len(found) < n and any(limit.most < 1 for limit in self._limits):
@@ -137,14 +125,14 @@ class Plan:
         return [*leading, *rest]
 
     def _of_length(
-        self, n: int, pinned: Sequence[int], scores: Floats, eligible: Mask, pool: Mask, liked: Rows | None
+        self, n: int, pinned: Sequence[int], scores: Floats, eligible: Mask, liked: Rows | None
     ) -> list[int]:
         """A list of at most `n` items with the caps of one of `n`."""
         growing = _Growing(eligible, Counting(self._limits, n), n)
         for row in pinned:
             growing.offer(row)
         if self.varies and not growing.done:
-            self._vary(growing, scores, pool, liked)
+            self._vary(growing, scores, liked)
         while not growing.done:
             chunk = best_items(scores, growing.open, self._ties, 4 * n + 50)
             if not len(chunk):
@@ -153,8 +141,8 @@ class Plan:
                 growing.offer(row)
         return growing.rows
 
-    def _vary(self, growing: "_Growing", scores: Floats, pool: Mask, liked: Rows | None) -> None:
-        rows = best_items(scores, pool & growing.open, self._ties, growing.length * POOL)
+    def _vary(self, growing: "_Growing", scores: Floats, liked: Rows | None) -> None:
+        rows = best_items(scores, growing.open, self._ties, growing.length * POOL)
         first, rows = len(growing.rows), np.concatenate([np.array(growing.rows, dtype=np.int64), rows])
         gain = np.concatenate([np.zeros(first), gains_of(scores[rows[first:]])])
         shares, wanted = self._shares(rows, liked)
@@ -182,7 +170,8 @@ class Plan:
         more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
         return (f"pinned is {unknown[0]!r}{more}, which the catalog does not have; this is passed over.",)
 
-    def _pinned(self, user: str) -> list[int]:
+    def pinned(self, user: str) -> list[int]:
+        """Rows of what leads the user's list where it may be listed; what the catalog does not have is passed over."""
         pinned = self.rules.pinned
         own = pinned.get(user, ()) if isinstance(pinned, Mapping) else pinned or ()
         return [row for row in self._catalog.rows(list(own)).tolist() if row >= 0]

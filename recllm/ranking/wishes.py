@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -110,22 +110,31 @@ class Wishes:
         return self.of_direction("never")
 
     @property
-    def wanted(self) -> Bool[Tensor, "items"]:
-        """Items that are wanted more of: they are candidates even if no channel brings them."""
-        return torch.from_numpy(self.of_direction("more"))
-
-    def apply(self, scores: Float[Tensor, "users items"]) -> Float[Tensor, "users items"]:
-        """The head's scores with what the wishes add."""
+    def term(self) -> Float[Tensor, "items"] | None:
+        """What they add, as `moved` does it; None without wishes. What is wanted more of has more than 0."""
         if not self.wishes:
-            return scores
+            return None
         steps = [{"more": STEP, "less": -STEP, "never": 0.0}[wish.direction] * wish.strength for wish in self.wishes]
-        term = torch.from_numpy((np.array(steps) @ self.meant).astype(np.float32))
-        return scores + term * (scores.amax(dim=1, keepdim=True) - scores.mean(dim=1, keepdim=True))
+        return torch.from_numpy((np.array(steps) @ self.meant).astype(np.float32))
 
     def raising(self, item: int) -> tuple[str, ...]:
         """What was wanted more of and is true of this item, in the user's words."""
         pairs = zip(self.wishes, self.meant, strict=True)
         return tuple(wish.of for wish, meant in pairs if wish.direction == "more" and meant[item])
+
+
+def moved(
+    scores: Float[Tensor, "users width"], term: Float[Tensor, "users width"], average: Float[Tensor, "users"]
+) -> Float[Tensor, "users width"]:
+    """Scores with parts of the way from a user's average item to their best one added.
+
+    Args:
+        scores: −inf where a user has no item.
+        term: Which part of it.
+        average: The score of the average item.
+    """
+    way = (scores.amax(dim=1) - average).clamp(min=0)
+    return scores + term * way.unsqueeze(1)
 
 
 def items_meant(of: str, attributes: Attributes) -> NDArray[np.bool_]:

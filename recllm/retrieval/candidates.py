@@ -1,27 +1,70 @@
-"""The union of what the channels bring."""
+"""The items that are ranked for a user: the union of what the channels bring."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from recllm.retrieval.index import NOBODY
+from recllm.retrieval.profiles import Profile
 
-def top_candidates(
-    scores: Float[Tensor, "users channels items"], eligible: Bool[Tensor, "users items"], per_channel: int
-) -> Bool[Tensor, "users items"]:
-    """Items among the best eligible `per_channel` of at least one channel.
 
-    A channel that says nothing about a user (all scores equal) brings nobody, unless that leaves too few.
+@final
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Of each of some users the items that are ranked, as many columns as the user with the most of them has.
+
+    Attributes:
+        rows: Catalog rows, ascending; 0 where a user has no more [users, width].
+        real: Where there is one [users, width].
     """
-    users, channels, items = scores.shape
-    size = min(per_channel, items)
-    chosen = torch.zeros(users, items, dtype=torch.bool)
-    for channel in range(channels):
-        values = scores[:, channel].masked_fill(~eligible, -torch.inf)
-        speaks = scores[:, channel].amax(dim=1) > scores[:, channel].amin(dim=1)
-        chosen |= _mark(values.topk(size, dim=1).indices, items) & speaks.unsqueeze(1)
-    chosen &= eligible
-    short = chosen.sum(dim=1) < torch.minimum(eligible.sum(dim=1), torch.tensor(size))
-    return torch.where(short.unsqueeze(1), eligible, chosen)
+
+    rows: Int[Tensor, "users width"]
+    real: Bool[Tensor, "users width"]
+
+    def __len__(self) -> int:
+        """Users."""
+        return len(self.rows)
+
+    @classmethod
+    def of(cls, chosen: Bool[Tensor, "users items"]) -> "Candidates":
+        """The chosen items of each user."""
+        counts = chosen.sum(dim=1)
+        users, items = chosen.nonzero(as_tuple=True)
+        place = torch.arange(len(users)) - (counts.cumsum(0) - counts)[users]
+        width = max(int(counts.max()) if len(counts) else 0, 1)
+        rows = torch.zeros(len(chosen), width, dtype=torch.long)
+        rows[users, place] = items
+        return cls(rows, torch.arange(width) < counts.unsqueeze(1))
+
+    @classmethod
+    def same(cls, rows: Int[Tensor, "width"], users: int) -> "Candidates":
+        """The same items, in this order, for so many users."""
+        return cls(rows.expand(users, -1), torch.ones(users, len(rows), dtype=torch.bool))
+
+
+def union(profiles: Sequence[Profile], eligible: Bool[Tensor, "users items"], size: int) -> Bool[Tensor, "users items"]:
+    """The best eligible `size` items of each channel.
+
+    All that is eligible where the channels could bring as many, and where they bring fewer than `size` in all: a
+    channel that says nothing about a user brings nobody.
+    """
+    counts = eligible.sum(dim=1)
+    whole = counts <= size * len(profiles)
+    chosen = torch.zeros_like(eligible)
+    if not bool(whole.all()):
+        for profile in profiles:
+            _mark(chosen, profile.best(eligible, size))
+        whole |= chosen.sum(dim=1) < counts.clamp(max=size)
+    return torch.where(whole.unsqueeze(1), eligible, chosen)
+
+
+def _mark(chosen: Bool[Tensor, "users items"], rows: Int[Tensor, "users size"]) -> None:
+    users, place = (rows != NOBODY).nonzero(as_tuple=True)
+    chosen[users, rows[users, place]] = True
 
 
 def recall(
@@ -33,7 +76,3 @@ def recall(
     """Share of each user's relevant items among the best `size` eligible ones; NaN without a relevant item."""
     top = scores.masked_fill(~eligible, -torch.inf).topk(min(size, scores.shape[1]), dim=1).indices
     return relevant.gather(1, top).sum(dim=1) / relevant.sum(dim=1)
-
-
-def _mark(rows: Int[Tensor, "users chosen"], items: int) -> Bool[Tensor, "users items"]:
-    return torch.zeros(len(rows), items, dtype=torch.bool).scatter_(1, rows, True)

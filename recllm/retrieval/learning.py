@@ -7,7 +7,8 @@ from recllm.counts.trend import Popularity, Trend
 from recllm.encoders.validation import DenseScores
 from recllm.retrieval.channel import EXACT, Lesson
 from recllm.retrieval.channels import CHANNELS
-from recllm.retrieval.scoring import HALF_LIFE, Channels
+from recllm.retrieval.saved import HALF_LIFE
+from recllm.retrieval.scoring import Channels
 
 
 def learn_channels(lesson: Lesson) -> Channels:

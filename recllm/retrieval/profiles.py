@@ -1,7 +1,8 @@
 """What a channel says of users before it is written out over the whole catalog.
 
-Serving wants every item's score; an adapter wants a few items' scores for every event of a history. Both read the same
-profile, and both get scores that are standardised over the whole catalog.
+Serving wants each channel's best items, and then every channel's scores of those that any of them brings; an adapter
+wants a few items' scores for every event of a history. Both read the same profile, and both get scores that are
+standardised over the whole catalog, by moments that no score need be computed for.
 """
 
 from abc import ABC, abstractmethod
@@ -11,9 +12,11 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
+
+from recllm.retrieval.index import EXACT_ITEMS, NOBODY, Index, open_index
 
 COPIED_NUMBERS = 40_000_000
 """Up to this many numbers, item vectors are kept a second time the other way round: one user's product with them takes
@@ -36,16 +39,38 @@ class Profile(ABC):
 
     @abstractmethod
     def moments(self) -> tuple[Float[Tensor, "users"], Float[Tensor, "users"]]:
-        """Mean over all items of the raw scores and of their squares."""
+        """Mean over all items of the raw scores and of their squares; double precision where they may be alike."""
+
+    def of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
+        """Raw scores of each user's own items."""
+        return self.all().gather(1, rows)
+
+    def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
+        """Rows of the best `size` eligible items, in any order; `NOBODY` where there are fewer, or nothing is said."""
+        scores = self.all()
+        speaks = scores.amax(dim=1) > scores.amin(dim=1)
+        return best_of(scores, eligible & speaks.unsqueeze(1), size)
 
     def standardised_at(
         self, items: Int[Tensor, "columns"], own: Int[Tensor, "users"]
     ) -> Float[Tensor, "users columns_and_own"]:
         """As `at`, with mean 0 and spread 1 over the whole catalog, as `standardised` makes of `all`."""
+        return self._standard(self.at(items, own))
+
+    def standardised(self) -> Float[Tensor, "users items"]:
+        """As `all`, with mean 0 and spread 1 over the whole catalog."""
+        return self._standard(self.all())
+
+    def standardised_of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
+        """As `of`, with mean 0 and spread 1 over the whole catalog."""
+        return self._standard(self.of(rows))
+
+    def _standard(self, scores: Float[Tensor, "users width"]) -> Float[Tensor, "users width"]:
         mean, square = self.moments()
         # Clamped before the root, whose slope at 0 is infinite.
         spread = (square - mean.square()).clamp(min=SMALLEST_SPREAD**2).sqrt()
-        return (self.at(items, own) - mean.unsqueeze(1)) / spread.unsqueeze(1)
+        standard: Tensor = (scores - mean.unsqueeze(1)) / spread.unsqueeze(1)
+        return standard.float()
 
 
 @final
@@ -58,6 +83,16 @@ class Space:
     """
 
     vectors: Float[Tensor, "items width"]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all items are scored to find the best; else they are found by the index."""
+        return len(self.vectors) <= EXACT_ITEMS
+
+    @cached_property
+    def index(self) -> Index:
+        """Finds the items that a vector scores best; made when it is first asked for."""
+        return open_index(self.vectors)
 
     @cached_property
     def mean(self) -> Float[Tensor, "width"]:
@@ -85,9 +120,30 @@ class InSpace(Profile):
     users: Float[Tensor, "users width"]
     space: Space
 
+    @cached_property
+    def _all(self) -> Float[Tensor, "users items"]:
+        return self.users @ self.space.columns
+
     def all(self) -> Float[Tensor, "users items"]:
         """Every item's raw score."""
-        return self.users @ self.space.columns
+        return self._all
+
+    def of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
+        """Raw scores of each user's own items."""
+        if self.space.is_small:
+            return self._all.gather(1, rows)
+        if rows.stride(0) == 0:  # the same items for all
+            return self.users @ self.space.vectors[rows[0]].T
+        return torch.bmm(self.space.vectors[rows], self.users.unsqueeze(2)).squeeze(2)
+
+    def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
+        """Rows of the best `size` eligible items; those of an index are nearly the best."""
+        speaks = self.users.any(dim=1)
+        if self.space.is_small:
+            return best_of(self._all, eligible & speaks.unsqueeze(1), size)
+        found = torch.full((len(self.users), size), NOBODY)
+        found[speaks] = self.space.index.best(self.users[speaks], eligible[speaks], size)
+        return found
 
     def at(self, items: Int[Tensor, "columns"], own: Int[Tensor, "users"]) -> Float[Tensor, "users columns_and_own"]:
         """Raw scores of each user's own item, which comes first, and of these items."""
@@ -126,13 +182,39 @@ class Sparse(Profile):
         result[rows[found], place[columns[found]]] = self.scores.data[found]
         return torch.from_numpy(result)
 
+    def of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
+        """Raw scores of each user's own items."""
+        wanted, found = rows.numpy(), np.empty(tuple(rows.shape), dtype=np.float32)
+        line = np.zeros(self.scores.shape[1], dtype=np.float32)
+        for user, own in enumerate(wanted):
+            columns, scores = self._line(user)
+            line[columns] = scores
+            found[user] = line[own]
+            line[columns] = 0.0
+        return torch.from_numpy(found)
+
+    def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
+        """Rows of the best `size` eligible items of those that have a score above 0."""
+        found, allowed = np.full((self.scores.shape[0], size), NOBODY), eligible.numpy()
+        for user in range(len(found)):
+            columns, scores = self._line(user)
+            kept = np.flatnonzero((scores > 0) & allowed[user, columns])
+            if len(kept) > size:
+                kept = kept[np.argpartition(-scores[kept], size - 1)[:size]]
+            found[user, : len(kept)] = columns[kept]
+        return torch.from_numpy(found)
+
+    def _line(self, user: int) -> tuple[np.ndarray, np.ndarray]:
+        own = slice(self.scores.indptr[user], self.scores.indptr[user + 1])
+        return self.scores.indices[own], self.scores.data[own]
+
     def moments(self) -> tuple[Float[Tensor, "users"], Float[Tensor, "users"]]:
         """Mean over all items of the raw scores and of their squares."""
         items, sums = max(self.scores.shape[1], 1), np.ones(self.scores.shape[1], dtype=np.float64)
         squares = sparse.csr_array(
             (np.square(self.scores.data), self.scores.indices, self.scores.indptr), shape=self.scores.shape
         )
-        mean, square = (torch.from_numpy((part @ sums / items).astype(np.float32)) for part in (self.scores, squares))
+        mean, square = (torch.from_numpy(part @ sums / items) for part in (self.scores, squares))
         return mean, square
 
     @cached_property
@@ -161,9 +243,38 @@ class Shared(Profile):
         """Raw scores of each user's own item, which comes first, and of these items."""
         return torch.cat([self.table[self.row, own].unsqueeze(1), self.table[:, items][self.row]], dim=1)
 
+    def of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
+        """Raw scores of each user's own items."""
+        return self.table[self.row.unsqueeze(1), rows]
+
+    def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
+        """Rows of the best `size` eligible items; looked for once for all who share a row, if that is enough."""
+        speaks = (self.table.amax(dim=1) > self.table.amin(dim=1))[self.row]
+        leading = self.table.topk(min(2 * size, self.table.shape[1]), dim=1).indices[self.row]
+        allowed = eligible.gather(1, leading)
+        # The first `size` of the allowed ones, which stand best first.
+        found = torch.where(allowed & (allowed.cumsum(dim=1) <= size), leading, NOBODY)
+        found = found.sort(dim=1, descending=True).values[:, :size]
+        found = nn.functional.pad(found, (0, size - found.shape[1]), value=NOBODY)
+        few = (found[:, -1] == NOBODY) & (leading.shape[1] < self.table.shape[1])
+        if bool(few.any()):
+            found[few] = best_of(self.table[self.row[few]], eligible[few], size)
+        return torch.where(speaks.unsqueeze(1), found, NOBODY)
+
     def moments(self) -> tuple[Float[Tensor, "users"], Float[Tensor, "users"]]:
         """Mean over all items of the raw scores and of their squares."""
-        return self.table.mean(dim=1)[self.row], self.table.square().mean(dim=1)[self.row]
+        table = self.table.double()
+        return table.mean(dim=1)[self.row], table.square().mean(dim=1)[self.row]
+
+
+def best_of(
+    scores: Float[Tensor, "users items"], eligible: Bool[Tensor, "users items"], size: int
+) -> Int[Tensor, "users size"]:
+    """Rows of the best `size` eligible items of each user, in any order; `NOBODY` where there are fewer."""
+    wanted = min(size, scores.shape[1])
+    rows = scores.masked_fill(~eligible, -torch.inf).topk(wanted, dim=1, sorted=False).indices
+    found = torch.where(eligible.gather(1, rows), rows, NOBODY)
+    return nn.functional.pad(found, (0, size - wanted), value=NOBODY)
 
 
 def standardised(scores: Float[Tensor, "*users items"]) -> Float[Tensor, "*users items"]:

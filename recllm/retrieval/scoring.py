@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from recllm.artifact.arrays import SavedArrays
@@ -15,26 +15,15 @@ from recllm.counts.counts import Counts
 from recllm.counts.trend import MOST_EVENTS, Popularity, Trend, last_seen
 from recllm.data.histories import Histories
 from recllm.errors import ArtifactError
+from recllm.retrieval.candidates import union
 from recllm.retrieval.channel import Channel, Lesson, Visits
 from recllm.retrieval.channels import CHANNELS
 from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.config import RetrievalConfig
-from recllm.retrieval.newcomers import LIKED, OF_LATE, TAKEN, order_of
+from recllm.retrieval.newcomers import order_of
 from recllm.retrieval.people import People
-from recllm.retrieval.profiles import SMALLEST_SPREAD, Profile, Space, standardised
-
-FORMER_NAMES = {
-    "following.": "next_liked.",
-    "company.sources": "text_cooccurrence.sources",
-    "company.of_text": "text_cooccurrence.text_to_sources",
-    "ridge": "text.ridge",
-}
-"""Of arrays in models saved by version 0.1.0, which has no list of channels either."""
-
-
-HALF_LIFE, LIKED_EVENTS, NEWCOMERS = "half-life", "liked events", "newcomers"
-"""Names of settings: the share of the log in which what is popular now halves, of how many liked events, and the order
-for users of whom nothing is known."""
+from recllm.retrieval.profiles import Profile, Shared, Space, standardised
+from recllm.retrieval.saved import HALF_LIFE, LIKED_EVENTS, NEWCOMERS, checked_settings, of_today
 
 
 @final
@@ -108,7 +97,33 @@ class Channels:
                 that is later, when they were last seen.
         """
         profiles = self.profiles(histories, users, items, asked_at)
-        return standardised(torch.stack([profile.all() for profile in profiles], dim=1))
+        return torch.stack([profile.standardised() for profile in profiles], dim=1)
+
+    def scores_of(
+        self, profiles: Sequence[Profile], rows: Int[Tensor, "users width"]
+    ) -> Float[Tensor, "users channels width"]:
+        """As `scores`, of each user's own items."""
+        return torch.stack([profile.standardised_of(rows) for profile in profiles], dim=1)
+
+    def retrieve(
+        self, profiles: Sequence[Profile], histories: Histories, eligible: Bool[Tensor, "users items"], size: int
+    ) -> Bool[Tensor, "users items"]:
+        """The candidates: the best eligible `size` items of each channel, and of the order that newcomers get.
+
+        Args:
+            profiles: What the channels say of these users.
+            histories: What is known of them.
+            eligible: What may be listed.
+            size: Items that each channel brings.
+        """
+        chosen = union(profiles, eligible, size)
+        strangers = np.flatnonzero(histories.lengths == 0)
+        if self.newcomers is not None and len(strangers):
+            ids = [histories.user_ids[row] for row in strangers]
+            own = Shared(self.likely(self.newcomers, ids), torch.arange(len(ids)))
+            rows = torch.from_numpy(strangers)
+            chosen[rows] |= union([own], eligible[rows], size)
+        return chosen
 
     def scores_at(
         self,
@@ -142,18 +157,17 @@ class Channels:
         return self.popularity.now(histories)
 
     def for_newcomers(
-        self, scores: Float[Tensor, "users items"], user_ids: Sequence[str]
-    ) -> Float[Tensor, "users items"]:
-        """The head's scores of users of whom no event is known, in the order of `newcomers`; place and spread stay.
+        self, user_ids: Sequence[str], rows: Int[Tensor, "users width"] | None = None
+    ) -> Float[Tensor, "users width"] | None:
+        """Scores of all items, or of these, for users of whom no event is known; None where the head knows better.
 
-        What people with their profile took is added to that order, in which it is as likely as it is said to be.
+        They have mean 0 and spread 1 over the catalog. What people with their profile took is added to the order, in
+        which it is as likely as it is said to be.
         """
         if self.newcomers is None:
-            return scores
+            return None
         counts = standardised(self.likely(self.newcomers, user_ids))
-        mean = scores.mean(dim=1, keepdim=True)
-        spread = (scores - mean).square().mean(dim=1, keepdim=True).sqrt()
-        return mean + counts * torch.where(spread > SMALLEST_SPREAD, spread, 1.0)
+        return counts if rows is None else counts.gather(1, rows)
 
     def likely(self, counts: Float[np.ndarray, "items"], user_ids: Sequence[str]) -> Float[Tensor, "users items"]:
         """How likely items are for users of whom no event is known: counts of all, and what their profiles add."""
@@ -243,7 +257,7 @@ class Channels:
                 range.
         """
         if names is None:
-            saved, names = _of_today(saved)
+            saved, names = of_today(saved)
         arrays, (items, dim) = SavedArrays("what the channels remember", saved), text.shape
         unknown = [name for name in names if name not in CHANNELS]
         if unknown or len(set(names)) < len(names):
@@ -267,31 +281,3 @@ class Channels:
 
 def _renewed(channel: Channel, lesson: Lesson) -> Channel:
     return (lesson.fitted(type(channel)) or channel) if channel.counted else channel
-
-
-def checked_settings(settings: Any) -> dict[str, Any]:
-    """Settings as they were saved.
-
-    Raises:
-        ArtifactError: One is out of range.
-    """
-    if not isinstance(settings, dict):
-        raise ArtifactError("the settings of the channels are none")
-    for name, value in settings.items():
-        if name == NEWCOMERS:
-            fine = value in (LIKED, TAKEN) or value in OF_LATE
-        else:
-            fine = type(value) in (int, float) and 0 < value <= MOST_EVENTS
-        if not fine:
-            raise ArtifactError(f"the channels have the setting {name}={value!r}, which is out of range")
-    return settings
-
-
-def _of_today(saved: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """What version 0.1.0 has saved, under the names of today, and the channels that it had."""
-    found = {}
-    for name, array in saved.items():
-        former = next((one for one in FORMER_NAMES if name.startswith(one)), "")
-        found[FORMER_NAMES.get(former, "") + name.removeprefix(former)] = array
-    had = {name.partition(".")[0] for name in found} | {"history", "text", "popularity", "trend", "recent"}
-    return found, [name for name in CHANNELS if name in had]

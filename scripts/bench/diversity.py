@@ -60,14 +60,14 @@ def figures(rec: recllm.Recommender, arm: Arm, facts: ItemFacts) -> dict[tuple[s
         for by, strength in rows
     }
     seen, _ = rec.fitted.histories(arm.known_events())
-    for some in rec.fitted.batches(len(seen)):
+    for some in seen.batches(model.listed_users):
         part: Histories = seen.of(some)
         eligible = served.eligible(part)
         batch = served.rank(part, None, torch.from_numpy(eligible), served.asked_at(part))
         for place, task in enumerate(some):
-            line, pool = batch.scores[place].numpy(), batch.retrieved[place].numpy()
+            line, listed = batch.line(place, len(model.catalog))
             for key, plan in plans.items():
-                found = plan.rows(part.user_ids[place], line, eligible[place], N, pool)
+                found = plan.rows(part.user_ids[place], line, listed, N)
                 rows[key][task, : len(found)] = found
     order = {user: place for place, user in enumerate(seen.user_ids)}
     places = np.array([order[user] for user in arm.user_ids])

@@ -20,6 +20,7 @@ from recllm.ranking.asked import Rules
 from recllm.ranking.filters import matching_items
 from recllm.ranking.plan import Plan
 from recllm.ranking.rules import tie_order
+from recllm.ranking.wishes import moved
 
 ITEMS = 30
 
@@ -123,9 +124,8 @@ def test_no_rule_is_ever_violated(
         raise
     seen = rng.random(ITEMS) < 0.2
     eligible = matching_items(catalog, filters) & ~seen & plan.below_ceilings("u")
-    line = plan.boost(torch.from_numpy(scores).unsqueeze(0))[0].numpy()
-    pool = eligible & (rng.random(ITEMS) < 0.5)
-    rows = plan.rows("u", line, eligible, n, pool, np.flatnonzero(seen)).tolist()
+    line = boosted(plan, torch.from_numpy(scores).unsqueeze(0))[0].numpy()
+    rows = plan.rows("u", line, eligible, n, np.flatnonzero(seen)).tolist()
 
     assert len(rows) == len(set(rows)) <= n
     assert violations(frame, rows, rules, len(rows)) == []
@@ -144,6 +144,10 @@ def test_no_rule_is_ever_violated(
     if not (diversity or rules.get("calibrated")):
         rest = line[rows[len(kept) :]]
         assert (np.diff(rest) <= 0).all()
+
+
+def boosted(plan: Plan, scores: torch.Tensor) -> torch.Tensor:
+    return scores if plan.term is None else moved(scores, plan.term.expand(len(scores), -1), scores.mean(dim=1))
 
 
 def plan_of(frame: dict[str, list[Any]], **rules: Any) -> Plan:
@@ -178,10 +182,10 @@ def test_groups_show_one_edition_and_count_no_item_without_a_group() -> None:
 
 def test_boosts_move_scores_by_a_bounded_part_of_the_way_to_the_best() -> None:
     plan = plan_of({"item_id": ["a", "b", "c"], "title": ["red hat", "blue hat", "cup"]}, boosted={"c": 3, "hat": -1})
-    scores = plan.boost(torch.tensor([[0.0, 3.0, 1.5], [1.0, 1.0, 1.0]]))
+    scores = boosted(plan, torch.tensor([[0.0, 3.0, 1.5], [1.0, 1.0, 1.0]]))
     torch.testing.assert_close(scores, torch.tensor([[-0.5, 2.5, 3.0], [1.0, 1.0, 1.0]]))
     twice = plan_of({"item_id": ["a", "b"], "author": ["x", "y"]}, boosted={"a": 3, "x": 3, "y": -2})
-    torch.testing.assert_close(twice.boost(torch.tensor([[0.0, 2.0]])), torch.tensor([[1.0, 2 - 2 / 3]]))
+    torch.testing.assert_close(boosted(twice, torch.tensor([[0.0, 2.0]])), torch.tensor([[1.0, 2 - 2 / 3]]))
 
 
 def test_ceilings_of_users() -> None:

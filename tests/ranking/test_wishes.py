@@ -8,7 +8,7 @@ import torch
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.errors import DataError
-from recllm.ranking.wishes import STEP, Wish, Wishes
+from recllm.ranking.wishes import STEP, Wish, Wishes, moved
 
 CATALOG = Catalog.from_frame(
     pl.DataFrame(
@@ -24,29 +24,34 @@ ATTRIBUTES = Attributes(CATALOG)
 
 def test_scores_move_a_part_of_the_way_from_average_to_best() -> None:
     scores = torch.tensor([[0.0, 1.0, 2.0, 3.0], [0.0, 10.0, 20.0, 30.0]])
-    moved = Wishes.of(["more of Plants", "less of Food (2)"], ATTRIBUTES).apply(scores) - scores
+    term = Wishes.of(["more of Plants", "less of Food (2)"], ATTRIBUTES).term
+    assert term is not None
+    change = moved(scores, term.expand(2, -1), scores.mean(dim=1)) - scores
     way = torch.tensor([[1.5], [15.0]])
-    torch.testing.assert_close(moved, torch.tensor([[0.0, 1.0, -2.0, 1.0]]) * STEP * way)
+    torch.testing.assert_close(change, torch.tensor([[0.0, 1.0, -2.0, 1.0]]) * STEP * way)
+
+
+def test_what_is_no_candidate_is_no_way_to_go() -> None:
+    scores = torch.tensor([[1.0, 3.0, -torch.inf], [-torch.inf, -torch.inf, -torch.inf], [0.0, 1.0, 1.0]])
+    found = moved(scores, torch.tensor([[1.0, 0.0, 1.0]]).expand(3, -1), torch.tensor([2.0, 0.0, 5.0]))
+    assert found.tolist() == [[2, 3, -torch.inf], [-torch.inf] * 3, [0, 1, 1]], "nobody is moved away from the average"
 
 
 def test_never_rules_out_and_moves_no_score() -> None:
     wishes = Wishes.of(["never of plants"], ATTRIBUTES)
     assert wishes.ruled_out.tolist() == [False, True, False, True]
-    scores = torch.arange(4.0).unsqueeze(0)
-    assert torch.equal(wishes.apply(scores), scores)
+    assert wishes.term is not None
+    assert not wishes.term.any()
 
 
 def test_no_wishes_change_nothing() -> None:
-    scores = torch.arange(4.0).unsqueeze(0)
     none = Wishes.of(None, ATTRIBUTES)
-    assert (len(none), none.ruled_out.any(), none.wanted.any().item()) == (0, False, False)
-    assert none.apply(scores) is scores
+    assert (len(none), none.ruled_out.any(), none.term) == (0, False, None)
 
 
 def test_which_wish_is_granted_is_told_in_the_users_words() -> None:
     wishes = Wishes.of(["more of Plants", "less of Food", "more rose"], ATTRIBUTES)
     assert [wishes.raising(row) for row in range(4)] == [(), ("Plants", "rose"), (), ("Plants",)]
-    assert np.array_equal(wishes.wanted.numpy(), [False, True, False, True])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from recllm.counts.next_liked import DECAY, next_liked
 from recllm.counts.pairs import soon_after
 from recllm.counts.trend import Popularity, Trend
 from recllm.data.histories import Histories
-from recllm.retrieval.candidates import recall, top_candidates
 from recllm.retrieval.channels.cooccurrence import LikedTogether, TakenTogether
 from recllm.retrieval.channels.history import History
 from recllm.retrieval.channels.next_liked import NextLiked
@@ -206,33 +205,6 @@ def test_older_events_count_less_by_the_decay() -> None:
 
 def test_constant_scores_become_zero() -> None:
     assert not standardised(torch.full((2, 5), 3.0)).any()
-
-
-def test_candidates_are_the_union_of_the_best() -> None:
-    scores = torch.zeros(1, 2, 6)
-    scores[0, 0] = torch.tensor([5.0, 4, 0, 0, 0, 0])
-    scores[0, 1] = torch.tensor([0.0, 0, 0, 0, 4, 5])
-    everything = torch.ones(1, 6, dtype=torch.bool)
-    assert top_candidates(scores, everything, 1)[0].nonzero().ravel().tolist() == [0, 5]
-    eligible = everything.clone()
-    eligible[0, 5] = False
-    assert top_candidates(scores, eligible, 1)[0].nonzero().ravel().tolist() == [0, 4]
-
-
-def test_a_silent_channel_brings_nobody_and_a_short_union_is_filled() -> None:
-    scores = torch.zeros(1, 2, 6)
-    scores[0, 0, 3] = 1.0
-    everything = torch.ones(1, 6, dtype=torch.bool)
-    assert top_candidates(scores, everything, 2)[0].sum() == 2
-    silent = torch.zeros(1, 1, 6)
-    assert top_candidates(silent, everything, 2).all(), "nothing speaks: everything eligible stays"
-
-
-def test_recall() -> None:
-    scores = torch.tensor([[5.0, 4, 3, 2, 1]])
-    relevant = torch.tensor([[True, False, False, True, False]])
-    everything = torch.ones(1, 5, dtype=torch.bool)
-    assert recall(scores, everything, relevant, 2).tolist() == [0.5]
 
 
 def test_a_ridge_direction_counts_what_is_shared_once() -> None:

@@ -14,7 +14,8 @@ from recllm.model.fit.run import FEWEST_HELD_OUT, FitRun
 from recllm.model.model import Model
 from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.newcomers import Newcomers, ndcg_of_order, order_of, sure_gain
-from recllm.retrieval.scoring import NEWCOMERS, Channels
+from recllm.retrieval.saved import NEWCOMERS
+from recllm.retrieval.scoring import Channels
 
 
 def welcome(run: FitRun, model: Model) -> None:

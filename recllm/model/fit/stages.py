@@ -31,7 +31,7 @@ from recllm.model.model import Model
 from recllm.options import TrainOptions
 from recllm.prompting.template import Prompt
 from recllm.ranking.head import RankingHead
-from recllm.retrieval.scoring import LIKED_EVENTS
+from recllm.retrieval.saved import LIKED_EVENTS
 
 
 def fit_stages(run: FitRun) -> Model:

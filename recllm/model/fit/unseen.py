@@ -35,7 +35,8 @@ from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhe
 from recllm.retrieval.channels.senses import Senses as SensesChannel
 from recllm.retrieval.channels.text import Text
 from recllm.retrieval.newcomers import LIKED
-from recllm.retrieval.scoring import HALF_LIFE, NEWCOMERS, Channels
+from recllm.retrieval.saved import HALF_LIFE, NEWCOMERS
+from recllm.retrieval.scoring import Channels
 
 UNSEEN_SHRINKAGE, UNSEEN_RIDGE = 0.3, 1.0
 """Of a catalog without events: at least so much shrinkage, and the ridge of a visitor's own direction of text."""

@@ -35,10 +35,11 @@ class Rows:
         free = served.eligible(seen)
         with model.threads_for(len(known)):
             lora = now.state.adapted(known, True, None)
-            batch = served.rank(known, lora, torch.from_numpy(free), served.asked_at(seen))
-        self._scores: np.ndarray = batch.scores.numpy()[0]
-        self._leading: np.ndarray = batch.channels[0].argmax(dim=0).numpy()
-        self._free: np.ndarray = free[0].copy()
+            batch = served.rank_all(known, lora, torch.from_numpy(free), served.asked_at(seen))
+        self._scores, self._free = batch.line(0, len(model.catalog))
+        leading, rows = batch.channels[0].argmax(dim=0).numpy(), batch.candidates.rows[0].numpy()
+        self._leading = np.zeros(len(self._scores), dtype=np.int64)
+        self._leading[rows] = leading
         self.found: list[Row] = []
 
     def make(self, most: int) -> tuple[Row, ...]:

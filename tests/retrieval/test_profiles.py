@@ -1,0 +1,91 @@
+"""Whatever its form, a profile says the same of all items, of some, and of the best."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from recllm.retrieval import profiles
+from recllm.retrieval.index import NOBODY
+from recllm.retrieval.profiles import InSpace, Profile, Shared, Space, Sparse, standardised
+
+USERS, ITEMS = 4, 40
+
+
+class Plain(Profile):
+    """One that somebody registers: only what has to be there."""
+
+    def __init__(self, scores: torch.Tensor) -> None:
+        self.scores = scores
+
+    def all(self) -> torch.Tensor:
+        return self.scores
+
+    def at(self, items: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.scores.gather(1, own.unsqueeze(1)), self.scores[:, items]], dim=1)
+
+    def moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.scores.mean(dim=1), self.scores.square().mean(dim=1)
+
+
+def made(kind: str, seed: int) -> Profile:
+    rng = np.random.default_rng(seed)
+    if kind == "sparse":
+        scores = sparse.random_array((USERS, ITEMS), density=0.3, rng=rng, format="csr", dtype=np.float32)
+        scores.data -= 0.2
+        return Sparse(sparse.csr_array(scores))
+    if kind == "shared":
+        table = torch.from_numpy(rng.integers(0, 9, (2, ITEMS)).astype(np.float32))
+        return Shared(table, torch.from_numpy(rng.integers(0, 2, USERS)))
+    vectors, users = (torch.from_numpy(rng.normal(size=(count, 8)).astype(np.float32)) for count in (ITEMS, USERS))
+    users[0] = 0
+    return InSpace(users, Space(vectors)) if kind == "space" else Plain(users @ vectors.T)
+
+
+@pytest.mark.parametrize("kind", ["space", "sparse", "shared", "plain"])
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 2 * ITEMS))
+def test_what_a_profile_says_of_some_items_is_what_it_says_of_all(kind: str, seed: int, size: int) -> None:
+    profile, rng = made(kind, seed), np.random.default_rng(seed)
+    rows = torch.from_numpy(rng.integers(0, ITEMS, (USERS, 7)))
+    everything = profile.all()
+    torch.testing.assert_close(profile.of(rows), everything.gather(1, rows))
+    whole = standardised(everything)
+    torch.testing.assert_close(profile.standardised(), whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(profile.standardised_of(rows), whole.gather(1, rows), atol=1e-4, rtol=1e-4)
+
+    eligible = torch.from_numpy(rng.random((USERS, ITEMS)) < 0.7)
+    found = profile.best(eligible, size)
+    assert found.shape == (USERS, size)
+    for user in range(USERS):
+        mine = found[user][found[user] != NOBODY]
+        assert len(set(mine.tolist())) == len(mine)
+        assert eligible[user][mine].all()
+        said = everything[user]
+        silent = float(said.max()) == float(said.min())
+        possible = eligible[user] & (said > 0) if kind == "sparse" else eligible[user]
+        assert len(mine) == (0 if silent else min(size, int(possible.sum())))
+        if len(mine):
+            others = possible.clone()
+            others[mine] = False
+            assert not others.any() or said[others].max() <= said[mine].min()
+
+
+def test_an_index_finds_and_exact_vectors_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = made("space", 1)
+    everything = torch.ones(USERS, ITEMS, dtype=torch.bool)
+    wanted = exact.best(everything, 5).sort(dim=1).values
+    monkeypatch.setattr(profiles, "EXACT_ITEMS", 10)
+    indexed = made("space", 1)
+    found = indexed.best(everything, 5).sort(dim=1).values
+    assert found[0].tolist() == [NOBODY] * 5, "of whom nothing is known"
+    assert [len(set(one) & set(other)) for one, other in zip(found.tolist(), wanted.tolist(), strict=True)] == [
+        1,
+        5,
+        5,
+        5,
+    ]
+    rows = torch.arange(ITEMS).expand(USERS, -1)
+    torch.testing.assert_close(indexed.of(rows), exact.all())
+    torch.testing.assert_close(indexed.of(rows.contiguous()), exact.all())
