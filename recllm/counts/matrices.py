@@ -14,7 +14,9 @@ def binary_matrix(histories: Histories, items: int, *, liked_only: bool) -> spar
 def weighted_matrix(histories: Histories, items: int, decay: float = 1.0) -> sparse.csr_array:
     """float32 CSR [users, items], `decay` to the power of how many of the user's events are newer."""
     weights = (decay**histories.newer if decay < 1 else np.ones(histories.n_events)).astype(np.float32)
-    matrix = sparse.csr_array((weights, (histories.user_rows, histories.item_rows)), shape=(len(histories), items))
+    matrix = sparse.csr_array(
+        (weights, histories.item_rows, histories.offsets), shape=(len(histories), items), copy=True
+    )
     matrix.sum_duplicates()
     np.minimum(matrix.data, 1.0, out=matrix.data)
     return matrix

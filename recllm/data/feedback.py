@@ -2,7 +2,9 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -24,6 +26,9 @@ NEGATIVE_EVENTS = frozenset(_NEGATIVE.split())
 NEUTRAL_EVENTS = frozenset({"impression", "impressions", "exposure", "shown"})
 
 _ENOUGH_TO_TELL_COUNTS = 100
+
+FEW = 4096
+"""Events up to which looking up each name takes less time than setting up a join."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,8 @@ class Feedback:
         """int64 [events]: 1 to 5 for a rating on a scale, else 6… for a known event name, else 0."""
         tokens = np.zeros(frame.height, dtype=np.int64)
         if "event" in frame.columns and self.event_names:
-            names = pl.Series(self.event_names, dtype=pl.String)
-            numbers = pl.Series(range(1 + RATING_TOKENS, self.n_tokens), dtype=pl.Int64)
-            tokens = frame["event"].replace_strict(names, numbers, default=0, return_dtype=pl.Int64).to_numpy()
+            number = {name: 1 + RATING_TOKENS + place for place, name in enumerate(self.event_names)}
+            tokens = _of_names(frame["event"], lambda name: number.get(name, 0), 0)
         if "rating" in frame.columns and self.scale is not None:
             rating = _floats(frame["rating"])
             highest = self.scale[1]
@@ -163,9 +167,7 @@ def _look_like_counts(values: NDArray[np.float32], times: NDArray[np.int64], top
 def _implicit_signals(frame: pl.DataFrame) -> NDArray[np.int8]:
     signals = np.ones(frame.height, dtype=np.int8)
     if "event" in frame.columns:
-        names = frame["event"].unique().drop_nulls()
-        meaning = pl.Series([_meaning(name) for name in names], dtype=pl.Int8)
-        signals = frame["event"].replace_strict(names, meaning, default=1, return_dtype=pl.Int8).to_numpy().copy()
+        signals = _of_names(frame["event"], _meaning, 1).astype(np.int8)
     if "weight" in frame.columns:
         weight = _floats(frame["weight"])
         signals[weight == 0] = 0
@@ -173,6 +175,17 @@ def _implicit_signals(frame: pl.DataFrame) -> NDArray[np.int8]:
     return signals
 
 
+def _of_names(events: pl.Series, value: Callable[[str], int], otherwise: int) -> NDArray[np.int64]:
+    """int64 [events]: the value of each event's name; `otherwise` where it has none."""
+    if len(events) <= FEW:
+        return np.array([otherwise if name is None else value(name) for name in events.to_list()], dtype=np.int64)
+    names = events.unique().drop_nulls()
+    values = pl.Series([value(name) for name in names], dtype=pl.Int64)
+    found: NDArray[np.int64] = events.replace_strict(names, values, default=otherwise).cast(pl.Int64).to_numpy().copy()
+    return found
+
+
+@lru_cache(1024)
 def _meaning(event: str) -> int:
     spelling = re.sub(r"[\W_]+", "", event).casefold()
     return -1 if spelling in NEGATIVE_EVENTS else 0 if spelling in NEUTRAL_EVENTS else 1

@@ -54,17 +54,15 @@ def union(profiles: Sequence[Profile], eligible: Bool[Tensor, "users items"], si
     """
     counts = eligible.sum(dim=1)
     whole = counts <= size * len(profiles)
-    chosen = torch.zeros_like(eligible)
-    if not bool(whole.all()):
-        for profile in profiles:
-            _mark(chosen, profile.best(eligible, size))
-        whole |= chosen.sum(dim=1) < counts.clamp(max=size)
-    return torch.where(whole.unsqueeze(1), eligible, chosen)
-
-
-def _mark(chosen: Bool[Tensor, "users items"], rows: Int[Tensor, "users size"]) -> None:
-    users, place = (rows != NOBODY).nonzero(as_tuple=True)
-    chosen[users, rows[users, place]] = True
+    if bool(whole.all()):
+        return eligible
+    found = torch.cat([profile.best(eligible, size) for profile in profiles], dim=1)
+    users, items = eligible.shape
+    # Nobody has a column of their own, which is then cut off.
+    chosen = torch.zeros(users, items + 1, dtype=torch.bool)
+    chosen = chosen.scatter_(1, torch.where(found == NOBODY, items, found), True)[:, :items]
+    whole |= chosen.sum(dim=1) < counts.clamp(max=size)
+    return torch.where(whole.unsqueeze(1), eligible, chosen) if bool(whole.any()) else chosen
 
 
 def recall(

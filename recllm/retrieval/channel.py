@@ -27,11 +27,35 @@ from recllm.encoders.validation import SHOTS, DenseScores, mean_ndcg
 from recllm.retrieval.config import RetrievalConfig
 from recllm.retrieval.people import People
 from recllm.retrieval.profiles import Profile, Space
+from recllm.retrieval.table import Table
 
 C = TypeVar("C", bound="Channel")
 
 EXACT = "items of EASE"
 """Name of the setting that says up to how many items EASE is solved for all."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PopularTables:
+    """Scores by popularity that nearly everybody shares, and what is looked up in them once.
+
+    Attributes:
+        popularity: Of the items.
+    """
+
+    popularity: Popularity
+
+    @cached_property
+    def always(self) -> Table:
+        """The logarithm of how many users like an item."""
+        return Table(torch.from_numpy(np.log1p(self.popularity.liked)).unsqueeze(0))
+
+    @cached_property
+    def latest(self) -> Table:
+        """The same at the end of the log."""
+        trend = self.popularity.trend
+        return Table(torch.from_numpy(np.log1p(trend.at(trend.ends[-1:]))))
 
 
 @final
@@ -45,7 +69,7 @@ class Visits:
         items: Item vectors.
         text: Whitened unit vectors of the items' texts.
         senses: Whitened vectors of what else items have vectors of; of width 0 without.
-        popularity: Of the items, and how it changed.
+        tables: What is popular, and was.
         people: Values of their profiles, CSR [users, values]; of no values without profiles.
         now: When each user asks, unix seconds, float64 [users].
         last_seen: When each user was last there; of whom nothing is known, now.
@@ -56,11 +80,16 @@ class Visits:
     items: Space
     text: Space
     senses: Space
-    popularity: Popularity
+    tables: PopularTables
     now: np.ndarray
     last_seen: np.ndarray
     people: sparse.csr_array
     _matrices: dict[tuple[bool, float], sparse.csr_array] = field(default_factory=dict, repr=False)
+
+    @property
+    def popularity(self) -> Popularity:
+        """Of the items, and how it changed."""
+        return self.tables.popularity
 
     def matrix(self, *, liked_only: bool, decay: float = 1.0) -> sparse.csr_array:
         """float32 CSR [users, items]: what they have, or like; each event by `decay` less for every newer one."""

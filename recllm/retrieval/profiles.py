@@ -6,6 +6,7 @@ standardised over the whole catalog, by moments that no score need be computed f
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -17,6 +18,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from recllm.retrieval.index import EXACT_ITEMS, NOBODY, Index, open_index
+from recllm.retrieval.table import Table
 
 COPIED_NUMBERS = 40_000_000
 """Up to this many numbers, item vectors are kept a second time the other way round: one user's product with them takes
@@ -45,8 +47,8 @@ class Profile(ABC):
         """Raw scores of each user's own items."""
         return self.all().gather(1, rows)
 
-    def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
-        """Rows of the best `size` eligible items, in any order; `NOBODY` where there are fewer, or nothing is said."""
+    def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users some"]:
+        """Rows of the best `size` eligible items, among `NOBODY` and in any order; none where nothing is said."""
         scores = self.all()
         speaks = scores.amax(dim=1) > scores.amin(dim=1)
         return best_of(scores, eligible & speaks.unsqueeze(1), size)
@@ -57,20 +59,29 @@ class Profile(ABC):
         """As `at`, with mean 0 and spread 1 over the whole catalog, as `standardised` makes of `all`."""
         return self._standard(self.at(items, own))
 
-    def standardised(self) -> Float[Tensor, "users items"]:
-        """As `all`, with mean 0 and spread 1 over the whole catalog."""
-        return self._standard(self.all())
-
     def standardised_of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
         """As `of`, with mean 0 and spread 1 over the whole catalog."""
         return self._standard(self.of(rows))
 
     def _standard(self, scores: Float[Tensor, "users width"]) -> Float[Tensor, "users width"]:
-        mean, square = self.moments()
-        # Clamped before the root, whose slope at 0 is infinite.
-        spread = (square - mean.square()).clamp(min=SMALLEST_SPREAD**2).sqrt()
+        mean, spread = _mean_and_spread(*self.moments())
         standard: Tensor = (scores - mean.unsqueeze(1)) / spread.unsqueeze(1)
         return standard.float()
+
+
+def all_standardised(
+    profiles: Sequence[Profile], rows: Int[Tensor, "users width"] | None = None
+) -> Float[Tensor, "users profiles width"]:
+    """What all profiles say of each user's own items, or of all, with mean 0 and spread 1 over the whole catalog."""
+    scores = torch.stack([profile.all() if rows is None else profile.of(rows) for profile in profiles], dim=1)
+    moments = [profile.moments() for profile in profiles]
+    mean, spread = _mean_and_spread(*(torch.stack([one[part].double() for one in moments], dim=1) for part in (0, 1)))
+    return scores.sub_(mean.float().unsqueeze(2)).div_(spread.float().unsqueeze(2))
+
+
+def _mean_and_spread(mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+    # Clamped before the root, whose slope at 0 is infinite.
+    return mean, (square - mean.square()).clamp(min=SMALLEST_SPREAD**2).sqrt()
 
 
 @final
@@ -228,43 +239,47 @@ class Shared(Profile):
     """A few rows of scores that many users share.
 
     Attributes:
-        table: [rows, items].
+        table: The rows, [rows, items]; one that is kept knows what was looked up in it before.
         row: Which of them is a user's [users].
     """
 
-    table: Float[Tensor, "rows items"]
+    table: Table | Float[Tensor, "rows items"]
     row: Int[Tensor, "users"]
+
+    @cached_property
+    def _table(self) -> Table:
+        return self.table if isinstance(self.table, Table) else Table(self.table)
 
     def all(self) -> Float[Tensor, "users items"]:
         """Every item's raw score."""
-        return self.table[self.row]
+        return self._table.scores[self.row]
 
     def at(self, items: Int[Tensor, "columns"], own: Int[Tensor, "users"]) -> Float[Tensor, "users columns_and_own"]:
         """Raw scores of each user's own item, which comes first, and of these items."""
-        return torch.cat([self.table[self.row, own].unsqueeze(1), self.table[:, items][self.row]], dim=1)
+        scores = self._table.scores
+        return torch.cat([scores[self.row, own].unsqueeze(1), scores[:, items][self.row]], dim=1)
 
     def of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
         """Raw scores of each user's own items."""
-        return self.table[self.row.unsqueeze(1), rows]
+        return self._table.scores[self.row.unsqueeze(1), rows]
 
     def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
         """Rows of the best `size` eligible items; looked for once for all who share a row, if that is enough."""
-        speaks = (self.table.amax(dim=1) > self.table.amin(dim=1))[self.row]
-        leading = self.table.topk(min(2 * size, self.table.shape[1]), dim=1).indices[self.row]
+        leading = self._table.leading(2 * size)[self.row]
         allowed = eligible.gather(1, leading)
+        allowed &= self._table.speaks[self.row].unsqueeze(1)
         # The first `size` of the allowed ones, which stand best first.
         found = torch.where(allowed & (allowed.cumsum(dim=1) <= size), leading, NOBODY)
-        found = found.sort(dim=1, descending=True).values[:, :size]
-        found = nn.functional.pad(found, (0, size - found.shape[1]), value=NOBODY)
-        few = (found[:, -1] == NOBODY) & (leading.shape[1] < self.table.shape[1])
-        if bool(few.any()):
-            found[few] = best_of(self.table[self.row[few]], eligible[few], size)
-        return torch.where(speaks.unsqueeze(1), found, NOBODY)
+        few = (found != NOBODY).sum(dim=1) < size
+        if leading.shape[1] < eligible.shape[1] and bool((few := few & self._table.speaks[self.row]).any()):
+            found[few] = NOBODY
+            found[few, :size] = best_of(self._table.scores[self.row[few]], eligible[few], size)
+        return found
 
     def moments(self) -> tuple[Float[Tensor, "users"], Float[Tensor, "users"]]:
         """Mean over all items of the raw scores and of their squares."""
-        table = self.table.double()
-        return table.mean(dim=1)[self.row], table.square().mean(dim=1)[self.row]
+        mean, square = self._table.moments
+        return mean[self.row], square[self.row]
 
 
 def best_of(

@@ -16,13 +16,13 @@ from recllm.counts.trend import MOST_EVENTS, Popularity, Trend, last_seen
 from recllm.data.histories import Histories
 from recllm.errors import ArtifactError
 from recllm.retrieval.candidates import union
-from recllm.retrieval.channel import Channel, Lesson, Visits
+from recllm.retrieval.channel import Channel, Lesson, PopularTables, Visits
 from recllm.retrieval.channels import CHANNELS
 from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.config import RetrievalConfig
 from recllm.retrieval.newcomers import order_of
 from recllm.retrieval.people import People
-from recllm.retrieval.profiles import Profile, Shared, Space, standardised
+from recllm.retrieval.profiles import Profile, Shared, Space, all_standardised, standardised
 from recllm.retrieval.saved import HALF_LIFE, LIKED_EVENTS, NEWCOMERS, checked_settings, of_today
 
 
@@ -68,6 +68,11 @@ class Channels:
         return self.popularity.trend
 
     @cached_property
+    def popular_tables(self) -> PopularTables:
+        """What many users' channels share."""
+        return PopularTables(self.popularity)
+
+    @cached_property
     def space(self) -> Space:
         """The space of item texts."""
         return Space(self.text)
@@ -97,13 +102,13 @@ class Channels:
                 that is later, when they were last seen.
         """
         profiles = self.profiles(histories, users, items, asked_at)
-        return torch.stack([profile.standardised() for profile in profiles], dim=1)
+        return all_standardised(profiles)
 
     def scores_of(
         self, profiles: Sequence[Profile], rows: Int[Tensor, "users width"]
     ) -> Float[Tensor, "users channels width"]:
         """As `scores`, of each user's own items."""
-        return torch.stack([profile.standardised_of(rows) for profile in profiles], dim=1)
+        return all_standardised(profiles, rows)
 
     def retrieve(
         self, profiles: Sequence[Profile], histories: Histories, eligible: Bool[Tensor, "users items"], size: int
@@ -149,7 +154,7 @@ class Channels:
         now = self.now(histories) if asked_at is None else asked_at.astype(np.float64)
         spaces = (items, self.space, self.sense_space)
         moments, people = (now, last_seen(histories, now)), self.people.matrix(histories.user_ids)
-        visits = Visits(histories, users, *spaces, self.popularity, *moments, people)
+        visits = Visits(histories, users, *spaces, self.popular_tables, *moments, people)
         return [channel.profile(visits) for channel in self.fitted]
 
     def now(self, histories: Histories) -> np.ndarray:

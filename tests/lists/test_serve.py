@@ -133,17 +133,32 @@ def test_wishes_reach_beyond_the_candidates(shop: Recommender, toy: ToyShop) -> 
 
 
 @pytest.mark.parametrize("diversity", [0.0, 1e-9])
-def test_what_the_head_scores_best_is_listed_whichever_channel_brings_it(
+def test_the_list_is_what_the_head_scores_best_of_what_channels_bring(
     shop: Recommender, toy: ToyShop, diversity: float
 ) -> None:
-    """The channels are at odds; each brings one item, and the head likes best what none of them does."""
-    few = retrieving(shop, per_channel=1)
+    """Each channel brings two items, and the head likes best what channels like least."""
+    few = retrieving(shop, per_channel=2)
     head = RankingHead(len(few.model.channels.names), shop.config.ranking).requires_grad_(False)
     head.weights.bias.fill_(-1.0)
     contrary = few.with_model(replace(few.model, head=head), shop.config)
     users, items = {"x": newcomer(toy, 3)}, [item for item in toy.catalog.item_ids if item not in newcomer(toy, 3)]
-    best = np.argsort(-contrary.score(users, items)[0])[:2]
-    assert ids(contrary.recommend(users, n=2, diversity=diversity)) == [items[place] for place in best]
+    histories, _ = contrary.fitted.histories(contrary.fitted.events_of(users))
+    rows = contrary.catalog.rows(items)
+    said = contrary.model.channel_scores(histories, None)[0][:, torch.from_numpy(rows)]
+    brought = set(said.topk(2, dim=1).indices[said.amax(dim=1) > said.amin(dim=1)].flatten().tolist())
+    assert 2 < len(brought) < len(items) / 2
+    scores = contrary.score(users, items)[0]
+    wanted = [items[place] for place in np.argsort(-scores) if place in brought]
+    assert ids(contrary.recommend(users, n=2, diversity=diversity)) == wanted[:2]
+    assert int(scores.argmax()) not in brought, "else the test could not tell"
+
+
+def test_rules_that_leave_too_little_of_what_channels_bring_look_at_everything(shop: Recommender, toy: ToyShop) -> None:
+    frame = toy.catalog.frame.with_columns(kind=pl.Series(toy.department))
+    few = retrieving(shop, per_channel=1)
+    few = few.with_model(replace(few.model, catalog=Catalog.from_frame(frame)), few.config)
+    capped = ids(few.recommend({"x": newcomer(toy, 3)}, n=len(DEPARTMENTS), caps={"kind": 1}))
+    assert sorted(departments(toy, capped)) == list(range(len(DEPARTMENTS)))
 
 
 def test_lists_are_longer_than_what_a_channel_brings(shop: Recommender, toy: ToyShop) -> None:

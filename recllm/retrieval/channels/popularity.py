@@ -5,8 +5,7 @@ from typing import final
 import numpy as np
 import torch
 
-from recllm.counts.trend import Trend
-from recllm.retrieval.channel import Channel, Visits
+from recllm.retrieval.channel import Channel, PopularTables, Visits
 from recllm.retrieval.profiles import Shared
 
 
@@ -19,8 +18,7 @@ class Popular(Channel):
 
     def profile(self, visits: Visits) -> Shared:
         """One row of scores that all users share."""
-        counts = torch.from_numpy(np.log1p(visits.popularity.liked)).unsqueeze(0)
-        return Shared(counts, torch.zeros(len(visits.histories), dtype=torch.long))
+        return Shared(visits.tables.always, torch.zeros(len(visits.histories), dtype=torch.long))
 
 
 @final
@@ -32,7 +30,7 @@ class PopularWhenLastSeen(Channel):
 
     def profile(self, visits: Visits) -> Shared:
         """One row of scores for each moment."""
-        return _at(visits.popularity.trend, visits.last_seen)
+        return _at(visits.tables, visits.last_seen)
 
 
 @final
@@ -44,11 +42,14 @@ class PopularNow(Channel):
 
     def profile(self, visits: Visits) -> Shared:
         """One row of scores for each moment."""
-        return _at(visits.popularity.trend, visits.now)
+        return _at(visits.tables, visits.now)
 
 
-def _at(trend: Trend, timestamps: np.ndarray) -> Shared:
+def _at(tables: PopularTables, timestamps: np.ndarray) -> Shared:
     """The logarithm of `trend.at`; who asks at the same moment shares it."""
+    trend = tables.popularity.trend
+    if (timestamps == trend.end).all():
+        return Shared(tables.latest, torch.zeros(len(timestamps), dtype=torch.long))
     bins = np.where(timestamps > trend.ends[-1], timestamps, trend.ends[0] - 1 - len(trend.ends))
     inside = timestamps <= trend.ends[-1]
     bins[inside] += np.searchsorted(trend.ends, timestamps[inside], side="right")

@@ -1,0 +1,41 @@
+"""Scores that many users share, kept with what was looked up in them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Scores of all items that many users share, and what is looked up in them once.
+
+    Attributes:
+        scores: [rows, items].
+    """
+
+    scores: Float[Tensor, "rows items"]
+
+    @cached_property
+    def moments(self) -> tuple[Float[Tensor, "rows"], Float[Tensor, "rows"]]:
+        """Mean of each row, and of its squares."""
+        scores = self.scores.double()
+        return scores.mean(dim=1), scores.square().mean(dim=1)
+
+    @cached_property
+    def speaks(self) -> Bool[Tensor, "rows"]:
+        """Whether a row tells any items apart."""
+        return self.scores.amax(dim=1) > self.scores.amin(dim=1)
+
+    @cached_property
+    def _leading(self) -> dict[int, Int[Tensor, "rows size"]]:
+        return {}
+
+    def leading(self, size: int) -> Int[Tensor, "rows size"]:
+        """The best items of each row, best first."""
+        if size not in self._leading:
+            self._leading[size] = self.scores.topk(min(size, self.scores.shape[1]), dim=1).indices
+        return self._leading[size]
