@@ -112,7 +112,7 @@ class Served:
         self, histories: Histories, profiles: Sequence[Profile], eligible: Bool[Tensor, "users items"]
     ) -> Bool[Tensor, "users items"]:
         """What the channels bring, of what is wanted more of, too, and what has to lead the list."""
-        channels, size = self.model.channels, max(self.model.retrieval.per_channel, self.request.n)
+        channels, size = self.model.channels, self.model.retrieval.per_channel + self.request.n
         chosen = channels.retrieve(profiles, histories, eligible, size)
         for term in self._terms:
             chosen |= channels.retrieve(profiles, histories, eligible & (term > 0), size)
