@@ -24,10 +24,10 @@ from recllm.lists.serve import Lists, Served
 from recllm.model.config import RecommenderConfig
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
-from recllm.retrieval.candidates import Candidates
+from recllm.retrieval.candidates import RANKED_WHOLE, Candidates
 
-ALL_ITEMS, SAMPLE = 4096, 2048
-"""Up to so many items all are scored for reasons; of a larger catalog as many stand for what is not retrieved."""
+SAMPLE = 2048
+"""Items that stand for what is not retrieved, in catalogs of which not all are ranked."""
 
 
 @final
@@ -60,7 +60,7 @@ class ServedRanking:
         for part, lora in zip(parts, adapted, strict=True):
             for batch in part.batches(self._model.users_of(len(columns.rows))):
                 own = None if lora is None else {name: matrix[batch] for name, matrix in lora.items()}
-                same = Candidates.same(torch.from_numpy(columns.rows), len(batch))
+                same = Candidates.same(torch.from_numpy(columns.rows), len(batch), len(self._model.catalog))
                 with self._model.threads_for(len(batch)):
                     found = self._served.rank_these(part.of(batch), own, same, np.repeat(self._asked_at, len(batch)))
                 scores.append(found.scores.numpy())
@@ -71,7 +71,7 @@ class ServedRanking:
     def _columns(self, parts: Sequence[Histories], adapted: Sequence[dict[str, torch.Tensor] | None]) -> Columns:
         """All of a small catalog; else what is retrieved for any of the histories, and a sample of the rest."""
         items, chosen = len(self._model.catalog), torch.zeros(len(self._model.catalog), dtype=torch.bool)
-        if items <= ALL_ITEMS:
+        if items <= RANKED_WHOLE:
             return Columns.all_of(items)
         for part, lora in zip(parts, adapted, strict=True):
             eligible = torch.from_numpy(self._eligible).expand(len(part), -1)

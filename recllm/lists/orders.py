@@ -27,10 +27,10 @@ __all__ = [
 
 By = Literal["history", "similarity", "rating"]
 
-Rows = Int[Tensor, "users width"]
+Rows = Int[Tensor, "users width"] | None
 Channels = Float[Tensor, "users channels width"]
 Order = Callable[[Model, Histories, Channels, UserLora | None, Rows], Tensor]
-"""From a batch of users and their items to float32 [users, width], higher is better and all finite."""
+"""From a batch of users and their items (None: all) to float32 [users, width], higher is better and all finite."""
 
 
 def by_history(
@@ -55,7 +55,8 @@ def by_rating(
     model: Model, histories: Histories, channels: Channels, lora: UserLora | None, rows: Rows
 ) -> Float[Tensor, "users width"]:
     """What the user would rate an item."""
-    return predicted(model, histories).gather(1, rows)
+    ratings = predicted(model, histories)
+    return ratings if rows is None else ratings.gather(1, rows)
 
 
 def predicted(model: Model, histories: Histories) -> Float[Tensor, "users items"]:
@@ -101,7 +102,7 @@ def ordered_scores(
         histories: What is known of the users.
         channels: Standardised scores of their items.
         lora: The users' adapters.
-        rows: The items.
+        rows: The items; None: all.
 
     Raises:
         ConfigError: This model cannot order lists so.

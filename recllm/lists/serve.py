@@ -128,14 +128,14 @@ class Served:
     def _ranked(
         self, histories: Histories, lora: UserLora | None, profiles: Sequence[Profile], candidates: Candidates
     ) -> "RankedBatch":
-        model, by, rows = self.model, self.request.by, candidates.rows
+        model, by, rows = self.model, self.request.by, candidates.columns
         channels = model.channels.scores_of(profiles, rows)
         scores = ordered_scores(by, model, histories, channels, lora, rows)
         scores = scores.masked_fill(~candidates.real, -torch.inf)
         if self._terms:
             average = average_of(by, model, histories, lora)
             for term in self._terms:
-                scores = moved(scores, term[rows], average)
+                scores = moved(scores, term[candidates.rows], average)
         return RankedBatch(candidates, scores, channels)
 
 
@@ -171,8 +171,7 @@ class RankedBatch:
 
     def said(self, user: int, rows: np.ndarray) -> tuple[np.ndarray, Float[Tensor, "channels rows"]]:
         """Scores of some of the user's candidates, and what each channel says of them."""
-        count = int(self.candidates.real[user].sum())
-        places = np.searchsorted(self.candidates.rows[user, :count].numpy(), rows)
+        places = np.searchsorted(self.candidates.rows[user].numpy(), rows)
         return self.scores[user].numpy()[places], self.channels[user][:, torch.from_numpy(places)]
 
 

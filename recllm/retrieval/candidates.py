@@ -11,6 +11,9 @@ from torch import Tensor
 from recllm.retrieval.index import NOBODY
 from recllm.retrieval.profiles import Profile
 
+RANKED_WHOLE = 4096
+"""Up to so many items, finding the best takes longer than ranking all that may be listed."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -18,12 +21,14 @@ class Candidates:
     """Of each of some users the items that are ranked, as many columns as the user with the most of them has.
 
     Attributes:
-        rows: Catalog rows, ascending; 0 where a user has no more [users, width].
+        rows: Catalog rows, ascending; the last of the catalog where a user has no more [users, width].
         real: Where there is one [users, width].
+        whole: Whether the columns are the catalog, so that nothing has to be looked up.
     """
 
     rows: Int[Tensor, "users width"]
     real: Bool[Tensor, "users width"]
+    whole: bool = False
 
     def __len__(self) -> int:
         """Users."""
@@ -32,26 +37,36 @@ class Candidates:
     @classmethod
     def of(cls, chosen: Bool[Tensor, "users items"]) -> "Candidates":
         """The chosen items of each user."""
-        counts = chosen.sum(dim=1)
-        users, items = chosen.nonzero(as_tuple=True)
-        place = torch.arange(len(users)) - (counts.cumsum(0) - counts)[users]
+        counts, items = chosen.sum(dim=1), chosen.shape[1]
         width = max(int(counts.max()) if len(counts) else 0, 1)
-        rows = torch.zeros(len(chosen), width, dtype=torch.long)
-        rows[users, place] = items
+        if 2 * width > items:
+            return cls(torch.arange(items).expand(len(chosen), -1), chosen, whole=True)
+        users, rows_chosen = chosen.nonzero(as_tuple=True)
+        place = torch.arange(len(users)) - (counts.cumsum(0) - counts)[users]
+        rows = torch.full((len(chosen), width), items - 1)
+        rows[users, place] = rows_chosen
         return cls(rows, torch.arange(width) < counts.unsqueeze(1))
 
     @classmethod
-    def same(cls, rows: Int[Tensor, "width"], users: int) -> "Candidates":
-        """The same items, in this order, for so many users."""
-        return cls(rows.expand(users, -1), torch.ones(users, len(rows), dtype=torch.bool))
+    def same(cls, rows: Int[Tensor, "width"], users: int, items: int) -> "Candidates":
+        """The same items of a catalog of so many, ascending, for so many users."""
+        real = torch.ones(users, len(rows), dtype=torch.bool)
+        return cls(rows.expand(users, -1), real, whole=len(rows) == items)
+
+    @property
+    def columns(self) -> Int[Tensor, "users width"] | None:
+        """The rows, or None where they are the catalog."""
+        return None if self.whole else self.rows
 
 
 def union(profiles: Sequence[Profile], eligible: Bool[Tensor, "users items"], size: int) -> Bool[Tensor, "users items"]:
     """The best eligible `size` items of each channel.
 
-    All that is eligible where the channels could bring as many, and where they bring fewer than `size` in all: a
-    channel that says nothing about a user brings nobody.
+    All that is eligible in a small catalog, where the channels could bring as many, and where they bring fewer than
+    `size` in all: a channel that says nothing about a user brings nobody.
     """
+    if eligible.shape[1] <= RANKED_WHOLE:
+        return eligible
     counts = eligible.sum(dim=1)
     whole = counts <= size * len(profiles)
     if bool(whole.all()):

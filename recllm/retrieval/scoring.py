@@ -105,9 +105,9 @@ class Channels:
         return all_standardised(profiles)
 
     def scores_of(
-        self, profiles: Sequence[Profile], rows: Int[Tensor, "users width"]
+        self, profiles: Sequence[Profile], rows: Int[Tensor, "users width"] | None
     ) -> Float[Tensor, "users channels width"]:
-        """As `scores`, of each user's own items."""
+        """As `scores`, of each user's own items; None: of all."""
         return all_standardised(profiles, rows)
 
     def retrieve(

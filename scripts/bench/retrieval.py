@@ -5,7 +5,8 @@
 
 `same`: each DATA is a folder with items, interactions and perhaps test_users.txt; FOLDER/<its name> is a recommender
 that was fitted without these users. Their served lists at K = 1, 3, 5, 10 and 20 are compared with the best ten by
-`score` of the whole catalog: share of the same items, and NDCG@10 with the 95 % interval of a paired bootstrap.
+`score` of the whole catalog: share of the same items, and NDCG@10 with the 95 % interval of a paired bootstrap. Small
+catalogs, which are ranked as a whole, are retrieved from all the same.
 `cost`: a synthetic shop of so many items (`growth.py`'s); above 200,000 items nothing is trained, the catalog is served
 `from_catalog` and then told of events. Times of one user (a new one each time), of 256, and of ten reasons; memory.
 """
@@ -29,6 +30,7 @@ from recllm.evaluation.metrics import measure
 from recllm.evaluation.protocol import make_splits
 from recllm.evaluation.scorers import rank_arm
 from recllm.evaluation.statistics import paired_estimates
+from recllm.retrieval import candidates
 
 SHOTS = (1, 3, 5, 10, 20)
 N = 10
@@ -103,6 +105,7 @@ def same(folder: Path, models: Path, sizes: list[int]) -> dict[str, Any]:
     users = fixed.read_text(encoding="utf-8").split() if fixed.exists() else None
     (split,) = make_splits(catalog, events, shots=SHOTS, test_users=users)
     rec = recllm.Recommender.load(models / folder.name)
+    candidates.RANKED_WHOLE = 0
     print(f"{folder.name}: {len(rec.catalog):,} items, {len(split.arms[0])} users", flush=True)
     return {
         "dataset": folder.name,

@@ -22,6 +22,7 @@ from recllm.lists.results import Recommendations
 from recllm.lists.serve import Served
 from recllm.ranking.head import RankingHead
 from recllm.recommender import Recommender
+from recllm.retrieval import candidates
 from recllm.retrieval.config import RetrievalConfig
 from recllm.testing import DEPARTMENTS, ToyShop
 from tests.small import config_for, newcomer
@@ -134,9 +135,10 @@ def test_wishes_reach_beyond_the_candidates(shop: Recommender, toy: ToyShop) -> 
 
 @pytest.mark.parametrize("diversity", [0.0, 1e-9])
 def test_the_list_is_what_the_head_scores_best_of_what_channels_bring(
-    shop: Recommender, toy: ToyShop, diversity: float
+    shop: Recommender, toy: ToyShop, diversity: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each channel brings two items, and the head likes best what channels like least."""
+    monkeypatch.setattr(candidates, "RANKED_WHOLE", 0)
     few = retrieving(shop, per_channel=1)
     head = RankingHead(len(few.model.channels.names), shop.config.ranking).requires_grad_(False)
     head.weights.bias.fill_(-1.0)

@@ -37,9 +37,8 @@ class Rows:
             lora = now.state.adapted(known, True, None)
             batch = served.rank_all(known, lora, torch.from_numpy(free), served.asked_at(seen))
         self._scores, self._free = batch.line(0, len(model.catalog))
-        leading, rows = batch.channels[0].argmax(dim=0).numpy(), batch.candidates.rows[0].numpy()
         self._leading = np.zeros(len(self._scores), dtype=np.int64)
-        self._leading[rows] = leading
+        self._leading[batch.candidates.rows[0].numpy()] = batch.channels[0].argmax(dim=0).numpy()
         self.found: list[Row] = []
 
     def make(self, most: int) -> tuple[Row, ...]:
