@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import final
 
@@ -12,29 +12,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from recllm.adaptation.drift import Drift
-from recllm.adaptation.meta import MetaLearner
 from recllm.adaptation.own import OwnStep
 from recllm.adaptation.support import Base, through_adapters
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories
-from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.lora import UserLora
 from recllm.encoders.remembered import Remembered
-from recllm.encoders.senses import Senses
-from recllm.encoders.text import Whitening
 from recllm.encoders.threads import threads_for
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
-from recllm.model.tensors import digest_of, fingerprint_of, tensors_of
+from recllm.model.contents import Contents
 from recllm.model.texts import ItemTexts
-from recllm.prompting.template import Prompt
 from recllm.ranking.head import RankingHead
-from recllm.ranking.ratings.ratings import Ratings
 from recllm.ranking.rules import tie_order
-from recllm.retrieval.config import RetrievalConfig
 from recllm.retrieval.profiles import Profile, Space
 from recllm.retrieval.scoring import Channels
 
@@ -47,48 +40,8 @@ CELLS = 40_000_000
 
 @final
 @dataclass(kw_only=True)
-class Model:
-    """What `fit` produces. Rows are catalog rows.
-
-    Attributes:
-        catalog: The items.
-        feedback: What ratings and events mean.
-        text: Sentence vectors of all items, float32 [items, dim].
-        whitening: Its statistics over items with events.
-        encoder: Reads histories.
-        items: Item vectors from text and delta.
-        channels: Co-occurrence, popularity and text similarity.
-        head: Weighs the channels.
-        retrieval: How many candidates each channel brings.
-        learner: The meta-learned adapter start; None without adaptation.
-        text_adapter: What fine-tuning taught the text encoder; None for the frozen one.
-        backbone: Digest of the text encoder's weights, with which new texts have to be read as well.
-        prompt: What put the items into words, and puts new ones; None: what the settings name.
-        drift: What the shop's own adapter adds to the head; None where nothing was ever learned after the fit.
-        own: The step from the shop prior that is in the head; None where the head was fitted without a prior.
-        senses: How other vectors of items are whitened.
-        ratings: Predicts ratings; None where they were not learned.
-        remembered: Users' vectors that were read before; None: every question reads its histories.
-    """
-
-    catalog: Catalog
-    feedback: Feedback
-    text: np.ndarray
-    whitening: Whitening
-    encoder: HistoryEncoder
-    items: ItemEncoder
-    channels: Channels
-    head: RankingHead
-    retrieval: RetrievalConfig
-    learner: MetaLearner | None = None
-    text_adapter: TextAdapter | None = None
-    backbone: str | None = None
-    prompt: Prompt | None = None
-    drift: Drift | None = None
-    own: OwnStep | None = None
-    senses: Senses = field(default_factory=Senses)
-    ratings: Ratings | None = None
-    remembered: Remembered | None = None
+class Model(Contents):
+    """What `fit` produces: its contents, and how they score together."""
 
     @classmethod
     def of(
@@ -294,15 +247,3 @@ class Model:
         other = copy(self)
         other.drift, other.served = drift, drift.applied(self.head)
         return other
-
-    def fingerprint(self) -> str:
-        """SHA-256 over what users' adapters depend on. The catalog may grow without touching it."""
-        return fingerprint_of(self)
-
-    def digest(self) -> str:
-        """SHA-256 over everything that scores depend on, the catalog and what channels remember included."""
-        return digest_of(self)
-
-    def tensors(self) -> dict[str, dict[str, np.ndarray]]:
-        """Everything to save, in one group per part."""
-        return tensors_of(self)

@@ -25,8 +25,8 @@ from recllm.encoders.senses import Senses
 from recllm.encoders.text import Whitening
 from recllm.errors import ArtifactError
 from recllm.model.config import RecommenderConfig
+from recllm.model.contents import load_state
 from recllm.model.model import Model
-from recllm.model.tensors import load_state
 from recllm.model.texts import ItemTexts
 from recllm.prompting.template import Prompt, parse_prompt
 from recllm.ranking.head import RankingHead
