@@ -1,6 +1,6 @@
 """The same work on many processes or machines: lists, reasons and adapters of all users, shard by shard.
 
-    recllm.scale.recommend("model/", "lists/", executor="local:4")     # or "ray://head:10001"
+    recllm.scale.recommend("model/", "lists/", executor="local:4")     # or "ray://head:6379"
 
 Its names are imported on first use: a worker that only counts need not load what ranks.
 """

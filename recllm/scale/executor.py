@@ -69,8 +69,8 @@ def open_executor(address: str) -> Executor:
 
     Args:
         address: `local` (a process for each processor of this machine), `local:4` (so many), `ray` or `ray:4` (a Ray of
-            its own on this machine), `ray:auto` (the Ray that runs on this machine) or `ray://host:port` (one that runs
-            elsewhere, by its client port).
+            its own on this machine), `ray:auto` (the Ray that runs on this machine) or `ray://host:port` (the head of
+            the Ray that runs on this machine and on others, by its port, such as 6379).
 
     Raises:
         ConfigError: It is no such address, or no Ray answers there.
@@ -83,7 +83,7 @@ def open_executor(address: str) -> Executor:
     if address == "ray:auto":
         return RayExecutor("auto")
     if re.fullmatch(r"ray://[\w.\-\[\]:]+:[0-9]+", address):
-        return RayExecutor(address)
+        return RayExecutor(address.removeprefix("ray://"))
     raise ConfigError(
         f"executor {address!r} is no place to work; write 'local', 'local:4', 'ray', 'ray:auto' or 'ray://host:port'."
     )

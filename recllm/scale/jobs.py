@@ -1,6 +1,6 @@
 """Lists, reasons and adapters of all users, shard by shard: one file for each, on as many workers as there are.
 
-    recllm.scale.recommend("model/", "lists/", executor="local:4")     # or "ray://head:10001"
+    recllm.scale.recommend("model/", "lists/", executor="local:4")     # or "ray://head:6379"
     polars.read_parquet("lists/*.parquet")
 
 A job that was stopped is called again and goes on: what its manifest has is not made again.

@@ -205,7 +205,7 @@ class DeafRay(ModuleType):
     def shutdown(self) -> None: ...
 
 
-@pytest.mark.parametrize(("address", "named"), [("ray:auto", "auto"), ("ray://far:10001", "ray://far:10001")])
+@pytest.mark.parametrize(("address", "named"), [("ray:auto", "auto"), ("ray://far:6379", "far:6379")])
 def test_a_ray_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch, address: str, named: str) -> None:
     monkeypatch.setitem(sys.modules, "ray", DeafRay("ray"))
     with pytest.raises(ConfigError, match=rf"no Ray answers at {named} \(Could not .* instance\); look whether"):
@@ -223,10 +223,11 @@ from recllm.scale.executor import open_executor
 with open_executor("ray:1"), open_executor("ray") as second:
     import ray
     address = ray.get_runtime_context().gcs_address
-    join = [sys.executable, "-c", f"import ray; ray.init({address!r}, logging_level='ERROR', log_to_driver=False)"]
-    other = {"RAY_AUTH_TOKEN": "0" * 64, "RAY_gcs_server_port_wait_time_s": "1"}
-    with_another = subprocess.run(join, env=os.environ | other, capture_output=True)
-    print(address.split(":")[0], with_another.returncode, subprocess.run(join, capture_output=True).returncode)
+    code = f"from recllm.scale.executor import open_executor\\nlist(open_executor('ray://{address}').map(abs, [-1]))"
+    join, other = [sys.executable, "-c", code], {"RAY_AUTH_TOKEN": "0" * 64, "RAY_gcs_server_port_wait_time_s": "1"}
+    with_another = subprocess.run(join, env=os.environ | other, capture_output=True, text=True)
+    assert "InvalidAuthToken" in with_another.stderr
+    print(address.split(":")[0], with_another.returncode, subprocess.run(join).returncode)
     second.close()
     assert ray.is_initialized()
 assert not ray.is_initialized()
