@@ -21,9 +21,11 @@ from recllm.serve.live.now import Now
 from recllm.serve.live.refitting import LastRefit, Refitting, caught_up, without_erased
 from recllm.serve.live.snapshots import Snapshots
 from recllm.serve.live.taking import taken_in
+from recllm.serve.live.vectors import KeptVectors
 from recllm.serve.live.waiting import durable
 from recllm.serve.settings import Settings
 from recllm.serve.state.opening import open_store
+from recllm.serve.state.postgres.address import Address
 from recllm.serve.state.records import Event, ItemRecord, Stored, UserRecord, fields_of
 from recllm.serve.state.store import Store
 from recllm.serve.stream.address import StreamAddress
@@ -43,6 +45,7 @@ class Live(Answering):
         self._refitting = Refitting(self._taking, models, store)
         self._snapshots = Snapshots(lambda: self.now, self.keep_model)
         self.stream: Streaming | None = None
+        self._vectors: KeptVectors | None = None
 
     @classmethod
     def open(
@@ -86,6 +89,8 @@ class Live(Answering):
             raise
         if source is not None:
             live._follow(source)
+        if address is not None:
+            live._vectors = KeptVectors(Address.of(address), lambda: live.now)
         return live
 
     def _follow(self, source: StreamAddress) -> None:
@@ -97,8 +102,9 @@ class Live(Answering):
 
     def close(self) -> None:
         """Answer what waits, keep what was taken in, and stop."""
-        if self.stream is not None:
-            self.stream.close()
+        for beside in (self.stream, self._vectors):
+            if beside is not None:
+                beside.close()
         self._refitting.close()
         for queue in (self._lists, self._slow):
             queue.close()

@@ -12,10 +12,12 @@ from starlette.testclient import TestClient
 
 from recllm.errors import ServeError, UnreachableError
 from recllm.recommender import Recommender
-from recllm.serve.live import waiting
+from recllm.serve.live import vectors, waiting
 from recllm.serve.live.live import Live
 from recllm.serve.settings import Settings
 from recllm.serve.state.postgres import writer
+from recllm.serve.state.postgres.address import Address
+from recllm.serve.state.postgres.vectors import ItemVectors
 from recllm.serve.state.records import ItemRecord, UserRecord
 from recllm.serve.web.app import create_app
 from tests.serve.live.test_live import ids
@@ -132,3 +134,42 @@ def test_a_server_stops_while_the_database_is_away(live: Live, between: Line, mo
     began = time.monotonic()
     live.close()
     assert time.monotonic() - began < 5
+
+
+def test_vectors_of_items_are_there_for_other_programs(
+    learned: Recommender, tmp_path: Path, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "EVERY", 0.05)
+    live = Live.open(tmp_path / "data", learned, PATIENT, shop)
+    table = ItemVectors.open(Address.of(shop))
+
+    def until_there_are(count: int) -> None:
+        until = time.monotonic() + 20
+        while len(table.kept()[1]) < count and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(table.kept()[1]) == count
+
+    until_there_are(48)
+    asyncio.run(live.put_items([ItemRecord("fresh", {"title": "toys thing number 2"})]))
+    until_there_are(49)
+    alike = asyncio.run(live.neighbors("fresh", 5))
+    found = table.nearest_to("fresh", 5)
+    assert [one.item_id for one in found] == [line.item_id for line in alike]
+    live.close()
+    again = Live.open(tmp_path / "data", None, PATIENT, shop)
+    time.sleep(0.2)
+    assert table.kept() == (live.now.state.fingerprint, set(live.now.state.model.catalog.item_ids))
+    again.close()
+    table.close()
+
+
+def test_a_database_without_pgvector_serves_all_the_same(
+    learned: Recommender, tmp_path: Path, shop: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(vectors, "EVERY", 0.02)
+    monkeypatch.setattr("recllm.serve.state.postgres.vectors.MINIMUM", (99, 0))
+    live = Live.open(tmp_path / "data", learned, PATIENT, shop)
+    time.sleep(0.4)
+    assert ids(live, "ann", n=5)
+    live.close()
+    assert caplog.text.count("vectors of items are not kept in the database") == 1

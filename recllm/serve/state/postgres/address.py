@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, field
 from typing import Self, final
-from urllib.parse import parse_qsl, urlencode
 
 from recllm.errors import ConfigError, require
 
@@ -39,15 +38,15 @@ class Address:
         from psycopg.conninfo import conninfo_to_dict
 
         place, _, query = text.partition("?")
-        asked = parse_qsl(query, keep_blank_values=True)
-        schema = dict(asked).get("schema", DEFAULT_SCHEMA)
+        pairs = query.split("&") if query else []
+        asked = [pair for pair in pairs if pair.startswith("schema=")]
+        schema = asked[-1].removeprefix("schema=") if asked else DEFAULT_SCHEMA
         if not _SCHEMA.fullmatch(schema):
             raise ConfigError(
                 f"{schema[:60]!r} is no schema for a shop; write up to 48 small letters, digits and underscores, such "
                 "as ?schema=shop."
             )
-        rest = urlencode([(name, value) for name, value in asked if name != "schema"])
-        conninfo = f"{place}?{rest}"
+        conninfo = f"{place}?{'&'.join(pair for pair in pairs if pair not in asked)}"
         try:
             found = conninfo_to_dict(conninfo)
         except ProgrammingError as error:

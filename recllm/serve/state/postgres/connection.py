@@ -115,7 +115,8 @@ def refused(address: Address, *, reading: bool = False) -> Iterator[None]:
 def failure(address: Address, error: Any, *, reading: bool = False) -> ServeError | DataError:
     """What is said of an error of Postgres."""
     psycopg = require("psycopg", "scale")
-    state, said = error.sqlstate or "", (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    state, said = error.sqlstate or "", (str(error).strip() or type(error).__name__).splitlines()[0]
+    said = said.rpartition("failed: ")[2][:120]  # where it is about connecting, that stands before the reason
     if state.startswith(_NO_TEXT) or (isinstance(error, psycopg.DataError) and "NUL" in said):
         return DataError("a text holds the character NUL, which Postgres does not keep; leave it out.")
     if state.startswith(_TOO_LONG):
