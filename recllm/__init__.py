@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recllm import prompts, scale
     from recllm.adaptation.adapters import Adapters
+    from recllm.counts.private import PrivacyConfig
     from recllm.data.catalog import Catalog
     from recllm.data.interactions import Interactions, load_demo
     from recllm.data.users import Users
@@ -68,6 +69,7 @@ __all__ = [
     "LeakageError",
     "MissingExtraError",
     "NotFittedError",
+    "PrivacyConfig",
     "ProfilesConfig",
     "PromptError",
     "RatingConfig",
@@ -102,6 +104,7 @@ _HOMES = {
     "ExplanationConfig": "recllm.model.config",
     "Explanations": "recllm.lists.results",
     "Interactions": "recllm.data.interactions",
+    "PrivacyConfig": "recllm.counts.private",
     "ProfilesConfig": "recllm.retrieval.people",
     "RatingConfig": "recllm.ranking.ratings.ratings",
     "Recommendations": "recllm.lists.results",

@@ -174,6 +174,13 @@ def test_the_page_of_ratings_runs(toy: ToyShop) -> None:
     assert names["rec"].model.ratings is not None
 
 
+@pytest.mark.usefixtures("small")
+def test_the_page_of_privacy_runs(toy: ToyShop) -> None:
+    rec = run_page("privacy.md", shop_of(toy))["rec"]
+    assert not rec.user_ids
+    assert rec.counts.is_possible
+
+
 def shop_of(toy: ToyShop) -> dict[str, Any]:
     """Its items and events as frames, with a price, a series and ratings."""
     kinds = [[DEPARTMENTS[row]] for row in toy.department]

@@ -176,21 +176,35 @@ def _ease(gram: Gram, regularisation: float, neighbours: int) -> sparse.csr_arra
 
 
 def _inverse(gram: Gram, regularisation: float) -> np.ndarray:
-    """(G + λI)⁻¹, float32 [items, items], in the memory of one such matrix."""
+    """(G + λI)⁻¹, float32 [items, items], in the memory of one such matrix.
+
+    Counts with noise are no counts of anybody: where the matrix is not positive definite, λ is doubled until it is.
+    """
+    while True:
+        dense = _lower(gram, regularisation)
+        try:
+            if len(dense):
+                cholesky_(dense)
+            break
+        except ArithmeticError:
+            regularisation *= 2
+    if len(dense):
+        inverse_(dense)
+    for start in range(0, len(dense), ROWS):  # only the lower triangle was written
+        stop = min(start + ROWS, len(dense))
+        dense[start:stop, stop:] = dense[stop:, start:stop].T
+        block = dense[start:stop, start:stop]
+        block[:] = np.tril(block) + np.tril(block, -1).T
+    return dense
+
+
+def _lower(gram: Gram, regularisation: float) -> np.ndarray:
+    """G + λI in Fortran's order; what is above the diagonal is not."""
     items = len(gram)
     dense = np.zeros((items, items), dtype=np.float32, order="F")
     for start in range(0, items, ROWS):  # what is above in rows is below in columns: only the lower triangle is read
         dense.T[start : start + ROWS] = gram.above[start : start + ROWS].toarray()
     dense[np.diag_indices_from(dense)] = gram.diagonal + regularisation
-    if not items:
-        return dense
-    cholesky_(dense)  # λ above 0 keeps the matrix positive definite
-    inverse_(dense)
-    for start in range(0, items, ROWS):  # only the lower triangle was written
-        stop = min(start + ROWS, items)
-        dense[start:stop, stop:] = dense[stop:, start:stop].T
-        block = dense[start:stop, start:stop]
-        block[:] = np.tril(block) + np.tril(block, -1).T
     return dense
 
 

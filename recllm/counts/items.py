@@ -65,8 +65,12 @@ class Clock:
         assert self.resolution == other.resolution, "moments of different length cannot be put together"
         moments = np.union1d(self.moments, other.moments)
         liked = canonical(self._at(moments) + sign * other._at(moments))
-        left = np.diff(liked.indptr) > 0
-        return Clock(self.resolution, moments[left], liked if left.all() else sparse.csr_array(liked[left]))
+        return Clock(self.resolution, moments, liked).without_empty()
+
+    def without_empty(self) -> "Clock":
+        """Without moments at which nothing was liked."""
+        left = np.diff(self.liked.indptr) > 0
+        return self if left.all() else Clock(self.resolution, self.moments[left], sparse.csr_array(self.liked[left]))
 
     def _at(self, moments: np.ndarray) -> sparse.csr_array:
         """The rows of these moments; none of its own may be missing."""

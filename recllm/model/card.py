@@ -23,6 +23,9 @@ def card(config: RecommenderConfig, model: Model, report: FitReport, freshness: 
     fresh = "" if freshness is None else "\n".join(["", "## Freshness", _listed(freshness.at(None)), ""])
     curves = "\n\n".join(_curve(name, points) for name, points in report.curves.items())
     spoken = config.text.prompt if model.prompt is None else model.prompt.reference
+    forgotten = "deletes their events and takes them out of these sums to the last bit"
+    if config.privacy is not None:
+        forgotten = "deletes their events; the sums, over which noise lies, stay until the next fit"
     return f"""# A recllm recommender
 
 Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.backbone}`, prompt
@@ -30,7 +33,7 @@ Items by text ({"fine-tuned" if model.text_adapter else "frozen"} `{config.text.
 {_adaptation(model)}.
 
 Users' adapters are functions of their own events. What is popular, what goes together and what follows what are sums
-over users: forgetting one deletes their events and takes them out of these sums to the last bit. Transformer, ranking
+over users: forgetting one {forgotten}. Transformer, ranking
 and adapters' start were shaped by all {report.counts.get("users", 0):,} training users and keep their part until the
 next fit.
 
@@ -42,7 +45,7 @@ next fit.
 |---|---|
 {figures}
 
-{_ranking(model)}## To be known
+{_ranking(model)}{_privacy(config)}## To be known
 {notes}
 {fresh}
 ## Time
@@ -75,6 +78,28 @@ By {model.own}. The prior's linear weights for somebody with {BELIEVED_AT} known
 | what is weighed | shops like this one | with the own step |
 |---|---|---|
 {rows}
+
+"""
+
+
+def _privacy(config: RecommenderConfig) -> str:
+    """What noise covers, and what it does not; nothing where there is none."""
+    privacy = config.privacy
+    if privacy is None:
+        return ""
+    noise, bars = privacy.noise, privacy.bars
+    return f"""## Privacy
+What is counted of people is (ε = {privacy.epsilon:g}, δ = {privacy.delta:g})-differentially private for each
+person with all their events, and so is whatever is made of these counts alone: popularity and how it changed, what is
+taken and liked together, what follows what, and text vectors where they were fine-tuned. Of each person the newest
+{privacy.events} events are counted, under Gaussian noise of standard deviation {noise["taken"]:.0f} (items) and
+{noise["pairs.taken"]:.0f} (pairs); of pairs, those below {bars["pairs.taken"]:.0f} are left out.
+
+Not covered: the transformer over histories and the ranking's weights, which were trained on events without noise;
+settings, and whether fine-tuning was kept, which users held out have chosen; which items have events at all; how many
+users and events there are, and when. This folder also holds hashes of the ids of all training users and, unless it was
+fitted with keep_histories=False, their events. Events that come with `update` are remembered and not counted; every
+further fit of the same people spends ε again.
 
 """
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recllm.adaptation.meta import AdaptationConfig
 from recllm.config import Number, Word, checked, read_toml, write_toml
+from recllm.counts.private import PrivacyConfig
 from recllm.data.attributes import Attributes
 from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.finetuning.config import FinetuneConfig
@@ -113,6 +114,8 @@ class RecommenderConfig:
             `predict_ratings` and lists by rating.
         rating: How.
         profiles: Which fields of users' profiles are read.
+        privacy: Noise over all that is counted of people; what it covers, and what it does not, is in docs/privacy.md
+            and in the card. None: sums are exact.
         keep_histories: Whether users' events are remembered. Without, only sums over all users and the weights are:
             users bring their own history, and whoever shall be forgotten has to bring it, too.
     """
@@ -133,10 +136,16 @@ class RecommenderConfig:
     objective: Literal["ranking", "rating"] = "ranking"
     rating: RatingConfig = field(default_factory=RatingConfig)
     profiles: ProfilesConfig = field(default_factory=ProfilesConfig)
+    privacy: PrivacyConfig | None = None
 
     def __post_init__(self) -> None:
         if self.domain not in prompt_domains():
             raise ConfigError(f"domain {self.domain!r} is unknown; choose one of {', '.join(prompt_domains())}.")
+
+    @property
+    def recounts(self) -> bool:
+        """Whether pairs of items can be counted again from what is remembered, so that they need not be saved."""
+        return self.keep_histories and self.privacy is None
 
     @classmethod
     def read(cls, path: str | Path) -> "RecommenderConfig":

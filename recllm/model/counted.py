@@ -85,6 +85,13 @@ class Counted:
         moved = replace(self, counts=counts, since_weights=0 if anew else changed, since_fit=self.since_fit + came)
         return moved, model.with_channels(channels)
 
+    def remembering(self, before: Histories, after: Histories) -> "Counted":
+        """The same counts where noise lies over them, of which no part can be taken out; what came since is known.
+
+        Exact changes on top would be told by the difference; the next fit counts them, and draws new noise.
+        """
+        return replace(self, since_fit=self.since_fit + max(after.n_events - before.n_events, 0))
+
     @property
     def weights_due(self) -> bool:
         """Whether weights between items should be fitted anew."""

@@ -168,6 +168,9 @@ class Fitted:
         return make_histories(events, self.model.catalog, self.model.feedback, seed=self.seed)
 
     def _moved(self, memory: Memory, before: Histories, after: Histories, weights: bool = True) -> "Fitted":
+        if self.config.privacy is not None:
+            counted = self.counted.remembering(before, after)
+            return self.keeping(replace(self, memory=memory, counted=counted), "fingerprint", "text_encoder")
         recount = partial(counted_pairs, memory, self.model, self.seed)
         counted, model = self.counted.moved(before, after, self.model, recount, weights=weights)
         moved = replace(self, memory=memory, counted=counted, model=model)

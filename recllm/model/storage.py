@@ -68,7 +68,7 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
     if model.text_adapter is not None:
         documents["text_adapter"] = dict(model.text_adapter.config)
     # Pairs are most of the counts, and can be counted again where the events are kept.
-    counts = state.counted.counts.tensors(pairs=not state.config.keep_histories)
+    counts = state.counted.counts.tensors(pairs=not state.config.recounts)
     save_artifact(
         folder,
         tensors=model.tensors() | {"trained": {"users": state.trained.users}, "counts": counts},
@@ -131,7 +131,7 @@ def _counted(artifact: Artifact, model: Model, memory: Memory, config: Recommend
         counts = Counts.of(histories, len(model.catalog), resolution_of(histories.timestamps))
         return Counted(counts, since_weights, since_fit, weights_from)
     saved = SavedArrays("the counts", artifact.tensors["counts"])
-    recount = partial(counted_pairs, memory, model, run["seed"]) if config.keep_histories else None
+    recount = partial(counted_pairs, memory, model, run["seed"]) if config.recounts else None
     counts = Counts.from_tensors(saved, len(model.catalog), recount)
     saved.all_taken()
     return Counted(counts, since_weights, since_fit, weights_from)

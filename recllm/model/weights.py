@@ -17,8 +17,10 @@ def without_pairs(state: Fitted) -> Fitted:
     """The same with pairs of items to be counted when they are needed.
 
     Only weights between items need them. Held, they are the largest part of what is counted, and each event adds to
-    all of them.
+    all of them. Pairs with noise over them stay: what is remembered would give exact ones.
     """
+    if not state.config.recounts:
+        return state
     later = Later(partial(counted_pairs, state.memory, state.model, state.seed))
     counts = replace(state.counted.counts, given_pairs=later)
     return _with(state, replace(state, counted=replace(state.counted, counts=counts)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from recllm.data.catalog import Catalog
@@ -26,14 +26,41 @@ def liked_together(likes: sparse.csr_array, neighbours: int) -> Int[np.ndarray, 
         neighbours: Pairs per item at most.
     """
     common = (likes.T @ likes).toarray()
-    counts = common.diagonal().copy()
+    return nearest(common, common.diagonal().copy(), neighbours)
+
+
+def nearest(
+    common: Float[np.ndarray, "items items"], counts: Float[np.ndarray, "items"], neighbours: int
+) -> Int[np.ndarray, "pairs 2"]:
+    """`liked_together`, from how many users like both of two items, and each of them."""
     np.fill_diagonal(common, 0)
     common[common < LEAST_COMMON] = 0
     cosine = common / np.sqrt(np.maximum(np.outer(counts, counts), 1))
-    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :neighbours]
-    first = np.repeat(np.arange(len(cosine)), nearest.shape[1])
-    pairs = np.stack([first, nearest.ravel()], axis=1)
+    others = np.argsort(-cosine, axis=1, kind="stable")[:, :neighbours]
+    first = np.repeat(np.arange(len(cosine)), others.shape[1])
+    pairs = np.stack([first, others.ravel()], axis=1)
     return pairs[cosine[pairs[:, 0], pairs[:, 1]] > 0].astype(np.int64)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What may be known of people where noise lies over it.
+
+    Attributes:
+        taken: Users who have each item [items].
+        liked: Users who like it [items].
+        both: Users who like both of two items, CSR [items, items], above the diagonal.
+    """
+
+    taken: np.ndarray
+    liked: np.ndarray
+    both: sparse.csr_array
+
+    def liked_together(self, rows: Int[np.ndarray, "rows"], neighbours: int) -> Int[np.ndarray, "pairs 2"]:
+        """`liked_together` among some items: pairs of their places."""
+        common = sparse.csr_array(self.both + self.both.T)[rows][:, rows].toarray().astype(np.float32)
+        return nearest(common, self.liked[rows].astype(np.float32), neighbours)
 
 
 @final
@@ -46,12 +73,14 @@ class Material:
         held_out: Which of them are in no pair.
         items: The texts of `rows`.
         titles: Title -> whole text, of some items whose text says more than their title.
+        sums: What may be known of people; None: their events.
     """
 
     rows: Int[np.ndarray, "rows"]
     held_out: Bool[np.ndarray, "rows"]
     items: tuple[str, ...]
     titles: Mapping[str, str]
+    sums: Sums | None = None
 
     @classmethod
     def choose(
@@ -61,16 +90,17 @@ class Material:
         histories: Histories,
         config: FinetuneConfig,
         rng: np.random.Generator,
+        sums: Sums | None = None,
     ) -> "Material":
         """The items with most events, a share of them held out."""
-        events = np.bincount(histories.item_rows, minlength=len(catalog))
+        events = np.bincount(histories.item_rows, minlength=len(catalog)) if sums is None else sums.taken
         rows = np.argsort(-events, kind="stable")[: config.items]
         held_out = (rng.random(len(rows)) < config.held_out) & (events[rows] > 0)
         described = describe_items(catalog, prompt)
         longer = [row for row in rows[~held_out].tolist() if catalog.frame["text"][row]]
         chosen = rng.permutation(longer)[: round(config.titles * config.pairs)].astype(np.int64)
         titles = {catalog.titles[row]: described[row] for row in chosen.tolist()}
-        return cls(rows, held_out, tuple(described[row] for row in rows), titles)
+        return cls(rows, held_out, tuple(described[row] for row in rows), titles, sums)
 
     @property
     def texts(self) -> list[str]:
@@ -87,6 +117,9 @@ class Material:
 
     def together(self, histories: Histories, config: FinetuneConfig) -> Int[np.ndarray, "pairs 2"]:
         """Places of items that the same people like."""
+        if self.sums is not None:
+            known = np.flatnonzero(~self.held_out)
+            return known[self.sums.liked_together(self.rows[known], config.neighbours)]
         place = np.full(int(max(self.rows.max(), histories.item_rows.max())) + 1, -1, dtype=np.int64)
         place[self.rows[~self.held_out]] = np.flatnonzero(~self.held_out)
         liked = (histories.signals > 0) & (place[histories.item_rows] >= 0)

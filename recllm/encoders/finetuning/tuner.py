@@ -23,7 +23,7 @@ from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.finetuning.config import FinetuneConfig
 from recllm.encoders.finetuning.figures import TextFigures, pays_off, restricted
 from recllm.encoders.finetuning.last_blocks import Activations, LastBlocks, blocks_of
-from recllm.encoders.finetuning.pairs import Material
+from recllm.encoders.finetuning.pairs import Material, Sums
 from recllm.encoders.finetuning.training import Whitened, agreed, is_first_process, train_on_pairs, training_arguments
 from recllm.encoders.stopping import Best
 from recllm.encoders.text import TextEncoder, Whitening, describe_items
@@ -99,6 +99,7 @@ class TextTuner:
         validation: Tasks of users who are not among them.
         config: Hyper-parameters.
         options: Run options.
+        sums: What may be known of the training users where their privacy is kept; None: their events.
     """
 
     def __init__(
@@ -109,7 +110,9 @@ class TextTuner:
         validation: Tasks,
         config: FinetuneConfig,
         options: TrainOptions,
+        sums: Sums | None = None,
     ) -> None:
+        self.sums = sums
         self.encoder, self.catalog, self.config, self.options = encoder, catalog, config, options
         self.histories, self.validation = histories, validation
         self.log = FinetuneLog()
@@ -134,7 +137,7 @@ class TextTuner:
 
     def _run(self, arguments: Any, begin: float, seconds: float | None) -> TunedText | None:
         config = self.config
-        material = Material.choose(self.catalog, self.encoder.prompt, self.histories, config, self.rng)
+        material = Material.choose(self.catalog, self.encoder.prompt, self.histories, config, self.rng, self.sums)
         if not self._suffices(material):
             return None
         model = self.encoder.load(str(self.options.torch_device()))

@@ -38,7 +38,7 @@ class LightGCN(Baseline):
         layers: Steps over the graph.
         width: Of the vectors.
         penalty: On the squared length of a vector, for each user or item.
-        rate: Learning rate of Adam.
+        learning_rate: Learning rate of Adam.
         steps: Steps of training whose state is used, one of `LOOKS`; choosing fewer is stopping early.
     """
 
@@ -49,7 +49,7 @@ class LightGCN(Baseline):
     layers: int = 2
     width: int = 64
     penalty: float = 0.03
-    rate: float = 0.03
+    learning_rate: float = 0.03
     steps: int = 200
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class LightGCN(Baseline):
         start = torch.randn(sum(matrix.shape), self.width, generator=chance) * 0.1
         start[torch.from_numpy(np.diff(graph.indptr) == 0)] = 0.0  # nothing is learned of who has no events
         vectors = start.requires_grad_()
-        optimiser = torch.optim.Adam([vectors], lr=self.rate)
+        optimiser = torch.optim.Adam([vectors], lr=self.learning_rate)
         batches = self._batches(matrix)
         self._kept: dict[int, tuple[Scores, Scores]] = {}
         for step in range(1, max(LOOKS) + 1):
@@ -125,7 +125,7 @@ class Smoothed(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, vectors: Tensor, graph: sparse.csr_array, layers: int) -> Tensor:
-        """float32 [users + items, width], for as many."""
+        """float32 [users + items, width]."""
         context.graph, context.layers = graph, layers
         return _mean_of_layers(vectors, graph, layers)
 

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from recllm.counts.counts import Counts
 from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.encoders.validation import few_shot
@@ -60,8 +59,8 @@ class Folds:
         for number, group in enumerate(groups.values()):
             run.say("count what goes together", number, PARTS + 1)
             asked = users.of(group)
-            counts = run.counts - Counts.of(asked, len(run.catalog), run.counts.resolution)
             others = users.of(np.setdiff1d(np.arange(len(users)), group))
+            counts = run.counts_without(asked, others)
             asks = _questions(asked)
             known: dict[str, Any] = {"counts": counts, "senses": texts.beside, "people": run.people}
             lesson = Lesson(others, asks, texts.white, config, exact_items, **known)

@@ -11,6 +11,7 @@ from recllm.adaptation.statistics import shop_statistics
 from recllm.counts.apart import count_apart
 from recllm.counts.counts import Counts
 from recllm.counts.items import resolution_of
+from recllm.counts.private import COARSER
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
@@ -18,7 +19,7 @@ from recllm.data.interactions import Interactions
 from recllm.data.tasks import Tasks, rolling_tasks, split_users
 from recllm.data.users import Users
 from recllm.encoders.windows import WindowSampler
-from recllm.errors import DataError
+from recllm.errors import ConfigError, DataError
 from recllm.model.config import RecommenderConfig
 from recllm.model.report import FitReport
 from recllm.options import TrainOptions
@@ -107,6 +108,11 @@ class FitRun:
     def _profiles(self, users: Users | None) -> People:
         if users is None:
             return People.nobody()
+        if self.config.privacy is not None:
+            raise ConfigError(
+                "privacy covers what is counted of items and their pairs, and not by profile; fit without users=, or "
+                "with privacy=None."
+            )
         config = self.config.profiles
         people = People.of(users, self.log.user_ids, config)
         self.report.notes += profile_notes(users, config, people)
@@ -152,8 +158,20 @@ class FitRun:
     @cached_property
     def counts(self) -> Counts:
         """What is counted of the base users."""
-        resolution = resolution_of(self.histories.timestamps)
-        return count_apart(self.base, len(self.catalog), resolution, self.options.executor)
+        return self.counted(self.base)
+
+    def counted(self, histories: Histories) -> Counts:
+        """What is counted of users; with noise where people's privacy is asked for."""
+        resolution, privacy = resolution_of(self.histories.timestamps), self.config.privacy
+        if privacy is None:
+            return count_apart(histories, len(self.catalog), resolution, self.options.executor)
+        return privacy.of(histories, len(self.catalog), COARSER * resolution)
+
+    def counts_without(self, some: Histories, others: Histories) -> Counts:
+        """What is counted of the base users but for some of them; noise cannot be taken apart, so it is drawn again."""
+        if self.config.privacy is not None:
+            return self.counted(others)
+        return self.counts - self.counted(some)
 
     def statistics(self, channels: Sequence[str]) -> np.ndarray:
         """What the shop looks like to its prior, float32 [statistics]; see `shop_statistics`."""
@@ -162,10 +180,12 @@ class FitRun:
     @cached_property
     def everybody(self) -> Counts:
         """What is counted of all training users: what is served."""
+        if self.config.privacy is not None:
+            return self.counted(self.histories)  # all that is kept of people: noise is laid over it once
         if self.base is self.histories:
             return self.counts
         others = (self.reserved, self.histories.of(self.stopping))
-        return sum((Counts.of(part, len(self.catalog), self.counts.resolution) for part in others), self.counts)
+        return sum((self.counted(part) for part in others), self.counts)
 
     def left(self) -> float | None:
         """Seconds that are left of the budget, perhaps fewer than none; None: there is no budget."""

@@ -69,7 +69,8 @@ def serve_everybody(run: FitRun, model: Model) -> None:
     if run.base is not run.histories:
         others = Histories.concatenate([run.reserved, run.histories.of(run.stopping)])
         channels = channels.moved(Histories.empty(others.user_ids), others)
-    model.channels = channels.renewed(run.everybody, model.retrieval, weights=worth_fitting(unknown, run.everybody))
+    weights = run.config.privacy is not None or worth_fitting(unknown, run.everybody)
+    model.channels = channels.renewed(run.everybody, model.retrieval, weights=weights)
     model.channels.tensors()  # so that nobody who asks has to wait
 
 
@@ -109,6 +110,6 @@ def fit(
     kept = known if config.keep_histories else known.select(np.zeros(0, dtype=np.int64), ())
     trained = TrainedOn.of(known)
     unknown = run.everybody.events - run.counts.events
-    since = 0 if worth_fitting(unknown, run.everybody) else unknown
+    since = 0 if config.privacy is not None or worth_fitting(unknown, run.everybody) else unknown
     counted = Counted(run.everybody, since_weights=since, weights_from=trained.until if known.timed else None)
     return Fitted(config, model, Memory.of(kept), trained, run.report, options.seed, counted)

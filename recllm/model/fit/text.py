@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 
 from recllm.data.catalog import Catalog
+from recllm.encoders.finetuning.pairs import Sums
 from recllm.encoders.finetuning.tuner import TextTuner
 from recllm.encoders.languages import foreign
 from recllm.encoders.senses import Senses
@@ -28,7 +29,8 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     mind_language(run.report, encoder, run.catalog)
     tuned = None
     if run.config.finetune == "lora":
-        tuner = TextTuner(encoder, run.catalog, run.base, run.validation, run.config.finetuning, run.options)
+        settings, options = run.config.finetuning, run.options
+        tuner = TextTuner(encoder, run.catalog, run.base, run.validation, settings, options, known_of_people(run))
         tuned = tuner.run(run.share(FINETUNE_SHARE))
         run.report.curves["fine-tuning"] = measured(tuner.log.points)
         run.report.seconds["fine-tuning"] = tuner.log.seconds
@@ -53,6 +55,15 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     senses = Senses.of(run.catalog, run.warm, run.config.text.shrinkage, written)
     read = (encoder.adapter, encoder.backbone.digest(), encoder.prompt)
     return encoder, ItemTexts(text, whitening, *read, senses, senses.white(run.catalog, written))
+
+
+def known_of_people(run: FitRun) -> Sums | None:
+    """What fine-tuning learns from where people's privacy is kept: sums with noise over them, and no events."""
+    if run.config.privacy is None:
+        return None
+    # The sums that are served: learning from others, too, would tell of the same people twice.
+    counts = run.everybody
+    return Sums(counts.items.taken, counts.items.liked, counts.pairs.liked)
 
 
 def mind_language(report: FitReport, encoder: TextEncoder, catalog: Catalog) -> None:
