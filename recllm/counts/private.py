@@ -47,7 +47,7 @@ class PrivacyConfig:
         events: Of each person's events the newest so many are counted: more of them tell more, and need more noise.
     """
 
-    epsilon: Positive
+    epsilon: Positive = 3.0
     delta: Annotated[float, Within("(0, 1)")] = 1e-6
     events: Count = 20
 
