@@ -205,9 +205,9 @@ class Transaction(ABC):
         self._do(_put("facts", "name", "value"), (name, packed(value)))
 
     def put_aside(self, some: Sequence[Aside]) -> None:
-        """Keep messages that are no events, the newest of them; one that is here already stays as it is."""
+        """Keep messages that are no events, the newest of them."""
         rows = [(one.source, one.at, one.problem, one.message) for one in some]
-        self._do_each("INSERT INTO aside (source, at, problem, message) VALUES (?,?,?,?) ON CONFLICT DO NOTHING", rows)
+        self._do_each(_put("aside", "source", "at", "problem", "message"), rows)
         if rows:
             old = "SELECT number FROM aside ORDER BY number DESC LIMIT 1 OFFSET ?"
             self._do(f"DELETE FROM aside WHERE number <= ({old})", (MOST_ASIDE,))

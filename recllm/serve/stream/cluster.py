@@ -74,7 +74,7 @@ class Topic:
                 if message.offset() >= self._next.get(message.partition(), 0):
                     found.append(message)
             elif error.code() == self._kafka.KafkaError._AUTO_OFFSET_RESET:
-                self._begin_anew(message.partition())
+                self._looked = -LOOK
         return found
 
     def passed(self, offsets: Mapping[int, int]) -> None:
@@ -109,10 +109,22 @@ class Topic:
             raise self._away(error.args[0].str()) from error
         if found.error is not None:
             raise self._away(found.error.str())
+        self._check_places(set(found.partitions) & set(self._next))
         self._looked, self.trouble = time.monotonic(), ""
         if set(found.partitions) != self._partitions:
             self._partitions = set(found.partitions)
             self._assign()
+
+    def _check_places(self, partitions: set[int]) -> None:
+        """Some brokers wait in silence for a place that is not there: so it is asked for."""
+        for partition in sorted(partitions):
+            place = self._kafka.TopicPartition(self._address.topic, partition)
+            try:
+                low, high = self._consumer.get_watermark_offsets(place, _ANSWERING)
+            except self._kafka.KafkaException as error:
+                raise self._away(error.args[0].str()) from error
+            if not low <= self._next[partition] <= high:
+                self._begin_anew(partition, low)
 
     def _assign(self) -> None:
         beginning = self._kafka.OFFSET_BEGINNING
@@ -123,10 +135,8 @@ class Topic:
             ]
         )
 
-    def _begin_anew(self, partition: int) -> None:
+    def _begin_anew(self, partition: int, low: int) -> None:
         """What is asked for is not there: it was deleted as too old, or the topic was made anew."""
-        place = self._kafka.TopicPartition(self._address.topic, partition)
-        low, _ = self._consumer.get_watermark_offsets(place, _ANSWERING)
         self.lost += max(0, low - self._next.get(partition, low))
         self._next[partition] = low
         self._assign()

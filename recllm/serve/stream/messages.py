@@ -27,7 +27,7 @@ def events_of(value: bytes | None, source: str, at: float) -> Sequence[Event]:
 
     Args:
         value: As it came.
-        source: Where it stands; an event without a name and a time of its own is named after it.
+        source: Which message of all it is; an event without a name and a time of its own is named after it.
         at: When it was sent, unix seconds: the time of events that have none.
 
     Raises:

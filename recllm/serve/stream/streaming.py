@@ -190,6 +190,8 @@ class Streaming:
 
     def _read(self, message: Any) -> Sequence[Event] | DataError:
         try:
-            return events_of(message.value(), source_of(message), sent_at(message))
+            # In a topic that was made anew another message stands in the same place.
+            source = f"{source_of(message)}#{message.timestamp()[1]}"
+            return events_of(message.value(), source, sent_at(message))
         except DataError as error:
             return error

