@@ -1,11 +1,15 @@
-"""How fitting and serving grow: time and peak memory at several sizes, each in a process of its own.
+"""How work grows: seconds computed, time and peak memory at several sizes, each in a process of its own.
 
-    python scripts/bench/growth.py [--sizes 1 3 10] [--large] [--budget 1m] [--out results/growth.json]
+    python scripts/bench/growth.py [--sizes 1 3 10 30] [--large] [--budget 1m] [--out results/growth.json]
 
 Size 1 is 2,000 users, 2,000 items and 100,000 events; users, items and events grow together. `--large` adds 100,000
 users × 100,000 items with 3 million events. Events and unit text vectors (in the cache where sentence vectors are kept)
 are drawn at random around clusters: what is measured is cost, not quality. The budget bounds training of the base;
 everything else takes as long as it takes.
+
+`work`, and the seconds by stage, are what processors computed, which other work on the machine does not change much:
+reading and cleaning the log, dividing it on disk, counting, fitting, lists. growth_plot.py draws them per event or item,
+beside n log n, and prints the table.
 """
 
 import argparse
@@ -16,25 +20,35 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from recllm.artifact import fingerprint
+from recllm.counts.counts import Counts
+from recllm.counts.items import resolution_of
 from recllm.data.catalog import Catalog
+from recllm.data.feedback import Feedback
+from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.encoders import text
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, describe_items
 from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
+from recllm.scale.counting import count_events
+from recllm.scale.events import write_partitioned
 
 USERS, ITEMS, PER_USER = 2_000, 2_000, 50
 LARGE = (100_000, 100_000, 30)
 ITEMS_PER_CLUSTER = 50
 WIDTH = 384
+EVENTS_OF_A_PART = 100_000
+
+T = TypeVar("T")
 
 
 def world(users: int, items: int, per_user: int, rng: np.random.Generator) -> tuple[Catalog, Interactions, np.ndarray]:
@@ -74,16 +88,69 @@ def peak_gb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
 
 
+class Work:
+    """Seconds that processors computed, by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def of(self, step: str, run: Callable[[], T]) -> T:
+        """What `run` gives."""
+        begin = time.process_time()
+        made = run()
+        self.seconds[step] = round(time.process_time() - begin, 3)
+        return made
+
+
+def on_disk(events: Interactions, catalog: Catalog, folder: Path, work: Work) -> None:
+    """What is done with a log before anything is learned."""
+    log = folder / "log.csv"
+    events.frame.write_csv(log)
+    again = work.of("read and clean", lambda: Interactions.read(log))
+    parts = max(1, len(events) // EVENTS_OF_A_PART)
+    divided = work.of("divide", lambda: write_partitioned(log, folder / "parts", parts))
+    histories = work.of("histories", lambda: make_histories(again, catalog, Feedback.infer(again.frame)))
+    whole = work.of("count at once", lambda: Counts.of(histories, len(catalog), resolution_of(histories.timestamps)))
+    counted = work.of("count part by part", lambda: count_events(divided, catalog, Here()))
+    assert counted.counts.digest() == whole.digest()
+
+
+class Here:
+    """Workers that are this process."""
+
+    workers = 1
+
+    def map(self, fn: Callable[[Any], Any], shards: Sequence[Any], progress: Any = None) -> Iterator[Any]:
+        """One after the other."""
+        return map(fn, shards)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 def measure(users: int, items: int, per_user: int, budget: str) -> dict[str, Any]:
     catalog, events, vectors = world(users, items, per_user, np.random.default_rng(0))
     result: dict[str, Any] = {"users": users, "items": items, "events": len(events), "budget": budget}
+    work = Work()
+    with tempfile.TemporaryDirectory() as folder:
+        on_disk(events, catalog, Path(folder), work)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["RECLLM_CACHE"] = folder
         fill_cache(catalog, vectors)
         result["peak GB before"] = peak_gb()
         begin = time.perf_counter()
         recommender = Recommender(RecommenderConfig(adaptation=None))
-        recommender.fit(catalog, events, options=TrainOptions(seed=0, budget=budget))
+        work.of(
+            "fit",
+            lambda: recommender.fit(
+                catalog, events, options=TrainOptions(seed=0, budget=budget, clock=time.process_time)
+            ),
+        )
         result["seconds"] = round(time.perf_counter() - begin, 1)
     result["seconds by stage"] = {name: round(value, 1) for name, value in recommender.report.seconds.items()}
     result["peak GB of fit"] = peak_gb()
@@ -92,9 +159,10 @@ def measure(users: int, items: int, per_user: int, budget: str) -> dict[str, Any
         some = list(events.user_ids[:asked])
         recommender.recommend(some, n=10)
         begin = time.perf_counter()
-        recommender.recommend(some, n=10)
+        work.of(f"lists of {asked} users", lambda some=some: recommender.recommend(some, n=10))  # type: ignore[misc]
         result[f"ms for {asked} users"] = round(1000 * (time.perf_counter() - begin))
     result["peak GB with serving"] = peak_gb()
+    result["work"] = work.seconds
     return result
 
 
@@ -108,7 +176,7 @@ def apart(size: tuple[int, int, int], budget: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="*", default=[1, 3, 10])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1, 3, 10, 30])
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--budget", default="1m")
     parser.add_argument("--out", type=Path)
