@@ -8,8 +8,8 @@ are drawn at random around clusters: what is measured is cost, not quality. The 
 everything else takes as long as it takes.
 
 `work`, and the seconds by stage, are what processors computed, which other work on the machine does not change much:
-reading and cleaning the log, dividing it on disk, counting, fitting, lists. growth_plot.py draws them per event or item,
-beside n log n, and prints the table.
+reading and cleaning the log, dividing it on disk, counting, fitting, lists. growth_plot.py draws them per event or
+item, beside n log n, and prints the table.
 """
 
 import argparse
