@@ -62,6 +62,8 @@ class TrainOptions:
         clock: Seconds that only ever grow; the budget is counted with it.
         executor: Who reads the catalog's texts and counts events beside this process: what `open_executor` gives; None:
             nobody. What is learned is the same.
+        trainers: How many of the executor's workers train the transformer together, each a part of every batch; 1: this
+            process alone. What is learned then differs as with another seed.
 
     Raises:
         ConfigError: One of them is no such thing.
@@ -74,6 +76,7 @@ class TrainOptions:
     checkpoint: "str | os.PathLike[str] | None" = None
     clock: Callable[[], float] = time.monotonic
     executor: Workers | None = None
+    trainers: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", _seed(self.seed))
@@ -88,6 +91,7 @@ class TrainOptions:
             raise ConfigError(f"clock is called for the time in seconds; {self.clock!r} is no function.")
         if self.executor is not None and not callable(getattr(self.executor, "map", None)):
             raise ConfigError(f"executor {self.executor!r} has no workers; give what open_executor('local:2') opens.")
+        _check_trainers(self.trainers, self.executor)
 
     def budget_seconds(self) -> float | None:
         """The budget in seconds.
@@ -122,6 +126,15 @@ class TrainOptions:
         if not usable:
             raise ConfigError(f"device {self.device!r} does not compute; choose 'auto' or 'cpu'.")
         return device
+
+
+def _check_trainers(trainers: Any, executor: Workers | None) -> None:
+    most = 1 if executor is None else executor.workers
+    if isinstance(trainers, bool) or not isinstance(trainers, int) or not 1 <= trainers <= most:
+        raise ConfigError(
+            f"trainers {trainers!r} cannot train together; write a number from 1 to that of the executor's workers, "
+            f"which is {most} here."
+        )
 
 
 def _seed(seed: Any) -> int:

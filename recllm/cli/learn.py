@@ -23,7 +23,7 @@ from recllm.cli.app import (
     write_json,
 )
 from recllm.cli.files import Files, check_folder
-from recllm.cli.spread import Executor, workers_at
+from recllm.cli.spread import WORKERS, Executor, workers_at
 from recllm.terminal import ProgressBar, say
 
 
@@ -69,6 +69,9 @@ def fit(
         Path | None, typer.Option(help="Keep the state of training in this folder; run again to go on.")
     ] = None,
     executor: Executor = None,
+    trainers: Annotated[
+        int, typer.Option(min=1, help="Workers that train the transformer together.", rich_help_panel=WORKERS)
+    ] = 1,
     files: Files,
     seed: Seed = 0,
     device: Device = "auto",
@@ -86,7 +89,7 @@ def fit(
     rec = recllm.Recommender(asked)
     started = time.monotonic()
     with ProgressBar(quiet=as_json) as progress, workers_at(executor) as workers:
-        watched = recllm.TrainOptions(**options, progress=progress, executor=workers)
+        watched = recllm.TrainOptions(**options, progress=progress, executor=workers, trainers=trainers)
         rec.fit(catalog, log, options=watched, prompts=prompts, users=people)
     seconds = time.monotonic() - started
     rec.save(out)

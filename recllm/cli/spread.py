@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recllm import scale
     from recllm.scale import Finished
 
-_WORKERS = "For many users"
+WORKERS = "For many users"
 
 Executor = Annotated[
     str | None,
@@ -24,12 +24,12 @@ Executor = Annotated[
         "--executor",
         metavar="WHERE",
         help="Workers: local, local:4, ray, ray:auto or ray://host:port.",
-        rich_help_panel=_WORKERS,
+        rich_help_panel=WORKERS,
     ),
 ]
 OutFolder = Annotated[
     Path | None,
-    typer.Option("--out", help="With --executor: the folder for one file a shard of users.", rich_help_panel=_WORKERS),
+    typer.Option("--out", help="With --executor: the folder for one file a shard of users.", rich_help_panel=WORKERS),
 ]
 
 
@@ -46,7 +46,7 @@ class Spread:
     executor: Executor = None
     shards: Annotated[
         int | None,
-        typer.Option("--shards", min=1, help="How many files. Default: 64, or one a part.", rich_help_panel=_WORKERS),
+        typer.Option("--shards", min=1, help="How many files. Default: 64, or one a part.", rich_help_panel=WORKERS),
     ] = None
 
     def wanted(self, out: Path | None, **others: Any) -> bool:

@@ -14,11 +14,13 @@ def softmax_loss(
     predictions: Predictions,
     candidates: Int[Tensor, "candidates"],
     sampled_from: int,
+    targets: Int[Tensor, "any_targets"] | None = None,
 ) -> Tensor:
     """Cross-entropy of soft targets over `candidates`, the targets among them.
 
     Where candidates are a sample of `sampled_from` items, the logits of those that are no target are raised by the
-    log of the sampling ratio, which makes the normaliser an unbiased estimate of the full one.
+    log of the sampling ratio, which makes the normaliser an unbiased estimate of the full one. `targets` are those of
+    the whole batch, where `predictions` are only a part of it.
     """
     logits = states @ items[candidates].T
     place = torch.full((len(items),), -1)
@@ -26,7 +28,7 @@ def softmax_loss(
     columns = place[predictions.target_item]
     if len(candidates) < sampled_from:
         is_target = torch.zeros(len(candidates), dtype=torch.bool)
-        is_target[columns] = True
+        is_target[columns if targets is None else place[targets]] = True
         positives = int(is_target.sum())
         ratio = (sampled_from - positives) / max(len(candidates) - positives, 1)
         logits = logits + torch.where(is_target, 0.0, float(np.log(ratio)))

@@ -1,7 +1,8 @@
 """Base training: the shared LoRA, the text projection and the id-deltas learn to predict what users like next."""
 
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -14,12 +15,14 @@ from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
 from recllm.encoders.checkpoint import Checkpoint, optimiser_arrays, restore_optimiser
 from recllm.encoders.config import BaseTrainingConfig
-from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
+from recllm.encoders.history import EventBatch, HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.schedule import Average, Schedule
+from recllm.encoders.shared_lora import add_shared_lora, merge_shared_lora
 from recllm.encoders.softmax import draw_candidates, softmax_loss
 from recllm.encoders.stopping import Best, Weights
+from recllm.encoders.together import Alone, Peers, own_part
 from recllm.encoders.validation import evaluating, mean_ndcg
-from recllm.encoders.windows import WindowSampler
+from recllm.encoders.windows import Predictions, WindowSampler
 from recllm.options import TrainOptions
 
 
@@ -46,31 +49,6 @@ class TrainingLog:
         return max((value for _, _, value in self.points), default=float("nan"))
 
 
-def add_shared_lora(encoder: HistoryEncoder) -> None:
-    """Freeze the pretrained blocks and put PEFT's LoRA on all their linear layers; norms stay trainable."""
-    import peft
-
-    config = encoder.config
-    lora = peft.LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0.0, target_modules="all-linear"
-    )
-    with warnings.catch_warnings():
-        # peft asks transformers for a property under its former name.
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        wrapped: Any = peft.get_peft_model(encoder.blocks, lora)
-    encoder.blocks = wrapped
-    for module in wrapped.modules():
-        if "Norm" in type(module).__name__:
-            module.requires_grad_(True)
-
-
-def merge_shared_lora(encoder: HistoryEncoder) -> None:
-    """Fold the LoRA into the blocks, so that what is served and saved is a plain transformer."""
-    blocks: Any = encoder.blocks
-    encoder.blocks = blocks.merge_and_unload()
-    encoder.blocks.requires_grad_(False)
-
-
 @final
 class BaseTrainer:
     """Trains a history encoder and an item encoder together.
@@ -82,6 +60,7 @@ class BaseTrainer:
         validation: Tasks of users who are not among them.
         config: Hyper-parameters.
         options: Run options.
+        peers: Processes that train beside this one, each a part of every batch.
     """
 
     def __init__(
@@ -92,8 +71,10 @@ class BaseTrainer:
         validation: Tasks,
         config: BaseTrainingConfig,
         options: TrainOptions,
+        peers: Peers | None = None,
     ) -> None:
         self.encoder, self.items, self.config, self.options = encoder, items, config, options
+        self.peers: Peers = Alone() if peers is None else peers
         self.validation = validation
         self.sampler = WindowSampler(
             histories, max_events=encoder.config.max_events, horizon=config.horizon, positions=config.positions
@@ -103,13 +84,15 @@ class BaseTrainer:
 
     def run(self, seconds: float | None = None) -> TrainingLog:
         """Train until the steps, the seconds or the patience are used up, and keep the best state."""
-        torch.manual_seed(self.options.seed)
+        torch.manual_seed(self.options.seed + self.peers.rank)
         if self.encoder.config.blocks == "pretrained":
             add_shared_lora(self.encoder)
         log = TrainingLog()
         if len(self.sampler):
             try:
-                self._loop(log, Schedule(self._steps(), seconds, clock=self.options.clock))
+                # All that train together stop at one step, so they go by one clock.
+                clock = partial(_of_first, self.peers, self.options.clock)
+                self._loop(log, Schedule(self._steps(), seconds, clock=clock))
             except KeyboardInterrupt:
                 log.stopped = "interrupted; the best state so far is kept"
         else:
@@ -137,8 +120,9 @@ class BaseTrainer:
                 if run.step % self.config.validate_every == 0 or over:
                     run.look(float(np.mean(losses)), over=over)
                     losses.clear()
-                    if checkpoint is not None:
-                        checkpoint.save(*run.state())
+                    state = run.state()  # taken by all, because they tell the time together
+                    if checkpoint is not None and self.peers.rank == 0:
+                        checkpoint.save(*state)
                 self._say(schedule.progress(run.step), log.best)
             out_of_time = schedule.seconds is not None and schedule.elapsed() >= schedule.seconds
             log.stopped = log.stopped or ("the time budget" if out_of_time else "all steps done")
@@ -178,7 +162,24 @@ class BaseTrainer:
         self.encoder.train()
         batch, predictions = self.sampler.draw(users, self.rng)
         hidden = torch.from_numpy(self.rng.random(len(self.items.text)) < self.encoder.config.delta_dropout)
-        candidates = draw_candidates(self.warm, predictions.target_item.numpy(), self.config.softmax_items, self.rng)
+        targets, asked = predictions.target_item, len(predictions.user)
+        candidates = draw_candidates(self.warm, targets.numpy(), self.config.softmax_items, self.rng)
+        batch, predictions = own_part(batch, predictions, self.peers)
+        optimiser.zero_grad()
+        loss = self._loss(batch, predictions, candidates, targets, hidden) * (len(predictions.user) / asked)
+        if len(predictions.user):
+            loss.backward()
+        learned = [p for group in optimiser.param_groups for p in group["params"]]
+        self.peers.add_up(learned)
+        nn.utils.clip_grad_norm_(learned, 1.0)
+        optimiser.step()
+        return self.peers.total(float(loss.detach()))
+
+    def _loss(
+        self, batch: EventBatch, predictions: Predictions, candidates: Tensor, targets: Tensor, hidden: Tensor
+    ) -> Tensor:
+        if not len(predictions.user):
+            return torch.zeros(())
         # Only the items of this step are projected, whatever the size of the catalog.
         rows = torch.unique(torch.cat([candidates, batch.item_rows.ravel()]))
         place = torch.zeros(len(self.items.text), dtype=torch.long)
@@ -187,12 +188,7 @@ class BaseTrainer:
         states = self.encoder(replace(batch, item_rows=place[batch.item_rows]), vectors)
         states = states[predictions.user, predictions.time]
         here = replace(predictions, target_item=place[predictions.target_item])
-        loss = softmax_loss(states, vectors, here, place[candidates], len(self.warm))
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
-        optimiser.step()
-        return float(loss.detach())
+        return softmax_loss(states, vectors, here, place[candidates], len(self.warm), place[targets])
 
     def validate(self) -> float:
         """Mean NDCG@10 of the history vector alone on the validation users."""
@@ -239,7 +235,7 @@ class _Run:
         """Validate the average, keep it if it is the best, and bring the rate down when it stays behind."""
         log = self.log
         with self.average.applied():
-            value = self.trainer.validate()
+            value = self.trainer.peers.first(self.trainer.validate())
             if self.best.offer(value, self.weights.copy):
                 log.best_step = self.step
         log.points.append((self.step, loss, value))
@@ -296,6 +292,10 @@ class _Run:
         self.schedule.restore(values["schedule"])
         self.trainer.rng.bit_generator.state = values["rng"]
         torch.set_rng_state(tensors["torch rng"])
+
+
+def _of_first(peers: Peers, clock: Callable[[], float]) -> float:
+    return peers.first(clock())
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

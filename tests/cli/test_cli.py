@@ -100,9 +100,11 @@ def test_fit_tells_what_it_does_and_did(fitted: list[Any], here: Path) -> None:
 def test_fit_may_have_workers(fitted: list[Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     addresses: list[str] = []
     monkeypatch.setattr("recllm.scale.executor.LocalExecutor", lambda workers: addresses.append(workers) or Here())
-    assert run(*FIT, "--out", "out", "--executor", "local:3").exit_code == 0
+    assert run(*FIT, "--out", "out", "--executor", "local:3", "--trainers", "2").exit_code == 0
     assert addresses == [3]
     assert isinstance(fitted[0].executor, Here)
+    assert fitted[0].trainers == 2
+    refuses(run(*FIT, "--out", "out", "--trainers", "2"), "cannot train together")
     refuses(run(*FIT, "--out", "out", "--executor", "nowhere"), "is no place to work")
 
 

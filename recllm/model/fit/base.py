@@ -9,6 +9,7 @@ from recllm.counts.cooccurrence import affordable_items
 from recllm.encoders.history import HistoryEncoder, HistoryEncoderConfig, ItemEncoder
 from recllm.encoders.text import TextEncoder
 from recllm.encoders.train import BaseTrainer
+from recllm.encoders.trainees import train_together
 from recllm.model.fit.folds import Folds
 from recllm.model.fit.run import ADAPTATION_SHARE, FitRun
 from recllm.model.report import FitReport
@@ -77,7 +78,8 @@ def fit_base(run: FitRun, text_encoder: TextEncoder, texts: ItemTexts) -> tuple[
     trainer = BaseTrainer(encoder, items, run.base, run.validation, training, run.options)
     # Without adaptation its time goes to the base, so that both ways of spending a budget can be compared.
     rest = 0.0 if run.config.adaptation is not None else (1 - BASE_SHARE) * ADAPTATION_SHARE
-    log = trainer.run(run.share(BASE_SHARE + rest))
+    seconds = run.share(BASE_SHARE + rest)
+    log = trainer.run(seconds) if run.options.trainers == 1 else train_together(trainer, seconds)
     items.requires_grad_(False)
     encoder.requires_grad_(False)
     run.note("base", log)
