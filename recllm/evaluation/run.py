@@ -111,6 +111,8 @@ def evaluate(
     names = _baseline_names(baselines, rates)
     if square:
         _check_square(methods)
+    if executor is not None and not callable(getattr(executor, "map", None)):
+        raise ConfigError(f"executor are workers, from recllm.scale.open_executor('local:2'); got {executor!r}.")
     if not methods and not names and rankings is None:
         raise ConfigError("there is nothing to evaluate; give a config, a scorer, baselines or rankings.")
     people = None if users is None else read_profiles(users)

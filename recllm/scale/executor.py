@@ -11,7 +11,7 @@ import re
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, Self, TypeVar, final
 
 from recllm.errors import ConfigError, WorkerError, require
@@ -40,7 +40,9 @@ class Executor(Protocol):
     @property
     def workers(self) -> int: ...  # noqa: D102 (described by the class)
 
-    def map(self, fn: Callable[[S], R], shards: Sequence[S], progress: Progress | None = None) -> Iterator[R]:
+    def map(
+        self, fn: Callable[[S], R], shards: Sequence[S], progress: Progress | None = None
+    ) -> Generator[R, None, None]:
         """What `fn` makes of each shard, in the order of the shards.
 
         A shard whose worker dies is done again, at most three times. Results come as they are asked for; no more than
@@ -89,6 +91,19 @@ def open_executor(address: str) -> Executor:
     )
 
 
+def workers_of(executor: str | Executor) -> contextlib.AbstractContextManager[Executor]:
+    """Workers by their address, which are let go of at the end, or such as are open, which stay so.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if isinstance(executor, str):
+        return open_executor(executor)
+    if not callable(getattr(executor, "map", None)):
+        raise ConfigError(f"executor is an address, such as 'local:4', or open_executor of one; got {executor!r}.")
+    return contextlib.nullcontext(executor)
+
+
 def _processors() -> int:
     """Those that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -121,7 +136,9 @@ class LocalExecutor(_Closing):
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def map(self, fn: Callable[[S], R], shards: Sequence[S], progress: Progress | None = None) -> Iterator[R]:
+    def map(
+        self, fn: Callable[[S], R], shards: Sequence[S], progress: Progress | None = None
+    ) -> Generator[R, None, None]:
         """See `Executor.map`."""
         return in_order(_Processes(fn, self.workers), shards, self.workers, progress)
 
@@ -192,7 +209,8 @@ class _Process:
         self.end()
         if code is not None and code < 0:
             return f"{name} was ended by signal {-code} ({signal.Signals(-code).name})"
-        return f"{name} went away with exit code {code}"
+        unguarded = ' (a script that starts processes needs `if __name__ == "__main__":`)' if code == 1 else ""
+        return f"{name} went away with exit code {code}{unguarded}"
 
 
 def _work(fn: Callable[[Any], Any], connection: multiprocessing.connection.Connection) -> None:
@@ -254,7 +272,9 @@ class RayExecutor(_Closing):
             ) from error
         self.workers: int = workers or int(self._ray.cluster_resources().get("CPU", 1))
 
-    def map(self, fn: Callable[[S], R], shards: Sequence[S], progress: Progress | None = None) -> Iterator[R]:
+    def map(
+        self, fn: Callable[[S], R], shards: Sequence[S], progress: Progress | None = None
+    ) -> Generator[R, None, None]:
         """See `Executor.map`."""
         return in_order(_Tasks(self._ray, fn, self.workers), shards, self.workers, progress)
 

@@ -23,7 +23,7 @@ from recllm.model.fitted import tell
 from recllm.options import Progress
 from recllm.ranking.asked import RuleOptions, Rules
 from recllm.resources import __version__
-from recllm.scale.executor import Executor, open_executor
+from recllm.scale.executor import Executor, workers_of
 from recllm.scale.manifest import Manifest, Part
 from recllm.scale.shards import number_of_shards
 from recllm.scale.sources import Divided, Source, source_of
@@ -213,7 +213,7 @@ def _run(
     manifest = Manifest.to_go_on(folder, _job(work))
     manifest.write()
     kept, damaged = _look(work, manifest)
-    with contextlib.nullcontext(executor) if not isinstance(executor, str) else open_executor(executor) as workers:
+    with workers_of(executor) as workers:
         failed = _made(work, manifest, workers, progress)
     if len(failed) == work.shards and len(set(failed.values())) == 1:
         raise DataError(next(iter(failed.values())))  # it is not the shards
@@ -278,13 +278,14 @@ def _made(work: Work, manifest: Manifest, executor: Executor, progress: Progress
     try:
         while todo := [one for one in _all(work) if one.name not in manifest.parts and one.name not in failed]:
             try:
-                for shard, made in zip(todo, executor.map(work, todo), strict=True):
-                    if isinstance(made, Part):
-                        manifest.add(shard.name, made)
-                    else:
-                        failed[shard.name] = made.why
-                    if progress is not None:
-                        progress(work.kind, len(manifest.parts) + len(failed), work.shards)
+                with contextlib.closing(executor.map(work, todo)) as results:
+                    for shard, made in zip(todo, results, strict=True):
+                        if isinstance(made, Part):
+                            manifest.add(shard.name, made)
+                        else:
+                            failed[shard.name] = made.why
+                        if progress is not None:
+                            progress(work.kind, len(manifest.parts) + len(failed), work.shards)
             except WorkerError as error:
                 if error.shard is None:
                     raise

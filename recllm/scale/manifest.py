@@ -7,6 +7,7 @@ is whole, or was damaged later, which its SHA-256 tells.
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -73,6 +74,8 @@ class Manifest:
             body = {name: value for name, value in said.items() if name != "checksum"}
             if raw != sealed(body) or body["format"] != FORMAT:
                 raise ValueError("its checksum is another")
+            if not all(re.fullmatch(r"part-[\w.-]+", name) for name in body["parts"]):
+                raise ValueError("the name of a file")
             parts = {name: Part(**{**part, "notes": tuple(part["notes"])}) for name, part in body["parts"].items()}
             return cls(folder, body["job"], parts)
         except FileNotFoundError:

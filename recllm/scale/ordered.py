@@ -3,7 +3,7 @@
 import logging
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -74,7 +74,7 @@ class Pool(Protocol):
         """End all workers, whatever they are at."""
 
 
-def in_order(pool: Pool, shards: Sequence[Any], workers: int, progress: Progress | None = None) -> Iterator[Any]:
+def in_order(pool: Pool, shards: Sequence[Any], workers: int, progress: Progress | None = None) -> Generator[Any]:
     """What the pool makes of each shard, in the order of the shards.
 
     Raises:

@@ -115,6 +115,7 @@ def test_sparsity_measures_every_share(toy: ToyShop) -> None:
         ({"folds": 0}, "folds"),
         ({"folds": 2, "test_users": ["u1"]}, "test_users"),
         ({"seeds": ()}, "seeds"),
+        ({"executor": "local:2"}, "executor are workers, from recllm.scale.open_executor"),
         ({"sparsity": ()}, "sparsity"),
         ({"sparsity": (2.0,)}, "share"),
         ({"shots": "1,3"}, "shots"),

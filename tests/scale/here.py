@@ -1,6 +1,6 @@
 """An executor that does everything itself, for tests of what executors are given to do."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from recllm.errors import WorkerError
@@ -19,7 +19,9 @@ class Here:
     def __init__(self, dying: Sequence[int] = ()) -> None:
         self.dying, self.done = dying, list[int]()
 
-    def map(self, fn: Callable[[Any], Any], shards: Sequence[Any], progress: Progress | None = None) -> Iterator[Any]:
+    def map(
+        self, fn: Callable[[Any], Any], shards: Sequence[Any], progress: Progress | None = None
+    ) -> Generator[Any, None, None]:
         for place, shard in enumerate(shards):
             number = getattr(shard, "number", place)
             if number in self.dying:

@@ -129,7 +129,7 @@ def test_what_is_ahead_of_its_turn_is_bounded(executor: Executor, tmp_path: Path
     next(results)
     time.sleep(0.3)
     assert len(list(tmp_path.iterdir())) <= 2 * executor.workers
-    results.close()  # type: ignore[attr-defined]  # and no worker is left, or the next map would wait for it
+    results.close()  # and no worker is left, or the next map would wait for it
     assert list(executor.map(square, [3])) == [9]
 
 
@@ -160,6 +160,16 @@ def test_workers_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
     driver.kill()
     driver.wait()
     _until(lambda: not any(_is_alive(worker) for worker in workers))
+
+
+def test_a_script_without_its_guard_is_told_what_is_missing(tmp_path: Path) -> None:
+    code = "from recllm.scale.executor import open_executor\nlist(open_executor('local:1').map(abs, [1]))"
+    (tmp_path / "script.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "WorkerError: shard 1 of 1: its worker (process" in done.stderr
+    assert 'a script that starts processes needs `if __name__ == "__main__":`' in done.stderr
 
 
 def _is_alive(process: int) -> bool:

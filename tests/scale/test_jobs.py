@@ -283,6 +283,7 @@ def test_what_is_wrong_with_all_is_no_damaged_shard(model: Path, tmp_path: Path)
         ({"colour": 1}, ConfigError, "'colour' cannot be asked of many users; what can is adapt, "),
         ({"shards": 0}, ConfigError, "shards"),
         ({"executor": "moon"}, ConfigError, "is no place to work"),
+        ({"executor": 3}, ConfigError, "executor is an address, such as 'local:4'"),
         ({"users": 3.5j}, DataError, "users"),
         ({"adapters": "nowhere"}, ArtifactError, "nowhere holds no shards"),
     ],

@@ -61,6 +61,15 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, said: str) -> None:
         Manifest.to_go_on(tmp_path, JOB)
 
 
+@pytest.mark.parametrize("name", ["../part-0", "/etc/passwd", "", "part-0/../x"])
+def test_a_manifest_names_files_beside_it(tmp_path: Path, name: str) -> None:
+    manifest = with_part(tmp_path)
+    manifest.add(name, manifest.parts["part-0"])
+    manifest.write()
+    with pytest.raises(ArtifactError, match="the name of a file"):
+        Manifest.read(tmp_path)
+
+
 def test_another_job_is_refused_and_what_differs_is_said(tmp_path: Path) -> None:
     with_part(tmp_path)
     with pytest.raises(ArtifactError, match=r"shards of another job \(another shards, users\); give another folder"):
