@@ -51,8 +51,9 @@ class TrainOptions:
 
     Attributes:
         seed: Same seed, same result, on one machine (unless the budget cuts training short).
-        device: Where texts are encoded and the text encoder is fine-tuned: `auto` takes a GPU where there is one.
-            Everything else is small enough for the CPU and runs there; the report says so where the two differ.
+        device: Where texts are encoded, the text encoder is fine-tuned and the transformer over histories is trained:
+            `auto` takes a GPU where there is one, and computes in bfloat16 where it knows that. Everything else is
+            small enough for the CPU and runs there; the report says so where the two differ.
         budget: Most time for a fit: seconds, or such as `90s`, `10m`, `1h`, or a `timedelta`; None trains to the end.
             Training that would take longer is cut and its learning rate brought down in time; the best state so far is
             kept. Reading the catalog's texts cannot be cut: the report says where it took most of the budget.

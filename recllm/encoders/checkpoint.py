@@ -98,7 +98,7 @@ def _check_arrays(saved: SavedArrays, fresh: dict[str, np.ndarray]) -> None:
 def optimiser_arrays(optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
     """The optimiser's memory of each parameter."""
     return {
-        f"optimiser.{row}.{name}": value.numpy()
+        f"optimiser.{row}.{name}": value.cpu().numpy()
         for row, memory in optimiser.state_dict()["state"].items()
         for name, value in memory.items()
     }

@@ -86,6 +86,10 @@ class EventBatch:
         rows, tokens, blocks = torch.from_numpy(padded)
         return cls(rows, tokens, blocks, torch.from_numpy(real))
 
+    def to(self, device: torch.device) -> "EventBatch":
+        """The same there."""
+        return EventBatch(*(part.to(device) for part in (self.item_rows, self.tokens, self.blocks, self.real)))
+
 
 @final
 class ItemEncoder(nn.Module):
@@ -220,7 +224,7 @@ class HistoryEncoder(nn.Module):
         """Users' vectors after the last event, as `forward` gives them; what only earlier ones need is left out."""
         length = batch.real.sum(dim=1)
         if self.training or not is_known(self.blocks):
-            found: Tensor = self(batch, items, lora)[torch.arange(len(length)), length]
+            found: Tensor = self(batch, items, lora)[torch.arange(len(length), device=length.device), length]
             return found
         embedded, positions = self._embedded(batch, items)
         blocks = nn.functional.pad(batch.blocks, (1, 0))
@@ -242,8 +246,8 @@ class HistoryEncoder(nn.Module):
     def _blanked(self, events: Float[Tensor, "users T width"]) -> Float[Tensor, "users T width"]:
         if not self.training or self.config.event_dropout == 0:
             return events
-        share = 2 * self.config.event_dropout * torch.rand(len(events), 1, 1)
-        return events * (torch.rand(*events.shape[:2], 1) >= share)
+        share = 2 * self.config.event_dropout * torch.rand(len(events), 1, 1, device=events.device)
+        return events * (torch.rand(*events.shape[:2], 1, device=events.device) >= share)
 
     def _last_position(self) -> int:
         return int(self.blocks.config.max_position_embeddings) - 1
@@ -263,7 +267,11 @@ def attention_mask(batch: EventBatch) -> Float[Tensor, "users 1 T T"]:
     real = nn.functional.pad(batch.real, (1, 0), value=True)
     visible = (blocks.unsqueeze(1) <= blocks.unsqueeze(2)) & real.unsqueeze(1)
     # Padding rows look at the start token only; their output is never read.
-    return torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min).unsqueeze(1)
+    return (
+        torch.zeros(visible.shape, device=visible.device)
+        .masked_fill(~visible, torch.finfo(torch.float32).min)
+        .unsqueeze(1)
+    )
 
 
 def block_mean(states: Float[Tensor, "users T width"], batch: EventBatch) -> Float[Tensor, "users T width"]:
@@ -280,8 +288,9 @@ def encode_users(
     vectors: Float[Tensor, "items width"],
     lora: UserLora | None = None,
 ) -> Float[Tensor, "users width"]:
-    """Each user's vector after the newest events, through their own adapter where there is one."""
-    return encoder.newest(EventBatch.collate(histories, encoder.config.max_events), vectors, lora)
+    """Each user's vector after the newest events, through their own adapter where there is one; where `vectors` are."""
+    batch = EventBatch.collate(histories, encoder.config.max_events).to(vectors.device)
+    return encoder.newest(batch, vectors, lora)
 
 
 def scratch_blocks(config: HistoryEncoderConfig) -> "PreTrainedModel":

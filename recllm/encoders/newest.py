@@ -55,8 +55,8 @@ def newest_means(
     found = nn.functional.scaled_dot_product_attention(
         heads(query), heads(key), heads(value), visible, scale=attention.scaling
     )
-    users, places = (torch.arange(columns.shape[1]) < counts.unsqueeze(1)).nonzero(as_tuple=True)
+    users, places = (torch.arange(columns.shape[1], device=counts.device) < counts.unsqueeze(1)).nonzero(as_tuple=True)
     wanted = found.transpose(1, 2).flatten(2)[users, places]
     wanted = last.feed_forward_chunk(last.attention.output(wanted, asking[users, places]))
-    means: Tensor = torch.zeros(len(states), wanted.shape[1]).index_add(0, users, wanted) / counts.unsqueeze(1)
-    return means
+    sums = wanted.new_zeros(len(states), wanted.shape[1]).index_add(0, users, wanted)
+    return sums / counts.unsqueeze(1)

@@ -23,11 +23,11 @@ def softmax_loss(
     the whole batch, where `predictions` are only a part of it.
     """
     logits = states @ items[candidates].T
-    place = torch.full((len(items),), -1)
-    place[candidates] = torch.arange(len(candidates))
+    place = torch.full((len(items),), -1, device=items.device)
+    place[candidates] = torch.arange(len(candidates), device=items.device)
     columns = place[predictions.target_item]
     if len(candidates) < sampled_from:
-        is_target = torch.zeros(len(candidates), dtype=torch.bool)
+        is_target = torch.zeros(len(candidates), dtype=torch.bool, device=items.device)
         is_target[columns if targets is None else place[targets]] = True
         positives = int(is_target.sum())
         ratio = (sampled_from - positives) / max(len(candidates) - positives, 1)

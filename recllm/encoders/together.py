@@ -75,7 +75,7 @@ class Together:
     def add_up(self, parameters: Iterable[nn.Parameter]) -> None:
         """Make every gradient the sum of all processes'; where nobody has one there is none."""
         learned = list(parameters)
-        has = torch.tensor([float(parameter.grad is not None) for parameter in learned])
+        has = torch.tensor([float(one.grad is not None) for one in learned], device=learned[0].device)
         flat = [p.new_zeros(p.numel()) if p.grad is None else p.grad.ravel() for p in learned]
         summed = torch.cat([has, *flat])
         torch.distributed.all_reduce(summed)

@@ -15,6 +15,7 @@ from recllm.data.histories import Histories
 from recllm.data.tasks import Tasks
 from recllm.encoders.checkpoint import Checkpoint, optimiser_arrays, restore_optimiser
 from recllm.encoders.config import BaseTrainingConfig
+from recllm.encoders.devices import mixed_precision, on_device
 from recllm.encoders.history import EventBatch, HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.schedule import Average, Schedule
 from recllm.encoders.shared_lora import add_shared_lora, merge_shared_lora
@@ -75,6 +76,7 @@ class BaseTrainer:
     ) -> None:
         self.encoder, self.items, self.config, self.options = encoder, items, config, options
         self.peers: Peers = Alone() if peers is None else peers
+        self.device = options.torch_device()
         self.validation = validation
         self.sampler = WindowSampler(
             histories, max_events=encoder.config.max_events, horizon=config.horizon, positions=config.positions
@@ -92,7 +94,8 @@ class BaseTrainer:
             try:
                 # All that train together stop at one step, so they go by one clock.
                 clock = partial(_of_first, self.peers, self.options.clock)
-                self._loop(log, Schedule(self._steps(), seconds, clock=clock))
+                with on_device(self.device, self.encoder, self.items):
+                    self._loop(log, Schedule(self._steps(), seconds, clock=clock))
             except KeyboardInterrupt:
                 log.stopped = "interrupted; the best state so far is kept"
         else:
@@ -136,7 +139,7 @@ class BaseTrainer:
         histories, query = self.sampler.histories, self.validation.query
         settings = repr((self.config, self.encoder.config, self.options.seed))
         data = (histories.offsets, histories.item_rows, histories.timestamps, histories.signals, histories.tokens)
-        words = self.items.text.numpy(), self.items.warm.numpy()
+        words = self.items.text.cpu().numpy(), self.items.warm.cpu().numpy()
         return Checkpoint(
             Path(self.options.checkpoint), fingerprint(settings, *data, query.offsets, query.item_rows, *words)
         )
@@ -180,13 +183,16 @@ class BaseTrainer:
     ) -> Tensor:
         if not len(predictions.user):
             return torch.zeros(())
+        batch, predictions = batch.to(self.device), predictions.to(self.device)
+        candidates, targets, hidden = (part.to(self.device) for part in (candidates, targets, hidden))
         # Only the items of this step are projected, whatever the size of the catalog.
         rows = torch.unique(torch.cat([candidates, batch.item_rows.ravel()]))
-        place = torch.zeros(len(self.items.text), dtype=torch.long)
-        place[rows] = torch.arange(len(rows))
+        place = torch.zeros(len(self.items.text), dtype=torch.long, device=self.device)
+        place[rows] = torch.arange(len(rows), device=self.device)
         vectors = self.items(rows, hidden)
-        states = self.encoder(replace(batch, item_rows=place[batch.item_rows]), vectors)
-        states = states[predictions.user, predictions.time]
+        with mixed_precision(self.device):
+            states = self.encoder(replace(batch, item_rows=place[batch.item_rows]), vectors)
+        states = states[predictions.user, predictions.time].float()
         here = replace(predictions, target_item=place[predictions.target_item])
         return softmax_loss(states, vectors, here, place[candidates], len(self.warm), place[targets])
 
@@ -194,9 +200,11 @@ class BaseTrainer:
         """Mean NDCG@10 of the history vector alone on the validation users."""
         with evaluating(self.encoder):
             vectors = self.items()
-            return mean_ndcg(
-                lambda histories: encode_users(self.encoder, histories, vectors) @ vectors.T, self.validation
-            )
+
+            def scores(histories: Histories) -> Tensor:
+                return (encode_users(self.encoder, histories, vectors) @ vectors.T).cpu()
+
+            return mean_ndcg(scores, self.validation)
 
 
 class _Run:
@@ -246,9 +254,9 @@ class _Run:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Arrays and plain values."""
-        present = {f"present.{name}": value.numpy() for name, value in self.weights.copy().items()}
-        best = {f"best.{name}": value.numpy() for name, value in self.best.state.items()}
-        average = {f"average.{row}": mean.numpy() for row, mean in enumerate(self.average.mean)}
+        present = {f"present.{name}": value.cpu().numpy() for name, value in self.weights.copy().items()}
+        best = {f"best.{name}": value.cpu().numpy() for name, value in self.best.state.items()}
+        average = {f"average.{row}": mean.cpu().numpy() for row, mean in enumerate(self.average.mean)}
         values = {
             "step": self.step,
             "looks": self.best.looks,
@@ -278,7 +286,8 @@ class _Run:
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         self.weights.restore(_below("present.", tensors))
         self.best.state = _below("best.", tensors)
-        self.average.mean = [tensors[f"average.{row}"] for row in range(len(self.average.mean))]
+        mean = [tensors[f"average.{row}"] for row in range(len(self.average.mean))]
+        self.average.mean = [part.to(self.trainer.device) for part in mean]
         self.average.steps = values["averaged"]
         restore_optimiser(self.optimiser, arrays)
         self.step, self.best.looks, self.waiting = values["step"], values["looks"], arrays["waiting"].copy()

@@ -1,7 +1,7 @@
 """Training examples: windows of histories that end where a timestamp ends, and the liked items that come next."""
 
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -32,6 +32,13 @@ class Predictions:
     target_item: Int[Tensor, "targets"]
     target_weight: Float[Tensor, "targets"]
     asked_at: Float[np.ndarray, "windows"]
+
+    def to(self, device: torch.device) -> "Predictions":
+        """The same there."""
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
 
 
 @final

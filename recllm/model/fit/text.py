@@ -50,7 +50,9 @@ def fit_text(run: FitRun) -> tuple[TextEncoder, ItemTexts]:
     progress(1, 1)
     run.report.seconds["text"] = run.options.clock() - begin
     if run.device.type != "cpu":
-        run.report.notes.append(f"texts were read on {device}; everything else ran on the CPU.")
+        run.report.notes.append(
+            f"texts were read and histories learned from on {device}; everything else ran on the CPU."
+        )
     written = run.timed("comments", lambda: read_comments(run, encoder))
     senses = Senses.of(run.catalog, run.warm, run.config.text.shrinkage, written)
     read = (encoder.adapter, encoder.backbone.digest(), encoder.prompt)
