@@ -1,6 +1,6 @@
 """What noise on counts costs, and what it takes from somebody who wants to know who was in the log.
 
-    python scripts/bench/privacy.py ml-100k [--epsilons inf 8 3 1]
+    python scripts/bench/privacy.py ml-100k [--epsilons inf 8 3 1] [--alone [--times 100]]
 
 For each ε one fit without the test users. NDCG@10 on the test users, of the whole and of what rests on counts alone.
 The attacker has the whole history of somebody and asks whether they were in the log: training users are the members,
@@ -8,7 +8,9 @@ test users the others. AUC (.5: guessing) of
   by pairs: the pairs of the history are counted higher than their items' popularity says;
   by everybody else: the counts less all other people, whom the attacker knows, for one member in turn;
   by the model: what comes next in the history is listed higher, transformer and ranking included (not covered by ε).
-Adds to `scripts/bench/results/privacy.json`.
+`--alone` fits nothing, and measures counts and what rests on them alone (EASE with the setting where nobody can be
+asked), in seconds; `--times`: in a shop with everybody so many times, as a larger one would be. Adds to
+`scripts/bench/results/privacy.json`.
 """
 
 import argparse
@@ -23,13 +25,17 @@ from memory_attack import auc
 from scipy.stats import norm
 
 import recllm
+from recllm.counts.cooccurrence import Cooccurrence, Gram
 from recllm.counts.counts import Counts
-from recllm.counts.private import PrivacyConfig
+from recllm.counts.items import resolution_of
+from recllm.counts.matrices import binary_matrix
+from recllm.counts.private import COARSER, PrivacyConfig
 from recllm.data.feedback import Feedback
 from recllm.data.histories import Histories, make_histories
 from recllm.data.tasks import make_tasks
 from recllm.encoders.config import BaseTrainingConfig
-from recllm.encoders.validation import few_shot
+from recllm.encoders.validation import DenseScores, few_shot
+from recllm.retrieval.config import RetrievalConfig
 
 DATA = Path(os.environ.get("RECLLM_DATA", "data"))
 OUT = Path(__file__).parent / "results" / "privacy.json"
@@ -131,6 +137,43 @@ def measured(world: World, epsilon: float, events: int, steps: int) -> dict[str,
     return {name: round(value, 4) for name, value in found.items()}
 
 
+def alone(world: World, epsilon: float, events: int, times: int) -> dict[str, float]:
+    """Counts, EASE and popularity of them, and the attacks that need no more."""
+    privacy = None if np.isinf(epsilon) else PrivacyConfig(epsilon=epsilon, delta=1e-5, events=events)
+    size, resolution = len(world.catalog), resolution_of(world.members.timestamps)
+    members = Histories.concatenate([world.members] * times)
+    counts = Counts.of(members, size, resolution)
+    if privacy is not None:
+        counts = privacy.of(members, size, COARSER * resolution)
+    config = RetrievalConfig()
+    l2 = times * config.regularisation[len(config.regularisation) // 2]
+    weights = Cooccurrence.of(
+        Gram(counts.items.taken, counts.pairs.taken), regularisation=l2, neighbours=config.neighbours
+    ).weights
+    popular = torch.from_numpy(counts.items.liked.astype(np.float32))
+    # Where no pair is left, what is popular decides.
+    small = 1e-6 * popular / max(float(popular.max()), 1.0)
+    tasks = make_tasks(world.strangers)
+
+    def together(histories: Histories) -> torch.Tensor:
+        known = binary_matrix(histories, size, liked_only=False)
+        return torch.from_numpy((known @ weights).toarray().astype(np.float32)) + small
+
+    def figure(scores: DenseScores) -> float:
+        return float(np.mean([found.mean() for found in few_shot(scores, tasks, SHOTS, batch=256).values()]))
+
+    seen = events if privacy is not None else 10**6
+    found = {"NDCG@10 of EASE": figure(together)}
+    found["NDCG@10 of popularity"] = figure(lambda histories: popular.expand(len(histories), -1))
+    found["AUC by pairs"] = auc(*(by_pairs(counts, some, seen) for some in (world.members, world.strangers)))
+    found["AUC by everybody else"] = by_the_rest(privacy, world, resolution * COARSER)
+    found["pairs counted"] = float(counts.pairs.taken.nnz)
+    if privacy is not None:
+        found |= {"noise of items": privacy.noise["taken"], "noise of pairs": privacy.noise["pairs.taken"]}
+        found["bar of pairs"] = privacy.bars["pairs.taken"]
+    return {name: round(value, 4) for name, value in found.items()}
+
+
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,12 +181,19 @@ def main() -> None:
     parser.add_argument("--epsilons", nargs="+", type=float, default=[float("inf"), 8.0, 3.0, 1.0])
     parser.add_argument("--events", type=int, default=20)
     parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--times", type=int, default=1)
     options = parser.parse_args()
     world = World(options.set)
     for epsilon in options.epsilons:
-        found = measured(world, epsilon, options.events, options.steps)
+        found = alone(world, epsilon, options.events, options.times)
+        if not options.alone:
+            found = measured(world, epsilon, options.events, options.steps)
         kept = json.loads(OUT.read_text()) if OUT.exists() else {}
-        kept.setdefault(options.set, {})[f"{epsilon:g}"] = found | {"events": options.events}
+        name = f"{epsilon:g}, {options.events} events" + (
+            f", counts alone, {options.times} times" if options.alone else ""
+        )
+        kept.setdefault(options.set, {})[name] = found
         OUT.write_text(json.dumps(kept, indent=1) + "\n")
         print(f"{options.set} ε = {epsilon:g}: {found}", flush=True)
 
