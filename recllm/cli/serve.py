@@ -191,12 +191,17 @@ def refit(
 def backup(
     *,
     data: DataFolder = Path("recllm-data"),
+    state: StateAddress = None,
     out: Annotated[Path, typer.Option(help="The file to write: a whole copy, taken while the server runs.")],
     as_json: AsJson = False,
 ) -> None:
     """Copy a server's events, lists, users and keys into one file; the server may run meanwhile."""
     from recllm.serve.state.sqlite.backup import backup as copy
 
+    if state is not None:
+        raise recllm.ConfigError(
+            "what is in Postgres is copied by Postgres: pg_dump --schema=SHOP DATABASE > copy.sql."
+        )
     copy(data, out)
     if as_json:
         write_json({"backup": str(out), "bytes": size_of(out)})
@@ -211,11 +216,21 @@ def restore(
     *,
     backup: Annotated[Path, typer.Argument(help="A file that `recllm backup` wrote.")],
     data: DataFolder = Path("recllm-data"),
+    state: StateAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a server's folder from a backup; it must not hold events of its own."""
+    """Make a server's folder from a backup, or a shop in Postgres; it must not hold events of its own."""
     from recllm.serve.state.sqlite.backup import restore as put_back
 
+    if state is not None:
+        from recllm.serve.state.postgres.moving import move
+
+        rows = move(backup, data, state)
+        if as_json:
+            write_json(rows)
+        else:
+            typer.echo(f"Copied {rows['events']:,} events; serve them with a model: recllm serve MODEL --state URL")
+        return
     put_back(backup, data)
     if as_json:
         write_json({"data": str(data)})

@@ -15,8 +15,12 @@ from typing import Any
 import pytest
 
 from recllm.recommender import Recommender
+from recllm.serve.state.records import Event
+from recllm.serve.state.sqlite.store import SqliteStore
 from recllm.serve.supervisor import can_supervise
 from recllm.testing import ToyShop
+from tests.serve.conftest import postgres, shop  # noqa: F401
+from tests.serve.stream.cluster import running
 from tests.small import config_for
 
 pytestmark = pytest.mark.slow
@@ -146,3 +150,38 @@ def test_a_folder_without_a_model_says_what_to_write(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "recllm serve MODEL" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not can_supervise(), reason="this system has no prctl")
+def test_a_shop_in_postgres_with_events_from_a_stream(
+    served: Callable[..., tuple[str, "subprocess.Popen[str]"]],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = request.getfixturevalue("shop")
+    first = SqliteStore.open(tmp_path / "file")
+    first.write(lambda change: change.add_events([Event("e1", "mia", "i1", 1.7e9)])).result(10)
+    first.backup(tmp_path / "copy.db")
+    first.close()
+    moved = typed("restore", str(tmp_path / "copy.db"), "--data", str(tmp_path / "data"), "--state", address, "--json")
+    assert json.loads(moved.stdout)["events"] == 1, moved.stderr
+    refused = typed("backup", "--state", address, "--out", str(tmp_path / "other.db"))
+    assert "pg_dump" in refused.stderr
+    monkeypatch.setenv("RECLLM_STATE", address)
+    with running() as cluster:
+        monkeypatch.setenv("RECLLM_STREAM", cluster.address("shop"))
+        address, process = served(tmp_path / "data")
+        cluster.send("shop", {"user_id": "mia", "item_id": "i2"}, b"poison")
+        until = time.monotonic() + 30
+        while (answer := asked(f"{address}/api/recommend/mia?n=48"))["as_of_event"] < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not {"i1", "i2"} & {line["item_id"] for line in answer["items"]}
+        child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        os.kill(child, signal.SIGKILL)
+        cluster.send("shop", {"user_id": "mia", "item_id": "i3"})
+        while (answer := asked(f"{address}/api/recommend/mia?n=48"))["as_of_event"] < 3 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not {"i1", "i2", "i3"} & {line["item_id"] for line in answer["items"]}
+        told = json.loads(typed("stream", "--json").stdout)
+        assert told["streams"]["shop"] == {"offsets": {"0": 3}, "events": 2, "aside": 1}

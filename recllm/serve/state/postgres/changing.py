@@ -34,6 +34,18 @@ class PostgresTransaction(Transaction):
         with self._connection.cursor() as cursor:
             cursor.executemany(asked(statement), rows)
 
+    def copy_rows(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows of another store, with the numbers that they have there."""
+        marks = ",".join("?" * len(rows[0]))
+        self._do_each(f"INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({marks})", rows)
+
+    def number_from(self, last_event: int, tables: Sequence[str]) -> None:
+        """Go on numbering after what was copied."""
+        self._note_last_event(last_event)
+        for table in tables:
+            numbers = f"pg_get_serial_sequence('{table}', 'number')"
+            self._found(f"SELECT setval({numbers}, coalesce(max(number), 0) + 1, false) FROM {table}")
+
     def _last_event(self) -> int:
         return int(self._found("SELECT last_event FROM about")[0][0])
 

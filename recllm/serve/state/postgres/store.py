@@ -60,6 +60,11 @@ class PostgresStore(PostgresReading, Store):
             raise
 
     @property
+    def name(self) -> str:
+        """Where it is, for sentences."""
+        return self._address.name
+
+    @property
     def commits(self) -> int:
         """Transactions that were made durable since the store was opened."""
         return self._writer.commits

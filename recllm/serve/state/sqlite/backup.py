@@ -47,9 +47,7 @@ def restore(source: Path, folder: Path, *, replace: bool = False) -> None:
             database.
         StorageError: The disk refuses.
     """
-    if not source.is_file():
-        raise UnknownError(f"{source} is no file; give one that `recllm backup` wrote.")
-    _check(source)
+    check_backup(source)
     lock = FolderLock(made(folder))
     try:
         path = folder / NAME
@@ -104,7 +102,15 @@ def _copy(source: Path, fresh: Path, vfs: str | None) -> None:
             second.pragma("journal_mode", "delete")
 
 
-def _check(source: Path) -> None:
+def check_backup(source: Path) -> None:
+    """Hold a file against what a backup is.
+
+    Raises:
+        UnknownError: There is no such file.
+        ServeError: It is damaged, of a newer recllm or of something else.
+    """
+    if not source.is_file():
+        raise UnknownError(f"{source} is no file; give one that `recllm backup` wrote.")
     with refused(source, reading=True), contextlib.closing(connect(source)) as connection:
         version = check_version(connection, str(source))
         if not version:

@@ -44,12 +44,28 @@ class SqliteReading(Reading):
         path = folder / NAME
         if not path.is_file():
             raise UnknownError(f"{folder} holds no events of a server; give the folder of `recllm serve --data`.")
+        return cls.of(path)
+
+    @classmethod
+    def of(cls, path: Path) -> "SqliteReading":
+        """Look into a file.
+
+        Raises:
+            ServeError: It is damaged, of another version, or of something else.
+        """
         reading = SqliteReading(path)
         with refused(path, reading=True), reading._reader() as connection:
             version = check_version(connection, str(path))
         if version < len(STEPS):
-            raise ServeError(f"{folder} is of an earlier recllm; serve it once, which brings it up to date.")
+            reading.close()
+            raise ServeError(f"{path} is of an earlier recllm; serve its folder once, which brings it up to date.")
         return reading
+
+    def rows_after(self, table: str, columns: str, place: int, limit: int) -> list[tuple[Any, ...]]:
+        """Rows of a table as they are, after a place, each with its own place before it."""
+        return self._rows(
+            f"SELECT rowid, {columns} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?", (place, limit)
+        )
 
     def close(self) -> None:
         """Close all files; closed already, nothing happens."""

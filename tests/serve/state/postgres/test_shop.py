@@ -13,12 +13,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from recllm.errors import ConfigError, DataError, ServeError, StorageError, UnreachableError
+from recllm.errors import ConfigError, DataError, ServeError, StorageError, UnknownError, UnreachableError
 from recllm.serve.state.opening import open_store
 from recllm.serve.state.postgres import schema, writer
 from recllm.serve.state.postgres.address import Address
+from recllm.serve.state.postgres.moving import move
 from recllm.serve.state.postgres.store import PostgresStore
-from recllm.serve.state.records import AdapterRecord, UserRecord
+from recllm.serve.state.records import AdapterRecord, Aside, ItemRecord, UserRecord
+from recllm.serve.state.sqlite.store import SqliteStore
 from recllm.serve.state.writing import UNCLEAN, Transaction
 from tests.serve.state.postgres.server import Postgres
 from tests.serve.state.world import add, event, impression, numbers
@@ -259,3 +261,31 @@ def test_a_dump_is_a_backup(folder: Path, shop: str, postgres: Postgres, tmp_pat
     assert (store.user("ann"), store.last_event) == (UserRecord("ann", {"about": "ann"}, ("ann",)), 40)
     assert add(store, event("new")).new[0].number == 41
     store.close()
+
+
+def test_a_backup_of_sqlite_moves_into_postgres(folder: Path, shop: str, tmp_path: Path) -> None:
+    first = SqliteStore.open(tmp_path / "first")
+    first.write(lambda change: [live(change, user) for user in ("ann", "gone", "bob")]).result(10)
+    first.write(lambda change: change.erase_user("gone")).result(10)
+    items = [ItemRecord("i1", {"title": "One"}), ItemRecord("i2", {}, hidden=True)]
+    first.write(lambda change: (change.put_items(items), change.put_aside([Aside("t[0]@1", 1, "no", b"x")]))).result(10)
+    first.backup(tmp_path / "copy.db")
+    told = move(tmp_path / "copy.db", folder, shop)
+    assert (told["events"], told["impressions"], told["items"]) == (40, 2, 2)
+    store = open_store(folder, shop)
+    assert store.events_after(0) == first.events_after(0)
+    assert store.last_event == first.last_event == 60
+    for user in ("ann", "bob"):
+        assert store.impressions_of(user) == first.impressions_of(user)
+        assert (store.user(user), store.adapter(user, "m")) == (first.user(user), first.adapter(user, "m"))
+        assert store.reason(user, "lamp") == {"because": user}
+    assert (store.items(), store.hidden(), store.aside()) == (items, {"i2"}, first.aside())
+    assert add(store, event("new")).new[0].number == 61
+    store.write(lambda change: change.add_impression(impression("later"))).result(10)
+    assert store.counts()["impressions"] == 3
+    store.close()
+    first.close()
+    with pytest.raises(ServeError, match="holds events already; give a new schema"):
+        move(tmp_path / "copy.db", folder, shop)
+    with pytest.raises(UnknownError, match="is no file"):
+        move(tmp_path / "none.db", folder, shop)
