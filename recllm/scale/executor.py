@@ -4,6 +4,7 @@ Each worker computes with one thread, wherever it is, so that sums come out the 
 """
 
 import contextlib
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -16,7 +17,7 @@ from typing import Any, Protocol, Self, TypeVar, final
 
 from recllm.errors import ConfigError, WorkerError, require
 from recllm.options import Progress
-from recllm.scale.ordered import Died, Done, Raised, attempt, in_order
+from recllm.scale.ordered import LOG, Died, Done, Raised, attempt, in_order
 
 __all__ = ["Executor", "open_executor"]
 
@@ -270,6 +271,8 @@ class RayExecutor(_Closing):
                 f"no Ray answers at {address or 'this machine'} ({_first_line(error)}); look whether it runs and "
                 "whether RAY_AUTH_TOKEN is its token."
             ) from error
+        if self._joined:
+            _quiet_on_stdout()
         self.workers: int = workers or int(self._ray.cluster_resources().get("CPU", 1))
 
     def map(
@@ -282,6 +285,13 @@ class RayExecutor(_Closing):
         """Leave the cluster, and end it if it is our own."""
         if self._joined:
             self._ray.shutdown()
+
+
+def _quiet_on_stdout() -> None:
+    """What Ray's daemon has to say goes to our log: Ray prints it where results are written, and offers no switch."""
+    inside: Any = importlib.import_module("ray._private.worker")
+    if hasattr(inside, "print_to_stdstream"):
+        inside.print_to_stdstream = lambda data, **_: LOG.info("Ray: %s", " ".join(data.get("lines", ())))
 
 
 class _Tasks:

@@ -111,12 +111,14 @@ def test_an_error_that_cannot_be_sent_is_told(executor: Executor) -> None:
 
 
 def test_a_shard_whose_worker_dies_is_done_again(
-    executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert list(executor.map(functools.partial(die_at, str(tmp_path), 2), range(4))) == [0, 10, 20, 30]
     assert len(list(tmp_path.iterdir())) == 2
     assert [record.message.split(":")[0] for record in caplog.records] == ["shard 2 of 4"] * 2
     assert caplog.messages[1].endswith("the shard is done again (2 of 3).")
+    time.sleep(0.5)  # Ray tells a little later
+    assert capsys.readouterr().out == "", "results stand there"
 
 
 def test_a_shard_that_kills_each_worker_is_named(executor: Executor, tmp_path: Path) -> None:
