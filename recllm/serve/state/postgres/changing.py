@@ -16,6 +16,9 @@ class PostgresTransaction(Transaction):
 
     Args:
         connection: The writer's.
+
+    Attributes:
+        last_event: Number of the newest event, as far as it was asked for; None: it was not.
     """
 
     _NAMES = "position(?::bytea IN message) > 0"
@@ -23,6 +26,8 @@ class PostgresTransaction(Transaction):
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         super().__init__()
         self._connection = connection
+        self.last_event: int | None = None
+        self._written: int | None = None
 
     def _found(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(asked(statement), values).fetchall()
@@ -31,6 +36,9 @@ class PostgresTransaction(Transaction):
         return self._connection.execute(asked(statement), values).rowcount
 
     def _do_each(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        if len(rows) == 1:
+            self._do(statement, rows[0])
+            return
         with self._connection.cursor() as cursor:
             cursor.executemany(asked(statement), rows)
 
@@ -47,7 +55,18 @@ class PostgresTransaction(Transaction):
             self._found(f"SELECT setval({numbers}, coalesce(max(number), 0) + 1, false) FROM {table}")
 
     def _last_event(self) -> int:
-        return int(self._found("SELECT last_event FROM about")[0][0])
+        if self.last_event is None:
+            self.last_event = self._written = int(self._found("SELECT last_event FROM about")[0][0])
+        return self.last_event
 
     def _note_last_event(self, number: int) -> None:
-        self._do("UPDATE about SET last_event = ?", (number,))
+        self.last_event = number
+
+    def undone(self, last_event: int | None) -> None:
+        """A change was rolled back, at whose beginning this was the newest event."""
+        self.last_event = self._written if last_event is None else last_event
+
+    def finish(self) -> None:
+        """Write down, once for all changes, what they noted."""
+        if self.last_event != self._written:
+            self._do("UPDATE about SET last_event = ?", (self.last_event,))

@@ -109,6 +109,7 @@ class Writer(GroupCommit):
         connection, number = self._begun()
         transaction = PostgresTransaction(connection)
         found = [self._change(connection, transaction, change) for change in changes]
+        transaction.finish()
         if not self._made_durable(connection, number):
             gone = UnreachableError(
                 f"the database {self._address.name} went away before it was taken in; send it again."
@@ -154,6 +155,7 @@ class Writer(GroupCommit):
         self, connection: "psycopg.Connection[Any]", transaction: PostgresTransaction, change: Change
     ) -> Outcome:
         connection.execute("SAVEPOINT change")
+        last_event = transaction.last_event
         try:
             result = change(transaction)
             connection.execute("RELEASE change")
@@ -169,6 +171,7 @@ class Writer(GroupCommit):
         else:
             return result, None
         connection.execute("ROLLBACK TO change")
+        transaction.undone(last_event)
         return None, failed
 
     # -- the connection -----------------------------------------------------------------------------------------------

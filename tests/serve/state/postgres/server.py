@@ -69,31 +69,36 @@ class Postgres:
         settings = ("shared_buffers=32MB", "listen_addresses=", "max_wal_size=256MB", "jit=off")
         command = [str(self.bin / "postgres"), "-D", self.data, "-k", str(self.folder)]
         command += [word for one in settings for word in ("-c", one)]
-        with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=_ENVIRONMENT,
-                start_new_session=True,
-                preexec_fn=dies_with_the_tests,
-                **self._as,
-            )
         until = time.monotonic() + 60
         while True:
+            # One that was killed leaves sessions behind, which take a moment to notice it: until then none can begin.
+            if self._process is None or self._process.poll() is not None:
+                with open(self.folder / "log", "ab") as log:
+                    self._process = subprocess.Popen(
+                        command,
+                        stdout=log,
+                        stderr=log,
+                        cwd="/",
+                        env=_ENVIRONMENT,
+                        preexec_fn=dies_with_the_tests,
+                        **self._as,
+                    )
             try:
                 psycopg.connect(self.address()).close()
                 return
             except psycopg.OperationalError:
-                assert self._process.poll() is None, (self.folder / "log").read_text()
-                assert time.monotonic() < until, "the database does not start"
-                time.sleep(0.02)
+                assert time.monotonic() < until, (self.folder / "log").read_text()[-2_000:]
+                time.sleep(0.05)
 
     def kill(self) -> None:
-        """As the power does it: all of its processes at once, without a word."""
+        """As the power does it: all of its processes, without a word."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        own = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        sessions = own.read_text().split() if own.exists() else []
+        self._process.kill()
+        for pid in sessions:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
         self._process.wait()
 
     def stop(self) -> None:
