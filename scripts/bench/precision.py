@@ -2,7 +2,7 @@
 
     python scripts/bench/precision.py ml-1m MODEL
 
-MODEL was fitted without the test users. Texts: 384 of the catalog through the text encoder. Histories: all test users
+MODEL was fitted without the test users. Texts: 48 of the catalog through the text encoder. Histories: all test users
 with 20 known events through the transformer. Vectors: the items' own, as an index would hold them. Loss: the mean
 cosine to float32, and NDCG@10 of the transformer's vectors alone on the test users. Writes
 `scripts/bench/results/precision.json`.
@@ -32,7 +32,7 @@ from recllm.encoders.validation import mean_ndcg
 
 DATA = Path(os.environ.get("RECLLM_DATA", "data"))
 OUT = Path(__file__).parent / "results" / "precision.json"
-TEXTS, TURNS = 384, 3
+TEXTS, TURNS = 48, 2
 WAYS = ("float32", "bfloat16", "int8", "compiled")
 
 
@@ -71,10 +71,10 @@ def texts(rec: recllm.Recommender) -> dict[str, dict[str, float]]:
     """The text encoder."""
     encoder = rec.fitted.text_encoder
     model, described = encoder.load("cpu"), describe_items(rec.catalog, encoder.prompt)[:TEXTS]
-    plain, table, first = model[0].auto_model, {}, None
+    plain, table, first = model[0].model, {}, None
     for way in WAYS:
         module = {"int8": int8, "compiled": torch.compile}.get(way, lambda module: module)(plain)
-        model[0].auto_model = module
+        model[0].model = module
         try:
             with context(way), torch.inference_mode(way != "compiled"), torch.no_grad():
                 seconds, found = best_of(lambda: model.encode(described, batch_size=32, show_progress_bar=False))
@@ -82,7 +82,7 @@ def texts(rec: recllm.Recommender) -> dict[str, dict[str, float]]:
             table[way] = {"failed": f"{type(error).__name__}: {str(error).splitlines()[0][:90]}"}
             continue
         finally:
-            model[0].auto_model = plain
+            model[0].model = plain
         found = np.asarray(found, dtype=np.float32)
         first = found if first is None else first
         table[way] = {"texts a second": round(TEXTS / seconds, 1), "cosine": round(cosine(found, first), 5)}
