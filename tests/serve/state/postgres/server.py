@@ -16,7 +16,12 @@ from typing import Any
 
 import psycopg
 
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+ROOM = 1 << 30
+"""Bytes that two servers may need."""
+
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2 * ROOM else None
+"""Where fsync costs nothing; None: wherever."""
+
 NAME = "recllm"
 
 
@@ -41,8 +46,7 @@ class Postgres:
             try:
                 self.call("initdb", "--version")
             except (PermissionError, subprocess.CalledProcessError):  # the environment is root's alone
-                shutil.copytree(bin_.parent, folder / "programs")
-                self.bin = folder / "programs" / "bin"
+                self.bin = copied(bin_, folder / "programs")
         folder.chmod(0o755)
         self.call("initdb", "-D", self.data, "-A", "trust", "--no-sync", "-U", NAME, "-E", "UTF8", "--locale=C")
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,6 +115,16 @@ class Postgres:
         with psycopg.connect(self.address(), autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values)
             return cursor.fetchall() if cursor.description else []
+
+
+def copied(bin_: Path, target: Path) -> Path:
+    """Programs where anybody may run them; libraries that a package has beside its own folder come along."""
+    package = bin_.parent.parent
+    shutil.copytree(bin_.parent, target / package.name / bin_.parent.name)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name)
+    return target / package.name / bin_.parent.name / bin_.name
 
 
 _ENVIRONMENT = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
