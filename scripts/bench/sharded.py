@@ -106,11 +106,12 @@ class Run:
         stdout, stderr = self.process.communicate()
         seconds = time.monotonic() - self.started
         log = [line for line in stderr.splitlines() if "shard " in line or "Error" in line or "could not" in line]
+        told = {name: value for name, value in json.loads(stdout or "{}").items() if name != "lists"}
         return {
             "exit": self.process.returncode,
             "seconds": round(seconds, 1),
             "peak_mb": round(self.peak / 1e6),
-            "told": json.loads(stdout) if stdout else None,
+            "told": told,
             "log": log,
         }
 
