@@ -73,6 +73,12 @@ class Senses:
         """Of these, the numbers that are part of item vectors, which come first."""
         return sum(one.matrix.shape[1] for name, one in self.whitening.items() if name != COMMENTS)
 
+    def beside(
+        self, texts: Float[Tensor, "items dim"], others: Float[Tensor, "items width"]
+    ) -> Float[Tensor, "items dim_and_inside"]:
+        """What item vectors are made of: whitened texts and others beside them; the texts as they lie without any."""
+        return torch.cat([texts, others[:, : self.inside]], dim=1) if self.inside else texts
+
     def white(
         self, catalog: Catalog, comments: Float[np.ndarray, "items dim"] | None = None
     ) -> Float[Tensor, "items width"]:

@@ -245,7 +245,7 @@ class Reasons:
         channels = self.model.channels
         if not channels.people.matrix(history.user_ids).nnz:
             return list(evidence)
-        bare = self.model.with_channels(replace(channels, people=channels.people.without(history.user_ids)))
+        bare = self.model.with_channels(channels.changed(people=channels.people.without(history.user_ids)))
         alone = Served(bare, replace(served.request, wishes=None))
         top = set(ServedRanking(alone, history, None)(alone.known(history)).top(0, served.request.n))
         return [

@@ -24,7 +24,7 @@ def grown(model: Model, catalog: Catalog, text: np.ndarray) -> Model:
     # The items that were there before are as they were read then.
     senses = torch.cat([model.channels.senses, model.senses.white(catalog)[len(model.catalog) :]])
     warm = torch.nn.functional.pad(model.items.warm, (0, fresh))
-    whole = torch.cat([white, senses[:, : model.senses.inside]], dim=1)
+    whole = model.senses.beside(white, senses)
     items = ItemEncoder(whole, warm, model.encoder.width, model.items.bound)
     with torch.no_grad():
         items.project.load_state_dict(model.items.project.state_dict())

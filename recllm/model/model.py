@@ -77,7 +77,10 @@ class Model(Contents):
         for part in (self.encoder, self.items, self.head):
             part.eval()
         with torch.no_grad():
-            self.space = Space(self.items())
+            vectors = self.items()
+        # Nothing was learned of items: they are their texts, and held once.
+        as_text = vectors.shape == self.channels.text.shape and torch.equal(vectors, self.channels.text)
+        self.space = self.channels.space if as_text else Space(vectors)
         self._serve()
 
     def _serve(self) -> None:

@@ -52,7 +52,7 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
     if not bool(torch.isfinite(white).all()):
         raise ArtifactError("its whitening leaves no numbers")
     senses, beside = _senses(saved, artifact.documents["run"].get("senses", []), len(catalog))
-    whole = torch.cat([white, beside[:, : senses.inside]], dim=1)
+    whole = senses.beside(white, beside)
     items = _items(saved["items"], whole, encoder.width, config.history.delta_bound)
     text_adapter = None
     if "text_adapter" in saved:

@@ -34,7 +34,7 @@ def without_profiles(state: Fitted, user_ids: Sequence[str]) -> Fitted:
     people = state.model.channels.people
     if not people.fields:
         return state
-    return _with(state, replace(state.model.channels, people=people.without(user_ids)))
+    return _with(state, state.model.channels.changed(people=people.without(user_ids)))
 
 
 def showing(state: Fitted, users: Any) -> Fitted:
@@ -49,7 +49,7 @@ def showing(state: Fitted, users: Any) -> Fitted:
     """
     if users is None:
         return state
-    return _with(state, replace(state.model.channels, people=_of(state).updated(read_profiles(users))))
+    return _with(state, state.model.channels.changed(people=_of(state).updated(read_profiles(users))))
 
 
 @final

@@ -46,4 +46,4 @@ class ItemTexts:
     @cached_property
     def whole(self) -> Float[Tensor, "items dim_and_width"]:
         """What item vectors are made of: texts, and other vectors beside them."""
-        return torch.cat([self.white, self.beside[:, : self.senses.inside]], dim=1)
+        return self.senses.beside(self.white, self.beside)

@@ -46,7 +46,7 @@ def taking_weights(state: Fitted, renewed: Fitted, since: Fitted) -> Fitted:
     if len(state.model.catalog) > len(since.model.catalog):
         text = state.model.channels.text
         fitted = tuple(one.extended(text) if one.counted else one for one in fitted)
-    model = state.model.with_channels(replace(state.model.channels, fitted=fitted))
+    model = state.model.with_channels(state.model.channels.changed(fitted=fitted))
     left = max(state.counted.since_weights - since.counted.since_weights, 0)
     return _with(state, replace(state, model=model, counted=replace(state.counted, since_weights=left)))
 

@@ -95,6 +95,10 @@ class Space:
 
     vectors: Float[Tensor, "items width"]
 
+    def __reduce__(self) -> tuple[type["Space"], tuple[Tensor]]:
+        """What is looked up in them is looked up again elsewhere: a graph lives in this process."""
+        return Space, (self.vectors,)
+
     @property
     def is_small(self) -> bool:
         """Whether all items are scored to find the best; else they are found by the index."""

@@ -205,7 +205,7 @@ class Channels:
         """
         now = self.people if people is None else people
         known = ((before, self.people), (after, now))
-        return replace(self, people=now, fitted=tuple(channel.moved(*known) for channel in self.fitted))
+        return self.changed(people=now, fitted=tuple(channel.moved(*known) for channel in self.fitted))
 
     def renewed(self, counts: Counts, config: RetrievalConfig, *, weights: bool = True) -> "Channels":
         """The same channels, with the settings that were chosen, about other counts; a model without settings as it is.
@@ -224,12 +224,17 @@ class Channels:
         share = float(self.settings[HALF_LIFE]) * min(self.settings.get(LIKED_EVENTS, events) / max(events, 1), 1.0)
         lesson = Lesson.again(counts, self.text, config, self.settings, self.senses)
         name = self.settings.get(NEWCOMERS)
-        return replace(
-            self,
+        return self.changed(
             popularity=Popularity.of(counts.items, share),
             fitted=tuple(_renewed(one, lesson) for one in self.fitted) if weights else self.fitted,
             newcomers=self.newcomers if name is None else order_of(name, counts.items),
         )
+
+    def changed(self, **parts: Any) -> "Channels":
+        """The same items with something else of them; what was looked up in their vectors stays."""
+        other = replace(self, **parts)
+        vars(other).update({name: vars(self)[name] for name in ("space", "sense_space") if name in vars(self)})
+        return other
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything to save, by name; the names of the channels, settings and text vectors are kept elsewhere."""

@@ -1,5 +1,7 @@
 """Whatever its form, a profile says the same of all items, of some, and of the best."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -84,3 +86,11 @@ def test_an_index_finds_and_exact_vectors_score(monkeypatch: pytest.MonkeyPatch)
     rows = torch.arange(ITEMS).expand(USERS, -1)
     torch.testing.assert_close(indexed.of(rows), exact.all())
     torch.testing.assert_close(indexed.of(rows.contiguous()), exact.all())
+
+
+def test_what_is_looked_up_stays_in_its_process() -> None:
+    space = Space(torch.randn(30, 8))
+    assert space.index is space.index
+    again = pickle.loads(pickle.dumps(space))
+    assert torch.equal(again.vectors, space.vectors)
+    assert "index" not in vars(again)
