@@ -24,7 +24,7 @@ from recllm.ranking.filters import matching_items, unmet_filters
 from recllm.ranking.plan import Plan
 from recllm.ranking.rules import best_items
 from recllm.ranking.wishes import Wishes, moved
-from recllm.retrieval.candidates import Candidates, union
+from recllm.retrieval.candidates import Candidates, counts_of, union
 from recllm.retrieval.profiles import Profile, Shared
 
 
@@ -191,7 +191,7 @@ class Lists:
         """Retrieve and rank for a batch of users: what they have, and what of it the ranking may know."""
         eligible, now = torch.from_numpy(self.served.eligible(seen)), self.served.asked_at(seen)
         batch = self.served.rank(known, lora, eligible, now)
-        missing = eligible.sum(dim=1) - batch.candidates.real.sum(dim=1)
+        missing = counts_of(eligible) - counts_of(batch.candidates.real)
         for user in range(len(seen)):
             rows = self._chosen(batch, user, known)
             if len(rows) == self.served.request.n or not missing[user]:

@@ -149,7 +149,12 @@ class InSpace(Profile):
             return self._all.gather(1, rows)
         if rows.stride(0) == 0:  # the same items for all
             return self.users @ self.space.vectors[rows[0]].T
-        return torch.bmm(self.space.vectors[rows], self.users.unsqueeze(2)).squeeze(2)
+        found, own = torch.empty(rows.shape), torch.empty(rows.shape[1], self.users.shape[1])
+        with torch.no_grad():
+            for user, theirs in enumerate(rows):  # into the same memory: fresh pages would take most of the time
+                torch.index_select(self.space.vectors, 0, theirs, out=own)
+                torch.mv(own, self.users[user], out=found[user])
+        return found
 
     def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
         """Rows of the best `size` eligible items; those of an index are nearly the best."""
