@@ -47,6 +47,7 @@ from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanation, Explanations, Preview, Recommendation, Recommendations
 from recllm.lists.serve import Lists
 from recllm.lists.similar import Likeness, similar_for, similar_items
+from recllm.model.asked import histories_of
 from recllm.model.card import adapter_card
 from recllm.model.config import RecommenderConfig
 from recllm.model.fit.stages import fit
@@ -212,7 +213,7 @@ class Recommender:
         state = showing(self._fitted(), profiles)
         kept = kept_for(adapters, state.fingerprint)
         items = read_items(item_ids, "item_ids", ordered=True)
-        histories, notes = state.histories(state.events_of(users, kept, ordered=True))
+        histories, notes = histories_of(state, users, kept, ordered=True)
         tell(notes)
         return scores_of(state, histories, items, truth(adapt, "adapt"), kept)
 
@@ -290,7 +291,7 @@ class Recommender:
         )
         state = showing(self._fitted(), profiles)
         kept = kept_for(adapters, state.fingerprint)
-        seen, notes = state.histories(state.events_of(users, kept))
+        seen, notes = histories_of(state, users, kept)
         lists = Lists.of(state, request, seen, kept)
         notes += lists.notes
         reasons = {}
@@ -315,7 +316,7 @@ class Recommender:
         state = self._fitted()
         kept = kept_for(adapters, state.fingerprint)
         requests = [ListRequest(n, adapt, wishes=said) for said in (None, wishes)]
-        histories, notes = state.histories(state.events_of(users, kept))
+        histories, notes = histories_of(state, users, kept)
         tell(notes)
         before, after = (Lists.of(state, request, histories, kept).rows for request in requests)
         catalog = state.model.catalog
@@ -412,7 +413,7 @@ class Recommender:
         )
         writer, domain = _generator(generator), state.config.domain
         explainer = Explainer(writer, domain=domain, level=level, detail="full", audience=audience)
-        histories, notes = state.histories(state.events_of(users))
+        histories, notes = histories_of(state, users)
         tell(notes)
         return explanations(state, histories, items, request, explainer)
 

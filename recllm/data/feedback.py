@@ -193,4 +193,4 @@ def _meaning(event: str) -> int:
 
 def _floats(series: pl.Series) -> NDArray[np.float32]:
     """float32 [rows], NaN where missing."""
-    return series.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    return series.cast(pl.Float32).to_numpy()

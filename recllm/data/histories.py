@@ -211,7 +211,7 @@ def ratings_of(interactions: Interactions) -> NDArray[np.float32]:
     frame = interactions.frame
     if "rating" not in frame.columns:
         return np.full(frame.height, np.nan, dtype=np.float32)
-    ratings: NDArray[np.float32] = frame["rating"].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    ratings: NDArray[np.float32] = frame["rating"].cast(pl.Float32).to_numpy()  # NaN in place of null
     return ratings
 
 

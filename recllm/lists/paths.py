@@ -12,6 +12,7 @@ from recllm.errors import DataError
 from recllm.lists.prerequisites import Prerequisites
 from recllm.lists.results import Recommendations
 from recllm.lists.serve import list_columns
+from recllm.model.asked import histories_of
 from recllm.model.fitted import Fitted
 from recllm.ranking.rules import best_items, check_list_options
 
@@ -28,7 +29,7 @@ def paths(state: Fitted, users: Any, goal: Any, n: Any, prerequisites: Any, adap
     unknown = (
         ("nothing is known of what is taken before what, so the path is the best list.",) if not needs.needs else ()
     )
-    histories, notes = state.histories(state.events_of(users))
+    histories, notes = histories_of(state, users)
     finder = _Finder(state, needs, goals, n)
     for user, scores in enumerate(state.scores(histories, adapt, None)):
         finder.find(histories, user, scores)

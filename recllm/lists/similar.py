@@ -11,6 +11,7 @@ from recllm.data.doors import items_of, read_items
 from recllm.errors import ConfigError, DataError
 from recllm.lists.answers import nearest
 from recllm.lists.results import Recommendations
+from recllm.model.asked import histories_of
 from recllm.model.fitted import Fitted
 from recllm.ranking.rules import check_list_options
 from recllm.retrieval.channels.cooccurrence import TakenTogether
@@ -44,7 +45,7 @@ def similar_items(state: Fitted, item_ids: Any, n: Any, by: Likeness = "text", b
 
 def similar_for(state: Fitted, users: Any, item_ids: Any, n: Any, by: Likeness = "text") -> Recommendations:
     """See `Recommender.similar_items`: a list for each user."""
-    histories, notes = state.histories(state.events_of(users))
+    histories, notes = histories_of(state, users)
     items = items_of(read_items(item_ids, "item_ids"), histories.user_ids, "item_ids")
     groups = [_known(state, own) for own in items]
     alike = _likeness(state, groups, by)

@@ -1,0 +1,59 @@
+"""What is known of whom a call is about; of users who are remembered it is put in order once."""
+
+from dataclasses import replace
+from typing import Any, final
+
+import numpy as np
+
+from recllm.adaptation.adapters import Kept
+from recllm.data.doors import read_users
+from recllm.data.histories import Histories
+from recllm.data.interactions import Interactions
+from recllm.model.config import RecommenderConfig
+from recllm.model.fitted import Fitted
+from recllm.model.model import Model
+
+MOST_HELD = 1_000_000
+"""Events of users who were asked about that are held in order: 50 bytes each."""
+
+
+def histories_of(
+    state: Fitted, users: Any, kept: Kept | None = None, *, ordered: bool = False
+) -> tuple[Histories, tuple[str, ...]]:
+    """Histories of users in any form, and what is to be said of what cannot be read; see `Fitted.events_of`."""
+    asked = read_users(users, ordered=ordered)
+    if isinstance(asked, Interactions) or kept is not None:
+        return state.histories(state.events_of(asked, kept, ordered=ordered))
+    held, users_asked = state.once(_Held), list(dict.fromkeys(asked))
+    found = {user: held.histories[user] for user in users_asked if user in held.histories}
+    missing = [user for user in users_asked if user not in found]
+    if missing:
+        fresh, notes = state.histories(state.events_of(missing))
+        if not notes:
+            held.take(fresh)
+        if not found:
+            return fresh, notes
+        if notes:
+            return state.histories(state.events_of(users_asked))
+        found |= {user: fresh.of([row]) for row, user in enumerate(fresh.user_ids)}
+    return Histories.concatenate([found[user] for user in users_asked]), ()
+
+
+@final
+class _Held:
+    """Histories of one state of the recommender: whatever it learns or forgets, the next one begins with nothing."""
+
+    def __init__(self, model: Model, config: RecommenderConfig) -> None:
+        self.histories: dict[str, Histories] = {}
+        self._events = 0
+
+    def take(self, fresh: Histories) -> None:
+        """Hold these, too; when there are too many, the others go."""
+        if fresh.n_events > MOST_HELD:
+            return
+        if self._events + fresh.n_events > MOST_HELD:
+            self.histories, self._events = {}, 0
+        # The events stand in a log of their own.
+        alone = replace(fresh, event_rows=np.full(fresh.n_events, -1))
+        self.histories |= {user: alone.of([row]) for row, user in enumerate(alone.user_ids)}
+        self._events += fresh.n_events
