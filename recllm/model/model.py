@@ -1,10 +1,11 @@
 """The fitted model: every part that serving needs, how they score together, and how they are kept on disk."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -134,6 +135,12 @@ class Model(Contents):
             if self.remembered is None:
                 return encode_users(self.encoder, histories, self.vectors, lora)
             return self.remembered.read(histories, lora, partial(encode_users, self.encoder, vectors=self.vectors))
+
+    def make_ready(self, progress: Callable[[str, float, float], Any] | None) -> None:
+        """Make now what the first question would wait for, telling (stage, done, total)."""
+        tell = partial(progress or (lambda *_: None), "index items")
+        for space in (self.space, self.channels.space):
+            space.make_ready(tell)
 
     def remembering(self) -> "Model":
         """The same model, which reads a history once; for who is asked again and again."""

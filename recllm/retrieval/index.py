@@ -9,6 +9,7 @@ import hashlib
 import json
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -36,6 +37,9 @@ SCANNED_ITEMS = 200_000
 
 CLIPPED = 6.0
 """Numbers further from 0 than this many times their root mean square are cut off: one in 10⁸ of a normal variable."""
+
+Progress = Callable[[float, float], Any]
+"""Called with (done, total)."""
 
 _LEAST = torch.iinfo(torch.int32).min
 _BLOCK = 65_536
@@ -94,8 +98,16 @@ class Graph(Index):
         self._vectors, self._index = vectors, index
 
     @classmethod
-    def of(cls, vectors: Float[Tensor, "items width"], folder: Path | None) -> "Graph":
-        """From the folder where graphs are kept, if it is there whole, else made anew and kept there."""
+    def of(
+        cls, vectors: Float[Tensor, "items width"], folder: Path | None, progress: Progress | None = None
+    ) -> "Graph":
+        """From the folder where graphs are kept, if it is there whole, else made anew and kept there.
+
+        Args:
+            vectors: Of the items.
+            folder: None: nothing is kept.
+            progress: Called with (done, total) while a graph is made; None: a warning says so.
+        """
         settings = f"{cls.CONNECTIONS} {cls.WIDTH_ADD} {CLIPPED}"
         file = None if folder is None else folder / f"{fingerprint(settings, vectors.numpy())}.usearch"
         index = cls._empty(vectors.shape[1])
@@ -104,8 +116,11 @@ class Graph(Index):
             index.load(content)
         if len(index) != len(vectors):
             index = cls._empty(vectors.shape[1])
+            if progress is None:
+                warnings.warn(f"an index over {len(vectors):,} items is made, once; this takes minutes.", stacklevel=2)
+            codes = codes_of(vectors, _scale(vectors)).numpy()
             # By one thread: the same graph each time.
-            index.add(np.arange(len(vectors)), codes_of(vectors, _scale(vectors)).numpy(), threads=1)
+            index.add(np.arange(len(vectors)), codes, threads=1, progress=_going_on(progress))
             if file is not None:
                 _keep(file, index)
         return cls(vectors, index)
@@ -147,8 +162,13 @@ class Graph(Index):
         return found
 
 
-def open_index(vectors: Float[Tensor, "items width"]) -> Index:
-    """What finds the best of these items: a scan, or above `SCANNED_ITEMS` a graph, which is kept in the cache."""
+def open_index(vectors: Float[Tensor, "items width"], progress: Progress | None = None) -> Index:
+    """What finds the best of these items: a scan, or above `SCANNED_ITEMS` a graph, which is kept in the cache.
+
+    Args:
+        vectors: Of the items.
+        progress: As in `Graph.of`.
+    """
     if len(vectors) <= SCANNED_ITEMS:
         return Scan(vectors)
     try:
@@ -160,7 +180,7 @@ def open_index(vectors: Float[Tensor, "items width"]) -> Index:
             stacklevel=2,
         )
         return Scan(vectors)
-    return Graph.of(vectors, cache_folder("index"))
+    return Graph.of(vectors, cache_folder("index"), progress)
 
 
 def exact_best(
@@ -196,6 +216,15 @@ def _scale(vectors: Float[Tensor, "items width"]) -> float:
     some = vectors[:: max(len(vectors) // _BLOCK, 1)]
     spread = float(some.square().mean().sqrt()) if len(some) else 0.0
     return 127 / (CLIPPED * max(spread, 1e-12))
+
+
+def _going_on(progress: Progress | None) -> Callable[[int, int], bool]:
+    def told(done: int, total: int) -> bool:  # usearch looks at these types
+        if progress is not None:
+            progress(done, total)
+        return True
+
+    return told
 
 
 def _kept(file: Path) -> bytes | None:

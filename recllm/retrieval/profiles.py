@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor, nn
 
-from recllm.retrieval.index import EXACT_ITEMS, NOBODY, Index, open_index
+from recllm.retrieval.index import EXACT_ITEMS, NOBODY, Index, Progress, open_index
 from recllm.retrieval.table import Table
 
 COPIED_NUMBERS = 40_000_000
@@ -106,8 +106,13 @@ class Space:
 
     @cached_property
     def index(self) -> Index:
-        """Finds the items that a vector scores best; made when it is first asked for."""
+        """Finds the items that a vector scores best; made when it is first asked for, unless `make_ready` did."""
         return open_index(self.vectors)
+
+    def make_ready(self, progress: Progress) -> None:
+        """Make the index where one is needed and takes long, telling (done, total)."""
+        if not self.is_small and "index" not in vars(self):
+            vars(self)["index"] = open_index(self.vectors, progress)
 
     @cached_property
     def mean(self) -> Float[Tensor, "width"]:

@@ -12,6 +12,10 @@ from recllm.retrieval.index import NOBODY, Graph, Index, Scan, exact_best, open_
 ITEMS, WIDTH = 3000, 32
 
 
+def silent(done: float, total: float) -> None:
+    """Nobody watches."""
+
+
 @pytest.fixture(scope="module")
 def vectors() -> torch.Tensor:
     """Items in fifty heaps, as those of a catalog are."""
@@ -24,7 +28,7 @@ def vectors() -> torch.Tensor:
 
 @pytest.fixture(scope="module", params=["scan", "graph"])
 def index(request: pytest.FixtureRequest, vectors: torch.Tensor) -> Index:
-    return Scan(vectors) if request.param == "scan" else Graph.of(vectors, None)
+    return Scan(vectors) if request.param == "scan" else Graph.of(vectors, None, silent)
 
 
 def share_found(index: Index, vectors: torch.Tensor, eligible: torch.Tensor, size: int) -> float:
@@ -52,7 +56,7 @@ def test_filters_never_leave_a_list_short(index: Index, vectors: torch.Tensor, s
 
 def test_what_a_walk_does_not_reach_is_looked_for_among_all(vectors: torch.Tensor) -> None:
     """Only items far from the user may be listed: every one that the walk brings is ruled out."""
-    graph = Graph.of(vectors, None)
+    graph = Graph.of(vectors, None, silent)
     eligible = (vectors[:20] @ vectors.T) < 0
     assert share_found(graph, vectors, eligible, 50) == 1.0
 
@@ -66,21 +70,21 @@ def test_exact_best_is_the_order_of_all_scores(vectors: torch.Tensor, monkeypatc
 
 
 def test_a_graph_is_made_once_and_opened_if_it_is_what_was_written(vectors: torch.Tensor, tmp_path: Path) -> None:
-    made = Graph.of(vectors, tmp_path)
+    made = Graph.of(vectors, tmp_path, silent)
     (file,) = tmp_path.glob("*.usearch")
     written = file.stat().st_mtime_ns
     everything = torch.ones(20, ITEMS, dtype=torch.bool)
-    again = Graph.of(vectors, tmp_path)
+    again = Graph.of(vectors, tmp_path, silent)
     assert file.stat().st_mtime_ns == written
     assert torch.equal(made.best(vectors[:20], everything, 9), again.best(vectors[:20], everything, 9))
-    stale = Graph.of(vectors[:-1], tmp_path)
+    stale = Graph.of(vectors[:-1], tmp_path, silent)
     assert len(list(tmp_path.glob("*.usearch"))) == 2, "other vectors are another graph"
     assert (stale.best(vectors[:2], everything[:2, 1:], 9) < ITEMS - 1).all()
 
 
 @pytest.mark.parametrize("damage", ["flipped", "short", "empty", "no digest", "no file"])
 def test_a_damaged_graph_is_not_opened_but_made_again(vectors: torch.Tensor, tmp_path: Path, damage: str) -> None:
-    Graph.of(vectors, tmp_path)
+    Graph.of(vectors, tmp_path, silent)
     (file,) = tmp_path.glob("*.usearch")
     whole = file.read_bytes()
     if damage == "flipped":
@@ -91,7 +95,7 @@ def test_a_damaged_graph_is_not_opened_but_made_again(vectors: torch.Tensor, tmp
         file.unlink()
     else:
         file.write_bytes(whole[:1000] if damage == "short" else b"")
-    graph = Graph.of(vectors, tmp_path)
+    graph = Graph.of(vectors, tmp_path, silent)
     assert file.read_bytes() == whole, "the same graph each time"
     assert (graph.best(vectors[:1], torch.ones(1, ITEMS, dtype=torch.bool), 5) != NOBODY).all()
 
@@ -100,7 +104,11 @@ def test_large_catalogs_have_a_graph(vectors: torch.Tensor, monkeypatch: pytest.
     monkeypatch.setenv("RECLLM_CACHE", str(tmp_path))
     assert isinstance(open_index(vectors), Scan)
     monkeypatch.setattr(indexes, "SCANNED_ITEMS", 100)
-    assert isinstance(open_index(vectors), Graph)
+    with pytest.warns(UserWarning, match="made, once"):
+        assert isinstance(open_index(vectors), Graph)
+    told: list[tuple[float, float]] = []
+    assert isinstance(open_index(vectors[1:], lambda *so_far: told.append(so_far)), Graph)
+    assert told[-1] == (ITEMS - 1, ITEMS - 1)
     assert list(tmp_path.rglob("*.usearch"))
     monkeypatch.setitem(__import__("sys").modules, "usearch.index", None)
     with pytest.warns(UserWarning, match=r"recllm\[scale\]"):

@@ -107,6 +107,7 @@ def fit(
     model = fit_stages(run)
     if not config.keep_histories:  # nor whose profile is whose
         model.channels = replace(model.channels, people=replace(run.people, users=run.people.users.of(())))
+    model.make_ready(options.progress)
     kept = known if config.keep_histories else known.select(np.zeros(0, dtype=np.int64), ())
     trained = TrainedOn.of(known)
     unknown = run.everybody.events - run.counts.events

@@ -113,5 +113,6 @@ def of_catalog(
     """See `Recommender.from_catalog`."""
     report, nothing = FitReport(), Interactions.from_mapping({})
     model = untrained_model(config, catalog, options or TrainOptions(), report, prompt)
+    model.make_ready(None if options is None else options.progress)
     counted = Counted(Counts.of(Histories.empty(0), len(catalog), USUAL))
     return Fitted(config, model, Memory.of(nothing), TrainedOn.of(nothing), report, 0, counted)
