@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recllm.data.histories import Histories
-from recllm.explain.ranker import Floats, RankFunction, Ranking
+from recllm.explain.ranker import Floats, RankFunction, Ranking, scored
 
 NEWEST = 50
 
@@ -33,7 +33,7 @@ class Contributions:
         last: [items, causes], how much each recommended item's score falls without the cause.
         first: [items, causes], how much it rises from nothing with the cause alone.
         average: [causes], the mean of both, averaged over the whole catalog.
-        ranking: With the whole history (0), with none (1), without cause k (2 + k), and then with each alone.
+        ranking: With the whole history (0), with none (1), and without cause k (2 + k).
     """
 
     causes: tuple[NDArray[np.int64], ...]
@@ -60,7 +60,7 @@ def contributions(
     groups: NDArray[np.int64],
     newest: int = NEWEST,
 ) -> Contributions:
-    """Rank without each of the `newest` distinct things of the history, and with each alone, in one call of `rank`.
+    """Rank without each of the `newest` distinct things of the history, and score with each alone.
 
     Args:
         rank: What is served.
@@ -74,14 +74,14 @@ def contributions(
     known = histories.items_of(user)
     causes = _causes(known, groups, newest)
     others = [known[~np.isin(known, rows)] for rows in causes]
-    ranking = rank(without(histories, user, [(), known, *causes, *others]))
-    scores, means, split = ranking.of(items), ranking.means, _FIRST + len(causes)
-    without_each, each_alone = slice(_FIRST, split), slice(split, None)
-    average = means[WHOLE] - means[without_each] + means[each_alone] - means[EMPTY]
+    ranking = rank(without(histories, user, [(), known, *causes]))
+    alone = scored(rank, without(histories, user, [known, *others]))
+    scores, each_alone = ranking.of(items), alone.of(items)
+    average = ranking.means[WHOLE] - ranking.means[_FIRST:] + alone.means[1:] - alone.means[0]
     return Contributions(
         causes=causes,
-        last=scores[WHOLE][:, None] - scores[without_each].T,
-        first=scores[each_alone].T - scores[EMPTY][:, None],
+        last=scores[WHOLE][:, None] - scores[_FIRST:].T,
+        first=each_alone[1:].T - each_alone[0][:, None],
         average=average / 2,
         ranking=ranking,
     )

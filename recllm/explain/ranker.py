@@ -131,4 +131,13 @@ class Ranking:
 
 RankFunction = Callable[[Histories], Ranking]
 """Ranks for each history of a batch, all of them the same user's, as if it were all that is known of them. What a user
-has stays out of the list also where it was taken out of the history."""
+has stays out of the list also where it was taken out of the history.
+
+A ranker may have a method `scored`, too, which ranks without finding lists: scores of the items that are asked about,
+and means, are all that is read of its ranking."""
+
+
+def scored(rank: RankFunction, histories: Histories) -> Ranking:
+    """Scores of the items that are asked about, where no list is."""
+    found: Ranking = getattr(rank, "scored", rank)(histories)
+    return found

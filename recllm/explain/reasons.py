@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -15,99 +15,14 @@ from recllm.explain.explainer import Explainer
 from recllm.explain.gathering import Background, gather_evidence
 from recllm.explain.overall import Influence, Overall, influences
 from recllm.explain.proof import Proof, differences, digest_of, seal_of
-from recllm.explain.ranker import Columns, Ranking
 from recllm.explain.repeats import grouped
-from recllm.lists.orders import leading_channels
+from recllm.explain.served import ServedRanking
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Explanations
 from recllm.lists.serve import Lists, Served
 from recllm.model.config import RecommenderConfig
 from recllm.model.fitted import Fitted
 from recllm.model.model import Model
-from recllm.retrieval.candidates import RANKED_WHOLE, Candidates
-
-SAMPLE = 2048
-"""Items that stand for what is not retrieved, in catalogs of which not all are ranked."""
-
-
-@final
-class ServedRanking:
-    """What is served to one user, as a function of what is known of them; asked at one and the same moment.
-
-    Args:
-        served: The request as the model serves it.
-        history: All that the user has.
-        steps: Of adapting; None: as many as the model is configured for.
-        items: Catalog rows that are asked about; they are scored whether they are retrieved or not.
-    """
-
-    def __init__(
-        self, served: Served, history: Histories, steps: int | None = None, items: Sequence[int] | np.ndarray = ()
-    ) -> None:
-        self._served, self._model, self._steps = served, served.model, steps
-        self._items = np.asarray(items, dtype=np.int64)
-        self._eligible = served.eligible(history)
-        self._asked_at = served.asked_at(history)
-        plan, self._user = served.plan, history.user_ids[0]
-        self._plain = plan.is_plain or plan.varies
-
-    def __call__(self, histories: Histories) -> Ranking:
-        """Adapt, retrieve and rank anew for each of these histories; all of them get scores of the same items."""
-        parts = [histories.of(batch) for batch in histories.batches(self._model.listed_users)]
-        adapted = [self._adapted(part) for part in parts]
-        columns = self._columns(parts, adapted)
-        scores = []
-        for part, lora in zip(parts, adapted, strict=True):
-            for batch in part.batches(self._model.users_of(len(columns.rows))):
-                own = None if lora is None else {name: matrix[batch] for name, matrix in lora.items()}
-                same = Candidates.same(torch.from_numpy(columns.rows), len(batch), len(self._model.catalog))
-                with self._model.threads_for(len(batch)):
-                    found = self._served.rank_these(part.of(batch), own, same, np.repeat(self._asked_at, len(batch)))
-                scores.append(found.scores.numpy())
-        listed = np.broadcast_to(self._eligible[:, columns.rows], (len(histories), len(columns.rows)))
-        choose = None if self._plain else partial(self._choose, columns)
-        return Ranking(np.concatenate(scores), listed, self._model.ties[columns.rows], columns, choose)
-
-    def _columns(self, parts: Sequence[Histories], adapted: Sequence[dict[str, torch.Tensor] | None]) -> Columns:
-        """All of a small catalog; else what is retrieved for any of the histories, and a sample of the rest."""
-        items, chosen = len(self._model.catalog), torch.zeros(len(self._model.catalog), dtype=torch.bool)
-        if items <= RANKED_WHOLE:
-            return Columns.all_of(items)
-        for part, lora in zip(parts, adapted, strict=True):
-            eligible = torch.from_numpy(self._eligible).expand(len(part), -1)
-            now = np.repeat(self._asked_at, len(part))
-            with self._model.threads_for(len(part)):
-                chosen |= self._served.retrieve(part, lora, eligible, now).any(dim=0)
-        chosen[torch.from_numpy(self._items)] = True
-        return Columns.of(chosen.nonzero().flatten().numpy(), np.flatnonzero(self._model.ties < SAMPLE), items)
-
-    def _choose(self, columns: Columns, scores: np.ndarray, listed: np.ndarray, n: int) -> np.ndarray:
-        """The list that the rules make."""
-        items = len(self._model.catalog)
-        line, allowed = np.full(items, -np.inf, dtype=np.float32), np.zeros(items, dtype=bool)
-        line[columns.rows], allowed[columns.rows] = scores, listed
-        return self._served.plan.rows(self._user, line, allowed, n)
-
-    def channels_of(self, history: Histories, items: np.ndarray) -> list[str]:
-        """The channel in which each item stands out most."""
-        rows = torch.from_numpy(items).unsqueeze(0)
-        with self._model.threads_for(len(history)):
-            profiles = self._model.profiles(history, self._adapted(history), self._asked_at)
-            scores = self._model.channels.scores_of(profiles, rows)
-        names = self._model.channels.names
-        best = leading_channels(self._served.request.by, names, scores[0])
-        return [names[channel] for channel in best.tolist()]
-
-    def lists(self, history: Histories) -> Lists:
-        """The list as it is served."""
-        lists, known = Lists(self._served), self._served.known(history)
-        with self._model.threads_for(len(known)):
-            lists.add(history, known, self._adapted(known))
-        return lists
-
-    def _adapted(self, histories: Histories) -> dict[str, torch.Tensor] | None:
-        adapt = self._served.request.adapt and self._model.learner is not None
-        return self._model.adapt(histories, self._steps) if adapt else None
 
 
 @final

@@ -10,8 +10,9 @@ from recllm.errors import DataError, RecllmError
 from recllm.explain.evidence import Evidence
 from recllm.explain.explainer import Explainer
 from recllm.explain.proof import Check, Proof, Verification, differences, is_close, seal_of
-from recllm.explain.reasons import Reasons, ServedRanking
+from recllm.explain.reasons import Reasons
 from recllm.explain.repeats import grouped
+from recllm.explain.served import ServedRanking
 from recllm.lists.serve import Served
 
 _OF_BOTH = ("user_id", "item_id", "title", "explanation", "reason_code", "evidence", "proof")

@@ -16,7 +16,7 @@ from recllm.data.catalog import Catalog
 from recllm.data.histories import make_histories
 from recllm.data.interactions import Interactions
 from recllm.explain.contributions import without as histories_without
-from recllm.explain.reasons import ServedRanking
+from recllm.explain.served import ServedRanking
 from recllm.lists.request import ListRequest
 from recllm.lists.results import Recommendations
 from recllm.lists.serve import Served
