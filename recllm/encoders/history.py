@@ -104,6 +104,7 @@ class ItemEncoder(nn.Module):
         width: Of an item vector.
         bound: Length of a delta at most.
         beside: How many columns of `text` are of something else.
+        learns: Whether deltas will be learned; else they are one 0, which takes no memory.
     """
 
     text: Tensor
@@ -116,6 +117,8 @@ class ItemEncoder(nn.Module):
         width: int,
         bound: float,
         beside: int = 0,
+        *,
+        learns: bool = True,
     ) -> None:
         super().__init__()
         self.register_buffer("text", text, persistent=False)
@@ -126,7 +129,9 @@ class ItemEncoder(nn.Module):
             if beside:
                 _start(self.project.weight[:, text.shape[1] - beside :])
         self.bound = bound
-        self.delta = nn.Parameter(torch.zeros(text.shape[0], width), requires_grad=bound > 0)
+        shape = (text.shape[0], width)
+        deltas = torch.zeros(shape) if learns else torch.zeros(1, 1).expand(shape)
+        self.delta = nn.Parameter(deltas, requires_grad=bound > 0 and learns)
 
     def forward(
         self, rows: Int[Tensor, "rows"] | None = None, hidden_delta: Bool[Tensor, "items"] | None = None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
@@ -30,6 +30,9 @@ from recllm.retrieval.profiles import Profile, Space
 from recllm.retrieval.table import Table
 
 C = TypeVar("C", bound="Channel")
+
+KEPT_NUMBERS = 2**26
+"""Of what was popular at moments of the log, so many numbers are kept: 256 MB, for a million items 64 moments."""
 
 EXACT = "items of EASE"
 """Name of the setting that says up to how many items EASE is solved for all."""
@@ -51,11 +54,35 @@ class PopularTables:
         """The logarithm of how many users like an item."""
         return Table(torch.from_numpy(np.log1p(self.popularity.liked)).unsqueeze(0))
 
+    def at(self, timestamps: np.ndarray) -> tuple[Table, Int[Tensor, "moments"]]:
+        """The logarithm of what was popular at these moments, and which row of it is whose; see `Trend.at`.
+
+        The moments of one bin of the log share a row, which is kept; after its end each has a row of its own.
+        """
+        ends = self.popularity.trend.ends
+        bins = np.searchsorted(ends, timestamps, side="right").astype(np.float64)
+        late = timestamps > ends[-1]
+        bins[late] = len(ends) + timestamps[late] - ends[-1]
+        _, first, row = np.unique(bins, return_index=True, return_inverse=True)
+        moments = zip(timestamps[first].tolist(), late[first].tolist(), strict=True)
+        parts = [self._of(moment, after) for moment, after in moments]
+        if not parts:  # nobody asks
+            return Table(torch.zeros(0, len(self.popularity.liked))), torch.from_numpy(row)
+        return (parts[0] if len(parts) == 1 else Table.joined(parts)), torch.from_numpy(row)
+
     @cached_property
-    def latest(self) -> Table:
-        """The same at the end of the log."""
+    def _bins(self) -> dict[int, Table]:
+        return {}
+
+    def _of(self, moment: float, late: bool) -> Table:
         trend = self.popularity.trend
-        return Table(torch.from_numpy(np.log1p(trend.at(trend.ends[-1:]))))
+        number = int(np.searchsorted(trend.ends, moment, side="right"))
+        if not late and number in self._bins:
+            return self._bins[number]
+        table = Table(torch.from_numpy(np.log1p(trend.at(np.array([moment])))))
+        if not late and (len(self._bins) + 1) * table.scores.numel() <= KEPT_NUMBERS:
+            self._bins[number] = table
+        return table
 
 
 @final

@@ -209,13 +209,12 @@ class Sparse(Profile):
 
     def of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
         """Raw scores of each user's own items."""
-        wanted, found = rows.numpy(), np.empty(tuple(rows.shape), dtype=np.float32)
-        line = np.zeros(self.scores.shape[1], dtype=np.float32)
-        for user, own in enumerate(wanted):
+        found = np.zeros(tuple(rows.shape), dtype=np.float32)
+        for user, own in enumerate(rows.numpy()):
             columns, scores = self._line(user)
-            line[columns] = scores
-            found[user] = line[own]
-            line[columns] = 0.0
+            if len(columns):
+                places = np.minimum(np.searchsorted(columns, own), len(columns) - 1)
+                found[user] = np.where(columns[places] == own, scores[places], 0)
         return torch.from_numpy(found)
 
     def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
@@ -230,17 +229,22 @@ class Sparse(Profile):
         return torch.from_numpy(found)
 
     def _line(self, user: int) -> tuple[np.ndarray, np.ndarray]:
-        own = slice(self.scores.indptr[user], self.scores.indptr[user + 1])
-        return self.scores.indices[own], self.scores.data[own]
+        """The columns of a user's scores, ascending, and the scores."""
+        own = slice(self._sorted.indptr[user], self._sorted.indptr[user + 1])
+        return self._sorted.indices[own], self._sorted.data[own]
+
+    @cached_property
+    def _sorted(self) -> sparse.csr_array:
+        return self.scores.sorted_indices()
 
     def moments(self) -> tuple[Float[Tensor, "users"], Float[Tensor, "users"]]:
         """Mean over all items of the raw scores and of their squares."""
-        items, sums = max(self.scores.shape[1], 1), np.ones(self.scores.shape[1], dtype=np.float64)
-        squares = sparse.csr_array(
-            (np.square(self.scores.data), self.scores.indices, self.scores.indptr), shape=self.scores.shape
-        )
-        mean, square = (torch.from_numpy(part @ sums / items) for part in (self.scores, squares))
-        return mean, square
+        ends, items = self.scores.indptr, max(self.scores.shape[1], 1)
+        found = []
+        for power in (1, 2):
+            so_far = np.concatenate([[0.0], np.cumsum(self.scores.data.astype(np.float64) ** power)])
+            found.append(torch.from_numpy((so_far[ends[1:]] - so_far[ends[:-1]]) / items))
+        return found[0], found[1]
 
     @cached_property
     def _rows(self) -> np.ndarray:

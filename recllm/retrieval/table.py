@@ -1,9 +1,11 @@
 """Scores that many users share, kept with what was looked up in them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -18,6 +20,20 @@ class Table:
     """
 
     scores: Float[Tensor, "rows items"]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Table"]) -> "Table":
+        """The rows of all parts, one after another; what was looked up in them is not looked up again."""
+        table = cls(torch.cat([part.scores for part in parts]))
+        mean, square = zip(*(part.moments for part in parts), strict=True)
+        vars(table)["moments"] = torch.cat(mean), torch.cat(square)
+        vars(table)["speaks"] = torch.cat([part.speaks for part in parts])
+        vars(table)["_parts"] = tuple(parts)
+        return table
+
+    @cached_property
+    def _parts(self) -> "tuple[Table, ...]":
+        return ()
 
     @cached_property
     def moments(self) -> tuple[Float[Tensor, "rows"], Float[Tensor, "rows"]]:
@@ -37,5 +53,8 @@ class Table:
     def leading(self, size: int) -> Int[Tensor, "rows size"]:
         """The best items of each row, best first."""
         if size not in self._leading:
-            self._leading[size] = self.scores.topk(min(size, self.scores.shape[1]), dim=1).indices
+            if self._parts:
+                self._leading[size] = torch.cat([part.leading(size) for part in self._parts])
+            else:
+                self._leading[size] = self.scores.topk(min(size, self.scores.shape[1]), dim=1).indices
         return self._leading[size]

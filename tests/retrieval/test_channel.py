@@ -11,9 +11,11 @@ import torch
 
 import recllm
 from recllm.artifact.arrays import SavedArrays
-from recllm.retrieval.channel import Channel, Lesson, Visits
+from recllm.counts.trend import Popularity, Trend
+from recllm.retrieval.channel import Channel, Lesson, PopularTables, Visits
 from recllm.retrieval.channels import CHANNELS, register
 from recllm.retrieval.profiles import Shared
+from recllm.retrieval.table import Table
 from recllm.testing import ToyShop
 from tests.small import config_for, newcomer
 
@@ -95,3 +97,25 @@ def test_two_channels_cannot_have_one_name() -> None:
 
     with pytest.raises(recllm.ConfigError, match="a channel named 'text' is there already"):
         register(Other)
+
+
+def test_what_was_popular_at_a_moment_is_looked_up_once_and_shared() -> None:
+    """Of moments before, inside and after the log, and of the end itself, whichever ask together."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 9, (4, 30)).astype(np.float32)
+    trend = Trend(np.array([10.0, 20.0, 30.0]), counts, counts.sum(axis=0), half_life=5.0)
+    tables = PopularTables(Popularity(counts.sum(axis=0), trend))
+    for moments in ([30.0], [5.0, 12.0, 12.0, 25.0, 30.0], [31.0, 30.0, 47.0, 31.0], [], [12.0]):
+        asked = np.array(moments)
+        table, row = tables.at(asked)
+        wanted = torch.from_numpy(np.log1p(trend.at(asked)))
+        torch.testing.assert_close(table.scores[row], wanted)
+        assert len(table.scores) == len(
+            set(np.searchsorted(trend.ends, asked, "right") + 9 * np.maximum(asked - 30, 0))
+        )
+        if moments:
+            fresh = Table(table.scores.clone())
+            assert torch.equal(table.leading(7), fresh.leading(7))
+            for mine, theirs in zip((*table.moments, table.speaks), (*fresh.moments, fresh.speaks), strict=True):
+                assert torch.equal(mine, theirs)
+    assert tables.at(np.array([12.0]))[0] is tables.at(np.array([13.0]))[0]

@@ -69,6 +69,7 @@ def untrained_model(
         encoder.width,
         config.history.delta_bound,
         texts.senses.inside,
+        learns=False,
     )
     head = RankingHead(len(channels.names), config.ranking)
     with torch.no_grad():

@@ -2,10 +2,9 @@
 
 from typing import final
 
-import numpy as np
 import torch
 
-from recllm.retrieval.channel import Channel, PopularTables, Visits
+from recllm.retrieval.channel import Channel, Visits
 from recllm.retrieval.profiles import Shared
 
 
@@ -30,7 +29,7 @@ class PopularWhenLastSeen(Channel):
 
     def profile(self, visits: Visits) -> Shared:
         """One row of scores for each moment."""
-        return _at(visits.tables, visits.last_seen)
+        return Shared(*visits.tables.at(visits.last_seen))
 
 
 @final
@@ -42,16 +41,4 @@ class PopularNow(Channel):
 
     def profile(self, visits: Visits) -> Shared:
         """One row of scores for each moment."""
-        return _at(visits.tables, visits.now)
-
-
-def _at(tables: PopularTables, timestamps: np.ndarray) -> Shared:
-    """The logarithm of `trend.at`; who asks at the same moment shares it."""
-    trend = tables.popularity.trend
-    if (timestamps == trend.end).all():
-        return Shared(tables.latest, torch.zeros(len(timestamps), dtype=torch.long))
-    bins = np.where(timestamps > trend.ends[-1], timestamps, trend.ends[0] - 1 - len(trend.ends))
-    inside = timestamps <= trend.ends[-1]
-    bins[inside] += np.searchsorted(trend.ends, timestamps[inside], side="right")
-    _, first, row = np.unique(bins, return_index=True, return_inverse=True)
-    return Shared(torch.from_numpy(np.log1p(trend.at(timestamps[first]))), torch.from_numpy(row))
+        return Shared(*visits.tables.at(visits.now))
