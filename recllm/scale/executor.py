@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, TypeVar, final
 
 from recllm.errors import ConfigError, WorkerError, require
 from recllm.options import Progress
-from recllm.scale.ordered import LOG, Died, Done, Raised, attempt, in_order
+from recllm.scale.ordered import LOG, Closing, Died, Done, Raised, attempt, in_order
 
 __all__ = ["Executor", "open_executor"]
 
@@ -110,24 +110,11 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Closing:
-    """`with` for what has `close`."""
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 # --- processes of this machine -----------------------------------------------------------------------------------
 
 
 @final
-class LocalExecutor(_Closing):
+class LocalExecutor(Closing):
     """Processes of this machine, started afresh for each map and ended with it.
 
     They are "spawned" and never forked: torch and polars keep threads that a fork does not have. So a script that maps
@@ -244,7 +231,7 @@ def _end_with_parent() -> None:
 
 
 @final
-class RayExecutor(_Closing):
+class RayExecutor(Closing):
     """Tasks of a Ray cluster, one processor each.
 
     Whoever reaches a Ray port that asks for no token can run code there. A Ray of our own asks for one that is made up

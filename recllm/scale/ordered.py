@@ -5,7 +5,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from recllm.errors import RecllmError, WorkerError
 from recllm.options import Progress
@@ -118,3 +118,16 @@ def _say_death(number: int, shards: Sequence[Any], how: str, deaths: int) -> Non
             shard=number,
         )
     LOG.warning("%s: its worker %s; the shard is done again (%d of %d).", name, how, deaths, AGAIN)
+
+
+class Closing:
+    """`with` for what has `close`."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
