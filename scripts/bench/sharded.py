@@ -146,7 +146,7 @@ def run(place: Path, name: str, executor: str, arguments: argparse.Namespace, ki
             done = watched.when(4, watched.kill_the_driver)
         row = {"run": name, "executor": executor, **watched.end(), "did": done}
         row |= {"files": len(list(out.glob("part-*"))), "sha256": digest(out)}
-        if kill is None:
+        if kill is None and not row["exit"]:
             users, workers = row["told"]["users"], int(executor[-1])
             row["users_per_second"] = rate(out, users, workers)
             row["bytes_per_user"] = round(sum(path.stat().st_size for path in out.glob("part-*")) / users)
