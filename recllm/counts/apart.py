@@ -124,46 +124,54 @@ def _items_of(file: "_File", items: int) -> ItemCounts:
 
 
 class _File:
-    """Arrays in a file, read as they are asked for, whole or in slices."""
+    """Arrays in a file, read as they are asked for, whole or in slices.
+
+    It is opened for each: what was read of a file that stays open counts as memory of the process.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._opened() as file:
+            self.names: list[str] = list(file.keys())
+
+    def _opened(self) -> Any:
         from safetensors import SafetensorError, safe_open
 
-        self.path = path
         try:
-            self._open: Any = safe_open(path, "numpy")
+            return safe_open(self.path, "numpy")
         except (SafetensorError, OSError) as error:
-            raise ArtifactError(f"the counts in {path} cannot be read ({error}); count that part again") from error
-        self.names: list[str] = list(self._open.keys())
+            raise ArtifactError(f"the counts in {self.path} cannot be read ({error}); count that part again") from error
 
     def has(self, name: str) -> bool:
         return name in self.names
 
     def array(self, name: str) -> np.ndarray:
-        found: np.ndarray = self._open.get_tensor(name)
+        with self._opened() as file:
+            found: np.ndarray = file.get_tensor(name)
         return found
 
+    def slices(self, names: Sequence[str], begin: int, end: int) -> list[np.ndarray]:
+        with self._opened() as file:
+            return [file.get_slice(name)[begin:end] for name in names]
+
     def matrix(self, name: str) -> "_Rows":
-        return _Rows(
-            self._open.get_slice(f"{name}data"), self._open.get_slice(f"{name}indices"), self.array(f"{name}indptr")
-        )
+        return _Rows(self, name)
 
 
 class _Rows:
     """The rows of a matrix in a file; of its arrays only where rows begin is in memory."""
 
-    def __init__(self, data: Any, indices: Any, indptr: np.ndarray) -> None:
-        self._data, self._indices = data, indices
-        self.indptr = narrow(indptr)
+    def __init__(self, file: _File, name: str) -> None:
+        self._file, self._names = file, (f"{name}data", f"{name}indices")
+        self.indptr = narrow(file.array(f"{name}indptr"))
 
     def rows(self, start: int, stop: int, columns: int) -> sparse.csr_array:
         begin, end = int(self.indptr[start]), int(self.indptr[stop])
         if begin == end:  # of an array without entries safetensors takes no slice
             return sparse.csr_array((stop - start, columns), dtype=np.int32)
         indptr = self.indptr[start : stop + 1] - self.indptr[start]
-        return sparse.csr_array(
-            (self._data[begin:end], self._indices[begin:end], indptr), shape=(stop - start, columns)
-        )
+        data, indices = self._file.slices(self._names, begin, end)
+        return sparse.csr_array((data, indices, indptr), shape=(stop - start, columns))
 
 
 def _summed(matrices: Sequence[_Rows], items: int) -> sparse.csr_array:
