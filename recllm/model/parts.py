@@ -140,11 +140,15 @@ def _senses(saved: Mapping[str, SavedArrays], names: Any, items: int) -> tuple[S
 
 
 def _items(saved: SavedArrays, white: torch.Tensor, width: int, bound: float) -> ItemEncoder:
-    saved.floats("delta", len(white), width)  # before it is built
-    saved.floats("project.weight", width, white.shape[1])
+    learned = bool(saved.floats("delta", len(white), width).any())  # before it is built
+    project = saved.floats("project.weight", width, white.shape[1])
     warm = torch.from_numpy(saved.booleans("warm", len(white)))
-    items = ItemEncoder(white, warm, width, bound)
-    load_state(items, saved)
+    items = ItemEncoder(white, warm, width, bound, learns=learned)
+    if learned:
+        load_state(items, saved)
+    else:
+        items.project.load_state_dict({"weight": torch.from_numpy(project.copy())})
+        saved.all_taken()
     return items
 
 

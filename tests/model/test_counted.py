@@ -247,13 +247,18 @@ def test_who_was_counted_is_not_evaluated_on(rec: Recommender, toy: ToyShop) -> 
         evaluate(rec, toy.catalog, guests, **asked)
 
 
-def test_what_is_looked_up_in_item_vectors_is_looked_up_once(rec: Recommender, toy: ToyShop) -> None:
+def test_what_is_looked_up_in_item_vectors_is_looked_up_once(rec: Recommender, toy: ToyShop, tmp_path: Path) -> None:
     space, items = rec.model.channels.space, rec.model.space
     rec.update({"new": [{"item_id": "i5", "timestamp": 2_000_000}]})
     rec.forget(["new"])
     assert (rec.model.channels.space is space, rec.model.space is items) == (True, True)
     untaught = Recommender.from_catalog(toy.catalog, config=rec.config)
     assert untaught.model.space is untaught.model.channels.space, "items of which nothing was learned are their texts"
+    untaught.save(tmp_path / "untaught")
+    again = Recommender.load(tmp_path / "untaught").model
+    assert again.space is again.channels.space
+    assert again.items.delta.untyped_storage().nbytes() == 4, "no memory for what was not learned"
+    assert again.digest() == untaught.model.digest()
 
 
 def test_it_can_be_pickled_with_weights_that_are_not_yet_there(rec: Recommender) -> None:
