@@ -23,18 +23,18 @@ def histories_of(
     """Histories of users in any form, and what is to be said of what cannot be read; see `Fitted.events_of`."""
     asked = read_users(users, ordered=ordered)
     if isinstance(asked, Interactions) or kept is not None:
-        return state.histories(state.events_of(asked, kept, ordered=ordered))
+        return state.histories(state.events_of(asked, kept, ordered=ordered, level=5))
     held, users_asked = state.once(_Held), list(dict.fromkeys(asked))
     found = {user: held.histories[user] for user in users_asked if user in held.histories}
     missing = [user for user in users_asked if user not in found]
     if missing:
-        fresh, notes = state.histories(state.events_of(missing))
+        fresh, notes = state.histories(state.events_of(missing, level=5))
         if not notes:
             held.take(fresh)
         if not found:
             return fresh, notes
         if notes:
-            return state.histories(state.events_of(users_asked))
+            return state.histories(state.events_of(users_asked, level=5))
         found |= {user: fresh.of([row]) for row, user in enumerate(fresh.user_ids)}
     return Histories.concatenate([found[user] for user in users_asked]), ()
 
@@ -55,5 +55,6 @@ class _Held:
             self.histories, self._events = {}, 0
         # The events stand in a log of their own.
         alone = replace(fresh, event_rows=np.full(fresh.n_events, -1))
-        self.histories |= {user: alone.of([row]) for row, user in enumerate(alone.user_ids)}
+        some = np.flatnonzero(alone.lengths).tolist()  # of strangers, whose ids anybody may write, nothing is held
+        self.histories |= {alone.user_ids[row]: alone.of([row]) for row in some}
         self._events += fresh.n_events

@@ -216,26 +216,26 @@ class Fitted:
 
     # -- whom a call is about -----------------------------------------------------------------------------------------
 
-    def events_of(self, users: Any, kept: Kept | None = None, *, ordered: bool = False) -> Interactions:
+    def events_of(self, users: Any, kept: Kept | None = None, *, ordered: bool = False, level: int = 4) -> Interactions:
         """The events of users in any form; of those who came with adapters, as the adapters know them."""
         asked = read_users(users, ordered=ordered)
         if isinstance(asked, Interactions):
             return asked
-        self._warn_of_items(asked, kept)
+        self._warn_of_items(asked, kept, level)
         if kept is None:
             return self.memory.of_users(asked)
         theirs = kept.memory.of_users([user for user in asked if user in kept])
         others = self.memory.of_users([user for user in asked if user not in kept])
         return others.join(theirs).of_users(asked)
 
-    def _warn_of_items(self, asked: Sequence[str], kept: Kept | None) -> None:
+    def _warn_of_items(self, asked: Sequence[str], kept: Kept | None, level: int) -> None:
         if any(user in self.memory or (kept is not None and user in kept) for user in asked) or not asked:
             return
         if (self.model.catalog.rows(asked) >= 0).all():
             warnings.warn(
                 f"users: {_some(asked)} are ids of items, and no user of that name is remembered, so this is answered "
                 "for somebody without events; for a visitor who has these items write {'visitor': [...]}.",
-                stacklevel=4,
+                stacklevel=level,
             )
 
     def histories(self, events: Interactions) -> tuple[Histories, tuple[str, ...]]:

@@ -29,7 +29,7 @@ from recllm.model.contents import Contents
 from recllm.model.texts import ItemTexts
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
-from recllm.retrieval.profiles import Profile, Space
+from recllm.retrieval.profiles import SMALLEST_SPREAD, Profile, Space
 from recllm.retrieval.scoring import Channels
 
 Profiles = list[Profile]
@@ -86,6 +86,7 @@ class Model(Contents):
 
     def _serve(self) -> None:
         self.served = self.head if self.drift is None else self.drift.applied(self.head)
+        self._of_strangers: tuple[Channels, RankingHead, float, float] | None = None
 
     def take(self, own: OwnStep, start: RankingHead, alone: RankingHead | None = None) -> None:
         """Rank by a shop prior and what the shop has added to it, from now on; where a model is made.
@@ -180,14 +181,30 @@ class Model(Contents):
             nobody = torch.from_numpy(strangers)
             ids = [histories.user_ids[row] for row in strangers]
             found = self.channels.for_newcomers(ids, None if rows is None else rows[nobody])
-            scores[nobody] = scores[nobody] if found is None else found
+            if found is not None:
+                mean, spread = self._strangers()
+                scores[nobody] = mean + found * spread
         return scores
+
+    def _strangers(self) -> tuple[float, float]:
+        """Mean and spread over the catalog of the head's scores of who has no events: the scale of their own order."""
+        known = self._of_strangers
+        if known is None or known[0] is not self.channels or known[1] is not self.served:
+            nobody = Histories.empty(1)
+            scores = self._weighed(nobody, self.channel_scores(nobody, None), None)
+            spread = float(scores.std(correction=0))
+            known = self.channels, self.served, float(scores.mean()), spread if spread > SMALLEST_SPREAD else 1.0
+            self._of_strangers = known
+        return known[2:]
 
     def average(self, histories: Histories, lora: UserLora | None = None) -> Float[Tensor, "users"]:
         """The head's scores of an item of which every channel says what it says of the average one."""
         nothing = torch.zeros(len(histories), len(self.channels.names), 1)
         scores = self._weighed(histories, nothing, lora)[:, 0]
-        return scores if self.channels.newcomers is None else scores * torch.from_numpy(histories.lengths > 0)
+        nobody = torch.from_numpy(histories.lengths == 0)
+        if self.channels.newcomers is not None and bool(nobody.any()):
+            scores[nobody] = self._strangers()[0]
+        return scores
 
     def _weighed(
         self, histories: Histories, channel_scores: Float[Tensor, "users channels width"], lora: UserLora | None
@@ -255,5 +272,6 @@ class Model(Contents):
     def with_drift(self, drift: Drift) -> "Model":
         """The same model with another state of the shop's adapter."""
         other = copy(self)
-        other.drift, other.served = drift, drift.applied(self.head)
+        other.drift = drift
+        other._serve()
         return other

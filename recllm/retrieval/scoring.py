@@ -166,8 +166,8 @@ class Channels:
     ) -> Float[Tensor, "users width"] | None:
         """Scores of all items, or of these, for users of whom no event is known; None where the head knows better.
 
-        They have mean 0 and spread 1 over the catalog. What people with their profile took is added to the order, in
-        which it is as likely as it is said to be.
+        They have mean 0 and spread 1 over the catalog; what place and spread the head's have is for who knows it. What
+        people with their profile took is added to the order, in which it is as likely as it is said to be.
         """
         if self.newcomers is None:
             return None

@@ -23,7 +23,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         addresses.append(address)
         return Here()
 
-    monkeypatch.setattr("recllm.scale.jobs.open_executor", open_here)
+    monkeypatch.setattr("recllm.scale.executor.open_executor", open_here)
     return addresses
 
 
@@ -67,7 +67,7 @@ def test_adapters_are_made_and_used(rec: Recommender, here: Path, asked: list[st
 def test_a_shard_that_cannot_be_made_is_in_the_exit_code(
     rec: Recommender, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recllm.scale.jobs.open_executor", lambda address: Here(dying=[2]))
+    monkeypatch.setattr("recllm.scale.executor.open_executor", lambda address: Here(dying=[2]))
     result = run("recommend", *SPREAD, "--out", "lists")
     assert result.exit_code == 1
     assert "part-000002-of-000004.parquet could not be made: its worker died." in result.stderr
