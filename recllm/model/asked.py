@@ -28,7 +28,9 @@ def histories_of(
     found = {user: held.histories[user] for user in users_asked if user in held.histories}
     missing = [user for user in users_asked if user not in found]
     if missing:
-        fresh, notes = state.histories(state.events_of(missing, level=5))
+        # Among users who are known, a stranger may have any name.
+        events = state.memory.of_users(missing) if found else state.events_of(missing, level=5)
+        fresh, notes = state.histories(events)
         if not notes:
             held.take(fresh)
         if not found:
