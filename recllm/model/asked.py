@@ -25,7 +25,8 @@ def histories_of(
     if isinstance(asked, Interactions) or kept is not None:
         return state.histories(state.events_of(asked, kept, ordered=ordered, level=5))
     held, users_asked = state.once(_Held), list(dict.fromkeys(asked))
-    found = {user: held.histories[user] for user in users_asked if user in held.histories}
+    known = held.histories  # as they are now: another thread may begin anew meanwhile
+    found = {user: known[user] for user in users_asked if user in known}
     missing = [user for user in users_asked if user not in found]
     if missing:
         # Among users who are known, a stranger may have any name.

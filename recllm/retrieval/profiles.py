@@ -167,7 +167,8 @@ class InSpace(Profile):
         if self.space.is_small:
             return best_of(self._all, eligible & speaks.unsqueeze(1), size)
         found = torch.full((len(self.users), size), NOBODY)
-        found[speaks] = self.space.index.best(self.users[speaks], eligible[speaks], size)
+        if bool(speaks.any()):
+            found[speaks] = self.space.index.best(self.users[speaks], eligible[speaks], size)
         return found
 
     def at(self, items: Int[Tensor, "columns"], own: Int[Tensor, "users"]) -> Float[Tensor, "users columns_and_own"]:

@@ -83,6 +83,8 @@ def test_an_index_finds_and_exact_vectors_score(monkeypatch: pytest.MonkeyPatch)
     found = indexed.best(everything, 5).sort(dim=1).values
     assert found[0].tolist() == [NOBODY] * 5, "of whom nothing is known"
     assert torch.equal(found[1:], wanted[1:])
+    nobody = InSpace(torch.zeros(2, 8), Space(torch.randn(ITEMS, 8)))
+    assert nobody.best(everything[:2], 5).tolist() == [[NOBODY] * 5] * 2, "where only strangers ask, too"
     rows = torch.arange(ITEMS).expand(USERS, -1)
     torch.testing.assert_close(indexed.of(rows), exact.all())
     torch.testing.assert_close(indexed.of(rows.contiguous()), exact.all())
