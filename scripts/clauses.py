@@ -104,6 +104,8 @@ def _samples() -> Iterator[Evidence]:
     yield _sample("cold_start")
     yield _sample("cold_start", popular=True)
     yield _sample("profile")
+    yield _sample("promoted")
+    yield _sample("promoted", popular=True)
     yield _sample("profile", popular=True)
 
 

@@ -53,6 +53,7 @@ KINDS = {
     "cited": Kind(("cited",), ("verb",)),
     "whole": Kind((), ("leading",)),
     "asked": Kind(("wishes",)),
+    "promoted": Kind(),
     "owned": Kind(),
     "owned.cited": Kind(("cited",)),
     "popular": Kind(),
@@ -274,6 +275,8 @@ def _no_partial(partial: str) -> str:
 
 
 def _reason_kind(facts: Mapping[str, Fact]) -> str:
+    if facts["promoted"]:
+        return "promoted"
     if facts["owned"]:
         return "owned.cited" if facts["cited"] else "owned"
     for kind, slot in (("cited", "cited"), ("whole", "whole"), ("asked", "wishes")):

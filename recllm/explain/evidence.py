@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from recllm.config import from_mapping, to_mapping
 
-ReasonCode = Literal["history", "asked", "popular", "cold_start", "profile", "weak", "owned"]
+ReasonCode = Literal["history", "asked", "popular", "cold_start", "profile", "promoted", "weak", "owned"]
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,9 @@ class Evidence:
         reason_code: "history" (the history lifts it), "asked" (it is there because of a wish of the user's), "popular"
             (it would be there without the history, and is popular), "weak" (it is neither),
             "cold_start" (there is no history), "profile" (there is none, and without the user's profile it would not be
-            in the list; which of its values, is not said), "owned" (the user has the item; the causes are other history
-            items that raise its score).
+            in the list; which of its values, is not said), "promoted" (whoever runs the list has pinned it, or boosted
+            it into the list; of the history nothing is said then), "owned" (the user has the item; the causes are other
+            history items that raise its score).
         causes: The cited history items, strongest first; empty unless the reason is "history" or "owned".
         whole: Whether it is the history as a whole that carries the item: no small part of it does. The causes are then
             the strongest of it, where they may be named.

@@ -28,7 +28,7 @@ from recllm.explain.judging import Background, Judge
 from recllm.explain.ranker import RankFunction
 from recllm.explain.removal import Removals
 
-__all__ = ["Background", "gather_evidence"]
+__all__ = ["Background", "gather_evidence", "not_by_history"]
 
 
 def gather_evidence(
@@ -117,6 +117,11 @@ def _bare(user_id: str, item: int, background: Background, reason: ReasonCode, n
 
 def _wished(evidence: Evidence, wishes: Sequence[str]) -> Evidence:
     """The same for an item that is in the list because of wishes: they are the reason."""
+    return replace(not_by_history(evidence, "asked"), wishes=tuple(wishes))
+
+
+def not_by_history(evidence: Evidence, code: ReasonCode) -> Evidence:
+    """The same for an item that is in the list for a reason beside the history: of that nothing is said."""
     return replace(
-        evidence, reason_code="asked", causes=(), whole=False, attributes=(), counterfactual=None, wishes=tuple(wishes)
+        evidence, reason_code=code, causes=(), whole=False, attributes=(), counterfactual=None, against=None, wishes=()
     )

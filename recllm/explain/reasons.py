@@ -12,7 +12,7 @@ from recllm.data.histories import Histories
 from recllm.errors import DataError
 from recllm.explain.evidence import Evidence
 from recllm.explain.explainer import Explainer
-from recllm.explain.gathering import Background, gather_evidence
+from recllm.explain.gathering import Background, gather_evidence, not_by_history
 from recllm.explain.overall import Influence, Overall, influences
 from recllm.explain.proof import Proof, differences, digest_of, seal_of
 from recllm.explain.repeats import grouped
@@ -149,9 +149,26 @@ class Reasons:
                 wishes=self._granted(served, history, items, steps[user]) if len(served.wishes) else None,
                 owned=np.isin(items, history.item_rows).tolist(),
             )
-            evidence += found if len(known.item_rows) else self._by_profile(found, served, history, items)
+            if not len(known.item_rows):
+                found = self._by_profile(found, served, history, items)
+            evidence += self._promoted(found, served, history, items, steps[user])
         # Counterfactuals speak of lists that follow from scores; of one that was made varied they might not be true.
         return [replace(one, counterfactual=None) for one in evidence] if served.plan.varies else evidence
+
+    def _promoted(
+        self, evidence: Sequence[Evidence], served: Served, history: Histories, items: np.ndarray, steps: int | None
+    ) -> list[Evidence]:
+        """What is pinned, or would not be in the list without its boost, is there because of that and nothing else."""
+        request, plan = served.request, served.plan
+        promoted = np.isin(items, plan.pinned(history.user_ids[0]))
+        if plan.term is not None:
+            usual = Served(self.model, replace(request, rules=replace(request.rules, boosted=None)))
+            promoted |= (plan.term.numpy()[items] > 0) & ~np.isin(items, [*_listed(usual, history, steps)])
+        promoted &= served.eligible(history)[0][items]
+        return [
+            not_by_history(one, "promoted") if is_promoted else one
+            for one, is_promoted in zip(evidence, promoted, strict=True)
+        ]
 
     def _by_profile(
         self, evidence: Sequence[Evidence], served: Served, history: Histories, items: np.ndarray
@@ -162,9 +179,9 @@ class Reasons:
             return list(evidence)
         bare = self.model.with_channels(channels.changed(people=channels.people.without(history.user_ids)))
         alone = Served(bare, replace(served.request, wishes=None))
-        top = set(ServedRanking(alone, history, None)(alone.known(history)).top(0, served.request.n))
+        listed = _listed(alone, history, None)
         return [
-            replace(one, reason_code="profile") if one.reason_code == "cold_start" and item not in top else one
+            replace(one, reason_code="profile") if one.reason_code == "cold_start" and item not in listed else one
             for one, item in zip(evidence, items.tolist(), strict=True)
         ]
 
@@ -198,9 +215,13 @@ class Reasons:
     ) -> list[tuple[str, ...]]:
         """For each item, the wishes without which it would not be in the list."""
         usual = Served(self.model, replace(served.request, wishes=None))
-        top = ServedRanking(usual, history, steps)(usual.known(history)).top(0, served.request.n)
-        listable = served.eligible(history)[0]
-        return [served.wishes.raising(item) if listable[item] and item not in top else () for item in items.tolist()]
+        listed, listable = _listed(usual, history, steps), served.eligible(history)[0]
+        return [served.wishes.raising(item) if listable[item] and item not in listed else () for item in items.tolist()]
+
+
+def _listed(served: Served, history: Histories, steps: int | None) -> set[int]:
+    """Rows of the list that one user would be served, its rules and its variety included."""
+    return set(ServedRanking(served, history, steps).lists(history).rows[0].tolist())
 
 
 def explanations(

@@ -20,7 +20,18 @@ COUNTED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine
 
 REMEMBERED = 4096  # titles whose shown form is kept: each is asked for some seventy times for one reason
 _READ = 20 * LONGEST_TITLE  # what stands further back in a title is not shown anyway
-_REASON_FACTS = ("owned", "cited", "verb", "whole", "leading", "wishes", "popular", "cold_start", "profiled")
+_REASON_FACTS = (
+    "owned",
+    "cited",
+    "verb",
+    "whole",
+    "leading",
+    "wishes",
+    "popular",
+    "cold_start",
+    "profiled",
+    "promoted",
+)
 MOST_NAMED = 3
 """Of more causes than this, `NAMED` are named and the rest counted."""
 NAMED = 2
@@ -98,8 +109,9 @@ def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
     """What prompts and clauses may say of `evidence`, ready to print; None where it holds nothing.
 
     Titles, values and wishes come in quotation marks, several of them as one list in words, of many causes two and the
-    number of the others. Six facts are flags: ``owned``, ``whole``, ``popular``, ``cold_start``, ``profiled`` and
-    ``them`` (what is taken out is exactly what is cited, two or three things: of more, not all are named).
+    number of the others. Seven facts are flags: ``owned``, ``whole``, ``popular``, ``cold_start``, ``profiled``,
+    ``promoted`` and ``them`` (what is taken out is exactly what is cited, two or three things: of more, not all are
+    named).
     """
     named = None if evidence.whole else evidence.causes
     verbs = {verb_for(cause.event) for cause in named or ()}
@@ -115,6 +127,7 @@ def facts_of(evidence: Evidence, verb: str | None = None) -> dict[str, Fact]:
         "popular": evidence.popular and evidence.reason_code != "weak",
         "cold_start": evidence.reason_code == "cold_start",
         "profiled": evidence.reason_code == "profile",
+        "promoted": evidence.reason_code == "promoted",
         **_shared(evidence),
         "without": listed(changed.titles) if changed else None,
         "them": 1 < len(taken_out) <= MOST_NAMED and taken_out == {display_title(cause.title) for cause in named or ()},

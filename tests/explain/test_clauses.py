@@ -87,6 +87,7 @@ def test_without_a_verb_no_clause_has_one() -> None:
         (evidence("cold_start"), {"cold_start"}),
         (evidence("cold_start", popular=True), {"cold_start.popular"}),
         (evidence("profile", popular=True), {"profile"}),
+        (evidence("promoted", popular=True), {"promoted"}),
         (evidence("history", "A", attributes=shared("categories", "G")), {"cited", "attribute.category"}),
         (evidence("history", "A", attributes=shared("sector", "G")), {"cited", "attribute.column"}),
         (evidence("history", "A", attributes=shared("title", "G")), {"cited", "attribute.title"}),

@@ -29,6 +29,7 @@ NOTHING = [
     evidence("cold_start"),
     evidence("cold_start", popular=True),
     evidence("profile"),
+    evidence("promoted"),
 ]
 TRUE = "Because you bought “Lantern”."
 

@@ -45,6 +45,7 @@ def test_samples_have_every_shape() -> None:
         "weak",
         "cold_start",
         "profile",
+        "promoted",
         "owned",
     }
     kinds = {attribute.kind for sample in samples() for attribute in sample.attributes}

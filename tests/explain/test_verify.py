@@ -41,6 +41,7 @@ POPULAR = replace(BARE, reason_code="popular", popular=True)
 WEAK = replace(BARE, reason_code="weak")
 COLD = replace(BARE, reason_code="cold_start", n_events=0)
 PROFILE = replace(COLD, reason_code="profile")
+PROMOTED = replace(BARE, reason_code="promoted")
 ASKED = replace(BARE, reason_code="asked", wishes=("Garden",))
 
 
@@ -164,11 +165,13 @@ def test_complaints_name_what_is_wrong() -> None:
         ("Popular with everyone; nothing is known of your interests yet.", [replace(COLD, popular=True)]),
         ("Taken by people with a profile like yours; nothing is known of your taste yet.", [PROFILE]),
         ("This is what customers with a profile like yours took.", [PROFILE]),
+        ("Promoted by the people who run this list.", [PROMOTED]),
+        ("The people who run this list promote it.", [PROMOTED]),
         ("You asked for more of “Garden”.", [ASKED]),
     ],
 )
 def test_reasons_without_causes(text: str, true_of: list[Evidence]) -> None:
-    for evidence in (MUG, POPULAR, WEAK, COLD, replace(COLD, popular=True), PROFILE, ASKED):
+    for evidence in (MUG, POPULAR, WEAK, COLD, replace(COLD, popular=True), PROFILE, PROMOTED, ASKED):
         assert (complaints(text, evidence) == ()) == (evidence in true_of)
 
 
@@ -304,7 +307,7 @@ def test_shipped_texts_read_back_as_a_whole(evidence: Evidence) -> None:
     assert read_claims(text, evidence) == claims_of(evidence)
 
 
-@pytest.mark.parametrize("evidence", [POPULAR, WEAK, COLD, replace(COLD, popular=True), PROFILE, ASKED])
+@pytest.mark.parametrize("evidence", [POPULAR, WEAK, COLD, replace(COLD, popular=True), PROFILE, PROMOTED, ASKED])
 @pytest.mark.parametrize("domain", ["neutral", "ecommerce", "education", "finance", "social"])
 def test_shipped_sentences_without_causes(evidence: Evidence, domain: str) -> None:
     text = "You asked for more of “Garden”." if evidence is ASKED else wording.word(evidence, domain)

@@ -11,7 +11,7 @@ from recllm.prompting.template import prompt_domains
 from tests.explain.examples import RICH, against, evidence, shared, without
 from tests.explain.payloads import PAYLOADS
 
-EVERY_CODE = ("history", "asked", "popular", "weak", "cold_start", "profile")
+EVERY_CODE = ("history", "asked", "popular", "weak", "cold_start", "profile", "promoted")
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,8 @@ EVERY_CODE = ("history", "asked", "popular", "weak", "cold_start", "profile")
         (evidence("weak", popular=True), "A guess; nothing in your history stands out as the cause."),
         (evidence("cold_start", popular=True), "Popular with everyone; nothing is known of your taste yet."),
         (evidence("cold_start"), "A first guess; nothing is known of your taste yet."),
+        (evidence("promoted"), "Promoted by the people who run this list."),
+        (evidence("promoted", popular=True), "Promoted by the people who run this list."),
         (evidence("profile"), "Taken by people with a profile like yours; nothing is known of your taste yet."),
     ],
 )
@@ -57,6 +59,7 @@ def test_every_domain_is_honest(domain: str, code: str) -> None:
     assert ("Popular" in text) == (code == "popular")
     assert ("guess" in text) == (code in ("weak", "cold_start"))
     assert ("with a profile like yours" in text) == (code == "profile")
+    assert ("Promoted by" in text) == (code == "promoted")
     assert ("“A”" in text) == (code == "history")
     assert ("“W”" in text) == (code == "asked")
     assert ("Not financial advice." in text) == (domain == "finance")

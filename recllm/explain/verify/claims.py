@@ -10,8 +10,8 @@ from recllm.explain.evidence import Evidence, SharedAttribute
 
 Role = Literal[
     "item", "cause", "main", "did", "shared", "removed", "gone", "instead", "against", "wish", "popular",
-    "not_from_history", "no_cause", "guess", "unknown_taste", "profile", "owned", "count", "unread", "whole", "alike",
-    "same",
+    "not_from_history", "no_cause", "guess", "unknown_taste", "profile", "promoted", "owned", "count", "unread",
+    "whole", "alike", "same",
 ]  # fmt: skip
 Part = Literal["reason", "shared", "counterfactual", "against"]
 PARTS: tuple[Part, ...] = ("reason", "shared", "counterfactual", "against")
@@ -28,8 +28,8 @@ class Claim:
             would be), "against", "wish" (the user asked for `value`), "count" (`value` many, of `kind`), "alike" (all
             causes have `value`, of `kind`, in common with it), "same" (these are recommended for the same reason),
             "whole" (the history as a whole brought it); "popular", "not_from_history", "no_cause", "guess",
-            "unknown_taste", "profile" and "owned" speak for themselves. "unread": `value` cannot be understood, or must
-            not be said.
+            "unknown_taste", "profile", "promoted" and "owned" speak for themselves. "unread": `value` cannot be
+            understood, or must not be said.
         titles: As `key` makes them.
     """
 
@@ -138,6 +138,8 @@ def _reason(evidence: Evidence) -> set[Claim]:
             return {Claim("wish", value=key(wish)) for wish in evidence.wishes}
         case "cold_start":
             return {Claim("unknown_taste"), Claim("popular" if evidence.popular else "guess")}
+        case "promoted":
+            return {Claim("promoted")}
         case "profile":
             return {Claim("unknown_taste"), Claim("profile")}
         case "popular" if evidence.popular:

@@ -23,6 +23,7 @@ _SENTENCES = {
     "guess": "It is not a guess; name the given causes.",
     "unknown_taste": "It is not true that nothing is known of the user.",
     "profile": "It is not known that people with a like profile have to do with it; say nothing of profiles.",
+    "promoted": "It is not known to be promoted by anybody; leave that out.",
     "count": "The number {value} is not in the evidence; leave it out.",
     "whole": "It is not the history as a whole that brought it; name the given causes.",
     "alike": "Not all causes are known to have “{value}” in common with it; leave it out.",

@@ -41,6 +41,12 @@ _MARKS = (
         r"|(?:taken|chosen) by (?:people|{people}) with a profile like yours)",
     ),
     (
+        "promoted",
+        r"(?:(?:this|it) is )?promoted by the people who run this list"
+        r"|(?:this|it) is here because the people who run this list promote it"
+        r"|the people who run this list promote (?:this|it)",
+    ),
+    (
         "popular",
         r"popular(?: here)?(?: (?:with|among)(?: all)?(?: our| the| other| of our)? (?:{people})(?: here)?)?",
     ),

@@ -21,6 +21,7 @@ _WITHOUT_NAMES: tuple[Role, ...] = (
     "guess",
     "unknown_taste",
     "profile",
+    "promoted",
     "owned",
     "whole",
 )

@@ -8,6 +8,7 @@ _SHORT = {
     "popular": "Popular with everyone",
     "cold_start": "Popular with everyone",
     "profile": "Taken by people with a profile like yours",
+    "promoted": "Promoted",
     "weak": "A guess: nothing you picked stands out as the cause",
 }
 
