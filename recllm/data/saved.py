@@ -9,7 +9,7 @@ from recllm.data.cleaning import CleaningReport
 from recllm.data.interactions import Interactions
 from recllm.errors import ArtifactError
 
-__all__ = ["LATEST", "check_columns", "event_table", "id_table", "saved_events", "saved_ids"]
+__all__ = ["COLUMNS", "LATEST", "check_columns", "event_table", "id_table", "saved_events", "saved_ids"]
 
 COLUMNS = {"timestamp": pl.Float64, "rating": pl.Float32, "event": pl.String, "weight": pl.Float32}
 """What models are made of; other columns of a log are not kept."""

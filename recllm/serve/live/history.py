@@ -7,17 +7,13 @@ import polars as pl
 
 from recllm.data.cleaning import CleaningReport
 from recllm.data.interactions import Interactions
+from recllm.data.saved import COLUMNS
 from recllm.serve.state.records import Event, Stored
 
-_COLUMNS: dict[str, Any] = {
-    "user_id": pl.String,
-    "item_id": pl.String,
-    "timestamp": pl.Float64,
-    "event": pl.String,
-    "rating": pl.Float64,
-    "weight": pl.Float64,
-}
 _OPTIONAL = ("event", "rating", "weight")
+_NAMES = ("user_id", "item_id", "timestamp", *_OPTIONAL)
+# Of the types that a log has them in: events are put behind it.
+_COLUMNS: dict[str, Any] = {name: COLUMNS.get(name, pl.String) for name in _NAMES}
 _SOURCE = "the server's events"
 
 

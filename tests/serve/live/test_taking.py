@@ -56,6 +56,16 @@ def test_counts_are_those_of_one_update_with_everything(live: Live, learned: Rec
     )
 
 
+def test_what_a_log_says_of_its_events_is_taken_in_behind_it(opened: Callable[..., Live], learned: Recommender) -> None:
+    """A log that has ratings and weights has them in types of its own, and what comes later has the same."""
+    first = {"user_id": "u0", "item_id": "i1", "timestamp": NOW, "event": "view", "rating": 4.5, "weight": 2.0}
+    live = opened(Recommender.of(learned.fitted).update([first]))
+    taken = asyncio.run(live.feedback([event(1, item="i2", kind="view", rating=2.1, weight=3.0)]))
+    assert taken.waiting == 0
+    theirs = live.now.state.memory.of_users(["u0"]).frame
+    assert theirs.select("item_id", "event", "rating", "weight").rows()[-1] == ("i2", "view", pytest.approx(2.1), 3.0)
+
+
 def test_many_at_once_are_all_taken_in(live: Live, learned: Recommender) -> None:
     events = [event(number, f"new{number % 13}", f"i{number % 48}") for number in range(120)]
 
