@@ -1,5 +1,6 @@
 """`predict_ratings`: any user, any item, on the scale that was learned."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,17 @@ def test_it_is_the_same_after_saving_and_grows(rec: Recommender, toy: ToyShop, t
 
 
 def test_another_scale_is_refused(rec: Recommender, toy: ToyShop) -> None:
-    with pytest.raises(DataError, match=r"a rating of 90 came.*from 4 to 9"):
-        rec.predict_ratings({"new": rated(toy, 1, value=90.0)}, [toy.catalog.item_ids[0]])
+    user = {"new": rated(toy, 1, value=90.0)}
+    doors: list[Callable[[], object]] = [
+        lambda: rec.predict_ratings(user, [toy.catalog.item_ids[0]]),
+        lambda: rec.recommend(user, by="rating"),
+        lambda: rec.explain(user, "i1", by="rating"),
+        lambda: rec.update(user),
+    ]
+    for door in doors:
+        with pytest.raises(DataError, match=r"a rating of 90 came.*from 4 to 9"):
+            door()
+    assert "new" not in rec.user_ids
 
 
 def test_what_cannot_be_learned_is_said(tiny: Path, toy: ToyShop) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from recllm.adaptation.adapters import Kept
+from recllm.data.categories import valid_text
 from recllm.data.doors import items_of
 from recllm.data.histories import Histories
 from recllm.data.interactions import Interactions
@@ -40,7 +41,6 @@ def predicted_ratings(
     ratings, catalog = ratings_in(state.model), state.model.catalog
     histories, notes = state.histories(events)
     tell(notes, stacklevel=4)
-    ratings.check(histories.ratings)
     asked = items_of(items, histories.user_ids, "item_ids")
     result = np.full((len(histories), max(map(len, asked), default=0)), np.nan, dtype=np.float32)
     for batch in histories.batches(state.model.batch_users):
@@ -56,7 +56,7 @@ def search(state: Fitted, text: Any, n: Any) -> Recommendations:
         raise DataError(f"the search text is empty or no text: {text!r}; write words, such as 'cosy winter lights'.")
     model = state.model
     with model.threads_for(1):
-        vector = model.whitening(state.text_encoder.encode([text], keep=False))
+        vector = model.whitening(state.text_encoder.encode([valid_text(text)], keep=False))
     scores = (torch.from_numpy(vector) @ model.channels.text.T).numpy()
     # An id is no word: its vector lies far from all texts, and whitening puts what is far from all near to any.
     if model.catalog.in_words.any():

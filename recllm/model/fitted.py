@@ -220,7 +220,7 @@ class Fitted:
         """The events of users in any form; of those who came with adapters, as the adapters know them."""
         asked = read_users(users, ordered=ordered)
         if isinstance(asked, Interactions):
-            return asked
+            return self.model.on_scale(asked)
         self._warn_of_items(asked, kept, level)
         if kept is None:
             return self.memory.of_users(asked)

@@ -18,7 +18,8 @@ from recllm.adaptation.support import Base, through_adapters
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
-from recllm.data.histories import Histories
+from recllm.data.histories import Histories, ratings_of
+from recllm.data.interactions import Interactions
 from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.lora import UserLora
 from recllm.encoders.remembered import Remembered
@@ -262,6 +263,16 @@ class Model(Contents):
     def users_of(self, width: int) -> int:
         """Users that fit in one batch of scores of so many items each."""
         return int(np.clip(CELLS // (max(width, 1) * len(self.channels.names)), 1, 256))
+
+    def on_scale(self, events: Interactions) -> Interactions:
+        """The same events, whose ratings are on the scale of those that were learned from.
+
+        Raises:
+            DataError: They are on another one.
+        """
+        if self.ratings is not None:
+            self.ratings.check(ratings_of(events))
+        return events
 
     def with_channels(self, channels: Channels) -> "Model":
         """The same model about other counts; what was looked up in it stays, for nothing of that depends on them."""

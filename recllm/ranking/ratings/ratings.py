@@ -97,11 +97,13 @@ class Ratings:
         """Predicted ratings of every item, float64 [users, items], from `low` to `high`.
 
         Args:
-            histories: Of the users; what they have rated is read.
+            histories: Of the users; what they have rated is read, ratings on another scale apart.
             own: Whether users have numbers of their own.
         """
         head = self.head if own else self.start
-        features = Features.of(self.factors, self.popularity, histories)
+        strange = self._strange(histories.ratings)
+        known = histories.drop_events(~strange) if strange.any() else histories
+        features = Features.of(self.factors, self.popularity, known)
         return np.clip(features.weighted(head.weights) + head.shift, self.low, self.high)
 
     def check(self, values: NDArray[np.floating]) -> None:
@@ -110,14 +112,18 @@ class Ratings:
         Raises:
             DataError: One lies further outside the scale than half of its length.
         """
-        known = values[np.isfinite(values)]
-        reach = max(self.high - self.low, 1.0) / 2
-        strange = known[(known > self.high + reach) | (known < self.low - reach)]
-        if len(strange):
+        strange = self._strange(values)
+        if strange.any():
             raise DataError(
-                f"a rating of {strange[0]:g} came, and the ratings that were learned from go from {self.low:g} to "
-                f"{self.high:g}; bring the new ones to that scale, or fit again with them."
+                f"a rating of {values[strange][0]:g} came, and the ratings that were learned from go from {self.low:g} "
+                f"to {self.high:g}; bring the new ones to that scale, or fit again with them."
             )
+
+    def _strange(self, values: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """bool [values]: further outside the scale than half of its length; never where there is none."""
+        reach = max(self.high - self.low, 1.0) / 2
+        found: NDArray[np.bool_] = (values > self.high + reach) | (values < self.low - reach)
+        return found
 
     def extended(self, text: NDArray[np.float32]) -> Self:
         """The same over a catalog that has grown to these texts; new items are what their texts say."""

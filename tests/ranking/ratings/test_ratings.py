@@ -123,6 +123,8 @@ def test_another_scale_is_refused(learned: Ratings) -> None:
     for strange in (8.0, 80.0, -4.0):
         with pytest.raises(DataError, match=rf"{strange:g} came.*from 1 to 5"):
             learned.check(np.array([3.0, strange]))
+        told = learned.predict(rating([[0, 7, 20]], [[5.0, strange, 1.0]]))
+        assert_allclose(told, learned.predict(rating([[0, 20]], [[5.0, 1.0]])), err_msg="one that was taken in before")
 
 
 def test_it_is_the_same_after_saving(learned: Ratings) -> None:
