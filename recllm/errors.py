@@ -55,6 +55,11 @@ __all__ = [
 class RecllmError(Exception):
     """The root of all errors that recllm raises on purpose."""
 
+    def __str__(self) -> str:
+        """One line, whatever came: that of a table that is shown has several."""
+        said = super().__str__()
+        return " ".join(said.split()) if "\n" in said else said
+
 
 class ConfigError(RecllmError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""

@@ -287,7 +287,7 @@ class Recommender:
             DataError: A filter or a rule names a column that is not there or cannot match, or a wish means no item.
         """
         request = ListRequest(
-            n, adapt, candidates, exclude_seen, filters, diversity, without, wishes, exclude, by, Rules(**rules)
+            n, adapt, candidates, exclude_seen, filters, diversity, without, wishes, exclude, by, Rules.of(rules)
         )
         state = showing(self._fitted(), profiles)
         kept = kept_for(adapters, state.fingerprint)
@@ -409,7 +409,7 @@ class Recommender:
             without=without,
             wishes=wishes,
             by=by,
-            rules=Rules(**rules),
+            rules=Rules.of(rules),
         )
         writer, domain = _generator(generator), state.config.domain
         explainer = Explainer(writer, domain=domain, level=level, detail="full", audience=audience)
@@ -537,12 +537,17 @@ class Recommender:
             adapt: "shop" also lets the shop's own adapter learn how to weigh the channels, from what would have been
                 served before these events: a day or a week of them at a time. It is used once it has shown a gain on
                 events that it had not learned, see `adapters`. None: nothing is trained.
+
+        Raises:
+            ConfigError: `adapt` is neither.
+            DataError: Ratings are on another scale than those that were learned from (`objective="rating"`).
         """
-        if adapt not in (None, "shop"):
+        if adapt is not None and not (isinstance(adapt, str) and adapt == "shop"):
             raise ConfigError(f'adapt is "shop" or None; got {adapt!r}.')
         fresh = read_events(events)
         with self._changing:
-            self._state, notes = self._fitted().updated(fresh, drifts=adapt == "shop")
+            state = self._fitted()
+            self._state, notes = state.updated(state.model.on_scale(fresh), drifts=adapt == "shop")
         tell(notes)
         return self
 

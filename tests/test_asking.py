@@ -74,6 +74,10 @@ def test_items_are_one_in_every_form(rec: Recommender, toy: ToyShop) -> None:
     assert rec.recommend("u0", without="i5").to_json() == rec.recommend("u0", without=["i5"]).to_json()
 
 
+TABLE = pd.DataFrame({"a": [1, 2]})
+"""It has no truth of its own, and more lines than one."""
+TABLES = ("n", "by", "diversity", "diversity_by", "calibrated", "caps", "ceilings", "boosted", "wishes", "explain")
+
 WRONG: dict[str, Callable[[Recommender, Any], Any]] = {
     **{f"n={n!r}": lambda rec, one, n=n: rec.recommend(one, n=n) for n in (2.5, "3", True, None, 0, [3])},  # type: ignore[misc]
     **{
@@ -85,6 +89,10 @@ WRONG: dict[str, Callable[[Recommender, Any], Any]] = {
     "explain": lambda rec, one: rec.recommend(one, explain="yes"),
     "exclude_seen": lambda rec, one: rec.recommend(one, exclude_seen=None),
     "filters": lambda rec, one: rec.recommend(one, filters="x"),
+    **{f"{name} is a table": lambda rec, one, name=name: rec.recommend(one, **{name: TABLE}) for name in TABLES},  # type: ignore[misc]
+    "prerequisites are a table": lambda rec, one: rec.path(one, "i1", prerequisites=TABLE),
+    "alike by a table": lambda rec, _: rec.similar_items("i1", by=TABLE),
+    "update by a table": lambda rec, one: rec.update(one, adapt=TABLE),
     "filters list": lambda rec, one: rec.recommend(one, filters=["title"]),
     "wishes": lambda rec, one: rec.recommend(one, wishes=3),
     "wishes mapping": lambda rec, one: rec.recommend(one, wishes={"more": "garden"}),
@@ -134,6 +142,17 @@ def test_a_wrong_kind_gives_one_sentence(rec: Recommender, name: str) -> None:
     with pytest.raises((ConfigError, DataError)) as caught:
         WRONG[name](rec, {"x": ["i1"]})
     assert "\n" not in str(caught.value)
+
+
+def test_where_nothing_is_new_nothing_changes(rec: Recommender) -> None:
+    """A list without a record is a table without a row, as an empty frame or mapping is."""
+    before = rec.recommend("u0").to_json()
+    assert rec.update([]).add_items([]).recommend("u0").to_json() == before
+    assert rec.recommend("u0", profiles=[]).to_json() == before
+
+
+def test_a_text_that_no_file_can_hold_is_searched_for(rec: Recommender) -> None:
+    assert len(rec.search("garden \ud800", n=1)) == 1
 
 
 def test_ids_of_items_given_as_users_are_told(rec: Recommender) -> None:

@@ -1,6 +1,12 @@
+import polars as pl
 import pytest
 
 from recllm.errors import MissingExtraError, RecllmError, require
+
+
+def test_a_message_is_one_line_whatever_is_shown_in_it() -> None:
+    assert str(RecllmError(f"n is a whole number; got {pl.Series([1, 2])!r}.")).count("\n") == 0
+    assert str(RecllmError("two  spaces, as they came")) == "two  spaces, as they came"
 
 
 def test_require_returns_the_module() -> None:

@@ -14,6 +14,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
+import polars as pl
+
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import as_id, as_ids
 from recllm.data.columns import INTERACTION_COLUMNS, ITEM_COLUMNS, match_columns
@@ -160,6 +162,8 @@ def read_events(events: Any) -> Interactions:
         return events
     if isinstance(events, Mapping):
         return Interactions.from_mapping(events)
+    if _no_records(events):
+        return Interactions.from_mapping({})
     if events is None or isinstance(events, Catalog | bytes | numbers.Number):
         raise DataError(f"events are Interactions, a table, a file or {{user: [item ids]}}; got {kind_of(events)}.")
     if isinstance(events, str | PathLike) or hasattr(events, "read"):
@@ -179,7 +183,7 @@ def read_catalog(catalog: Any) -> Catalog:
         raise DataError(f"a catalog is a Catalog, a table with item_id, or a file; got {kind_of(catalog)}.")
     if isinstance(catalog, str | PathLike) or hasattr(catalog, "read"):
         return Catalog.read(catalog)
-    return Catalog.from_frame(catalog)
+    return Catalog.from_frame(_NOBODY.select("item_id") if _no_records(catalog) else catalog)
 
 
 def read_profiles(users: Any) -> Users:
@@ -194,7 +198,15 @@ def read_profiles(users: Any) -> Users:
         raise DataError(f"profiles are a table with user_id and further fields, or a file; got {kind_of(users)}.")
     if isinstance(users, str | PathLike) or hasattr(users, "read"):
         return Users.read(users)
-    return Users.from_frame(users)
+    return Users.from_frame(_NOBODY.select("user_id") if _no_records(users) else users)
+
+
+_NOBODY = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
+
+
+def _no_records(given: Any) -> bool:
+    """Whether it is a table of no rows, written as a list of records: where nothing is new, nothing came."""
+    return isinstance(given, list | tuple) and not given
 
 
 def read_path(given: Any, what: str) -> Path:
@@ -244,6 +256,19 @@ def real_number(given: Any, name: str, lowest: float, highest: float) -> float:
     if not lowest <= number <= highest:
         raise ConfigError(f"{name} lies between {lowest:g} and {highest:g}; got {given!r}.")
     return number
+
+
+def one_of(given: Any, choices: Sequence[str], name: str) -> str:
+    """One of a few words; a table or an array, which has no truth of its own, is none.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if not isinstance(given, str) or given not in choices:
+        words = [repr(word) for word in choices]
+        wanted = " or ".join(words) if len(words) < 3 else f"one of {', '.join(words)}"
+        raise ConfigError(f"{name} is {wanted}; got {given!r:.60}.")
+    return given
 
 
 def truth(given: Any, name: str) -> bool:

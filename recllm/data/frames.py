@@ -70,8 +70,8 @@ def _frame(data: Any, repaired: list[str]) -> pl.DataFrame:
         if not isinstance(error, TypeError):
             return f"the {kind} cannot be read: {' '.join(str(error).split())[:200]}"
         return (
-            f"a pandas, polars or pyarrow table was expected, got {kind}; .read(path) takes files, "
-            f"Interactions.from_mapping takes {{user: [items]}}"
+            f"a table was expected (of pandas, polars or pyarrow, a Hugging Face data set, or a list of records), got "
+            f"{kind}; .read(path) takes files, Interactions.from_mapping takes {{user: [items]}}"
         )
 
     with refused(sentence, *UNREADABLE):

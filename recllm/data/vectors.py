@@ -45,6 +45,10 @@ def _by_id(name: str, vectors: Mapping[Any, Any], item_ids: Sequence[str]) -> ND
 
 
 def _numbers(name: str, given: Any, wanted: str) -> NDArray[np.floating]:
+    if hasattr(given, "detach"):  # a tensor: of any type of number, on any device, with or without a gradient
+        given = given.detach().cpu().double() if given.is_floating_point() else given.detach().cpu()
+    elif isinstance(given, list | tuple) and any(hasattr(one, "detach") for one in given):
+        given = [_numbers(name, one, wanted) for one in given]
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:

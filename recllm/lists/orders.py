@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from recllm.data.doors import one_of
 from recllm.data.histories import Histories
 from recllm.encoders.lora import UserLora
 from recllm.errors import ConfigError
@@ -86,9 +87,7 @@ def checked_order(by: object) -> By:
     Raises:
         ConfigError: It is none.
     """
-    if by not in get_args(By):
-        raise ConfigError(f"by is one of {', '.join(map(repr, get_args(By)))}; got {by!r}.")
-    return by  # type: ignore[return-value]
+    return one_of(by, get_args(By), "by")  # type: ignore[return-value]
 
 
 def ordered_scores(

@@ -26,9 +26,8 @@ def paths(state: Fitted, users: Any, goal: Any, n: Any, prerequisites: Any, adap
     given = Prerequisites.read(prerequisites, catalog)
     needs = Prerequisites.of_order(usual_needs(state.counted.counts)) if given is None else given
     goals = _goals(goal, state)
-    unknown = (
-        ("nothing is known of what is taken before what, so the path is the best list.",) if not needs.needs else ()
-    )
+    path = "the goal alone" if goals else "the best list"
+    unknown = () if needs.needs else (f"nothing is known of what is taken before what, so the path is {path}.",)
     histories, notes = histories_of(state, users)
     finder = _Finder(state, needs, goals, n)
     for user, scores in enumerate(state.scores(histories, adapt, None)):
@@ -65,15 +64,16 @@ class _Finder:
     def find(self, histories: Histories, user: int, scores: np.ndarray) -> None:
         """One user's path."""
         taken = set(histories.items_of(user).tolist())
-        path = self._to_goals(taken, scores, histories.user_ids[user]) if self._goals else self._ahead(taken, scores)
+        whole = self._to_goals(taken, scores, histories.user_ids[user]) if self._goals else self._ahead(taken, scores)
+        path = whole[: self._n]
         rows = np.array(path, dtype=np.int64)
         self.rows.append(rows)
         self.scores.append(scores[rows])
         for place, row in enumerate(path):
-            self._explain(row, [later for later in path[place + 1 :] if row in self._needs.needs.get(later, ())])
+            self._explain(row, [later for later in whole[place + 1 :] if row in self._needs.needs.get(later, ())])
 
     def _to_goals(self, taken: set[int], scores: np.ndarray, user: str) -> list[int]:
-        """All that the goals need and the goals; the first steps of it where it is longer than a path may be."""
+        """All that the goals need, and the goals; also where it is longer than a path may be."""
         wanted = {goal for goal in self._goals if goal not in taken}
         if not wanted:
             self.notes.append(f"{user!r} has all of the goal already, so the path is empty.")
@@ -86,7 +86,7 @@ class _Finder:
                 f"the way to the goal has {len(path)} steps for {user!r}; these are the first {self._n}, "
                 f"n={len(path)} shows all."
             )
-        return path[: self._n]
+        return path
 
     def _ahead(self, taken: set[int], scores: np.ndarray) -> list[int]:
         """The best of what can be reached in so many steps, each after what it needs."""

@@ -95,10 +95,8 @@ class Prerequisites:
         """
         if given is None:
             return cls.of_column(COLUMN, catalog) if COLUMN in catalog.frame.columns else None
-        if given == "learned":
-            return None
         if isinstance(given, str):
-            return cls.of_column(given, catalog)
+            return None if given == "learned" else cls.of_column(given, catalog)
         if isinstance(given, Mapping):
             pairs = {as_id(item): read_ids(wanted, f"prerequisites of {item!r}") for item, wanted in given.items()}
             return cls.given(pairs, catalog)

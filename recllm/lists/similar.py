@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recllm.data.doors import items_of, read_items
-from recllm.errors import ConfigError, DataError
+from recllm.data.doors import items_of, one_of, read_items
+from recllm.errors import DataError
 from recllm.lists.answers import nearest
 from recllm.lists.results import Recommendations
 from recllm.model.asked import histories_of
@@ -36,6 +36,7 @@ def similar_items(state: Fitted, item_ids: Any, n: Any, by: Likeness = "text", b
     asked = read_items(item_ids, "item_ids")
     if isinstance(asked, dict):
         raise DataError("item_ids: ids of items were expected, got each user's own; write a list of item ids.")
+    asked = list(dict.fromkeys(asked))
     rows = _known(state, asked)
     groups = [rows] if basket else [rows[place : place + 1] for place in range(len(rows))]
     names = [BASKET] if basket else asked
@@ -47,7 +48,7 @@ def similar_for(state: Fitted, users: Any, item_ids: Any, n: Any, by: Likeness =
     """See `Recommender.similar_items`: a list for each user."""
     histories, notes = histories_of(state, users)
     items = items_of(read_items(item_ids, "item_ids"), histories.user_ids, "item_ids")
-    groups = [_known(state, own) for own in items]
+    groups = [_known(state, list(dict.fromkeys(own))) for own in items]
     alike = _likeness(state, groups, by)
     alike[histories.user_rows, histories.item_rows] = -np.inf
     n, _ = check_list_options(n, 0.0)
@@ -99,8 +100,7 @@ def _likeness(
         ConfigError: Items are not alike in this way.
         DataError: Nothing was taken yet.
     """
-    if by not in get_args(Likeness):
-        raise ConfigError(f"by is 'text' or 'together'; got {by!r}.")
+    one_of(by, get_args(Likeness), "by")
     owners = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
     rows = np.concatenate([np.zeros(0, dtype=np.int64), *groups])
     share = (1 / np.array([max(len(own), 1) for own in groups], dtype=np.float32))[owners]
@@ -116,6 +116,7 @@ def _likeness(
         alike = taken_together(state, asked) if whole is None else whole
         alike[alike <= 0] = -np.inf
     alike[owners, rows] = -np.inf
+    alike[[not len(own) for own in groups]] = -np.inf  # like nothing, nothing is alike
     return alike
 
 
@@ -129,7 +130,9 @@ def _known(state: Fitted, asked: Sequence[str]) -> NDArray[np.int64]:
 def _notes(alike: NDArray[np.float32], names: Sequence[str], by: Likeness) -> tuple[str, ...]:
     """Where nothing was taken together."""
     empty = [name for name, line in zip(names, alike, strict=True) if not np.isfinite(line).any()]
-    if by == "text" or not empty:
+    if not empty:
         return ()
     more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
+    if by == "text":
+        return (f"no item is left for {empty[0]!r}{more}: item_ids names none to be like, or there is no other.",)
     return (f"no item goes together with others for {empty[0]!r}{more}; by='text' also knows items that nobody took.",)

@@ -1,11 +1,11 @@
 """The rules that a list has to keep, as people write them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, TypedDict, final, get_args
 
 from recllm.data.cleaning import as_id
-from recllm.data.doors import Items, read_items, real_number
+from recllm.data.doors import Items, one_of, read_items, real_number
 from recllm.data.ids import read_ids
 from recllm.errors import ConfigError
 from recllm.ranking.filters import Scalar, plain_value
@@ -39,8 +39,8 @@ class Rules:
         caps: Column -> how many items of a list may have the same value there: `{"categories": 2}`. A number below 1 is
             a share of the list, `{"author": 0.3}`; one item is always allowed. What has no value is not counted.
         pinned: Item ids that lead the list, in this order; the same for all users, or each user's own. They keep the
-            other rules: what may not be listed is passed over. Reasons say what the history does to the score of such
-            an item, not that somebody pinned or boosted it.
+            other rules: what may not be listed is passed over. The reason of such an item is that it is promoted, as it
+            is of what only a boost brings into the list.
         boosted: Item id, or value of a column, or words of titles -> what is added to the score, −3 to 3: 3 is the way
             from the user's average item to their best, as in "more of … (3)". Several boosts of an item add up to this
             at most.
@@ -67,8 +67,7 @@ class Rules:
     calibrated: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.diversity_by not in get_args(DiversityBy):
-            raise ConfigError(f"diversity_by is 'mmr' or 'dpp'; got {self.diversity_by!r}.")
+        one_of(self.diversity_by, get_args(DiversityBy), "diversity_by")
         plain = {
             "caps": _table(self.caps, "caps", "{'categories': 2}", _cap),
             "pinned": None if self.pinned is None else _tuples(read_items(self.pinned, "pinned", ordered=True)),
@@ -79,6 +78,21 @@ class Rules:
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value or None if name != "calibrated" else value)
+
+    @classmethod
+    def of(cls, options: RuleOptions) -> "Rules":
+        """From arguments, as `Recommender.recommend` takes them.
+
+        Raises:
+            TypeError: There is no such rule.
+            ConfigError: One of them is of the wrong kind or out of range.
+            DataError: `pinned` are no ids.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise TypeError(f"unexpected keyword argument {name!r}; the rules of a list are {', '.join(known)}.")
+        return cls(**options)
 
     def of_user(self, user: str) -> Self:
         """The same for one user, whose own pins and ceilings are everybody's then."""
@@ -124,8 +138,11 @@ def _ceiling(given: Any, where: str) -> Any:
 
 def _ceiling_of_one(given: Any, where: str) -> Scalar:
     bound = plain_value(given)
-    if not isinstance(bound, str | int | float | None) or isinstance(bound, bool):
-        raise ConfigError(f"{where} is a number or a date, or a mapping from users to them; got {given!r:.60}.")
+    if not isinstance(bound, str | int | float | None) or isinstance(bound, bool) or (bound is None) != (given is None):
+        raise ConfigError(
+            f"{where} is a finite number or a date, None where there is none, or a mapping from users to them; "
+            f"got {given!r:.60}."
+        )
     return bound
 
 

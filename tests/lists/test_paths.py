@@ -96,7 +96,9 @@ def test_a_long_way_shows_its_first_steps_and_says_so(school: Recommender) -> No
     with pytest.warns(
         UserWarning, match="the way to the goal has 5 steps for 'x'; these are the first 2, n=5 shows all"
     ):
-        assert ids(school.path({"x": []}, "c04", n=2)) == ["c00", "c01"]
+        cut = school.path({"x": []}, "c04", n=2)
+    assert ids(cut) == ["c00", "c01"]
+    assert [row.explanation for row in cut] == ["This is needed for course c01.", "This is needed for course c02."]
     with pytest.warns(UserWarning, match="'x' has all of the goal already"):
         assert not len(school.path({"x": ["c04"]}, "c04"))
 
@@ -163,6 +165,8 @@ def test_where_no_order_is_known_it_is_said(tiny: Path) -> None:
     unordered = Recommender.from_catalog(catalog_of(), config=config_for(tiny))
     with pytest.warns(UserWarning, match="nothing is known of what is taken before what"):
         assert len(unordered.path({"x": []}, n=3)) == 3
+    with pytest.warns(UserWarning, match="what is taken before what, so the path is the goal alone"):
+        assert ids(unordered.path({"x": []}, "c04", n=3)) == ["c04"]
 
 
 def test_a_circle_is_named(school: Recommender) -> None:

@@ -113,6 +113,29 @@ def test_what_is_pinned_stays_whatever_is_taken_out(shop: Recommender, toy: ToyS
     assert row.evidence["counterfactual"] is None, "without its causes it would still lead the list"
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("more", [{}, {"diversity": 0.4}, {"exclude_seen": False}, {"wishes": ["more of toys"]}])
+def test_what_is_promoted_is_said_to_be(shop: Recommender, toy: ToyShop, more: dict[str, Any], known: bool) -> None:
+    """A pinned item is not there because of the history, nor is one that only its boost brings into the list."""
+    user = {"x": newcomer(toy, 1) if known else []}
+    usual = ids(shop.recommend(user, n=N, **more))
+    asked: dict[str, Any] = {"pinned": ["i2", usual[0]], "boosted": {"i40": 3, usual[1]: 1, "kitchen": -0.2}} | more
+    recs = list(shop.recommend(user, n=N, explain=True, **asked))
+    assert [row.item_id for row in recs[:2]] == ["i2", usual[0]]
+    without = ids(shop.recommend(user, n=N, **(asked | {"boosted": None})))
+    brought = {*asked["pinned"], *({"i40", usual[1]} - {*without})}
+    for row in recs:
+        is_promoted = row.item_id in brought
+        assert (row.reason_code == "promoted") == is_promoted, row
+        assert ("Promoted by the people who run this list." in str(row.explanation)) == is_promoted
+        assert not is_promoted or (row.evidence is not None and not row.evidence["causes"])
+        assert shop.verify_explanation(row).passed
+    told = {row.item_id: row.reason_code for row in shop.explain(user, ["i2", "i30"], n=N, pinned=["i2"])}
+    assert (told["i2"], told["i30"] == "promoted") == ("promoted", False)
+    (barred,) = shop.explain(user, "i5", pinned=["i5"], ceilings={"risk": 3})
+    assert barred.reason_code != "promoted", "what may not be listed is not promoted"
+
+
 RULES: list[dict[str, Any]] = [
     {"caps": {"categories": 2, "series": 0.3}, "groups": "series"},
     {"pinned": {"x": ["i40", "i8"]}, "ceilings": {"risk": {"x": 4, "other": 1}}},
@@ -142,7 +165,7 @@ def test_calibrating_brings_the_other_half_of_a_history(shop: Recommender, toy: 
 
 
 def test_what_is_no_rule_is_refused(shop: Recommender) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'cap'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'cap'; the rules of a list are caps, pinned"):
         shop.recommend({"x": []}, cap={"categories": 2})  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match="caps are a mapping"):
         shop.explain({"x": []}, ["i1"], caps=2)  # type: ignore[arg-type]

@@ -99,6 +99,23 @@ def test_what_is_far_from_alike_is_not_listed_for_users(shop: Recommender, toy: 
     assert found == [alike[place] for place in best]
 
 
+@pytest.mark.parametrize("by", ["text", "together"])
+@pytest.mark.parametrize("basket", [False, True])
+def test_an_item_that_is_named_twice_counts_once(shop: Recommender, by: str, basket: bool) -> None:
+    once, twice = (
+        shop.similar_items(asked, n=3, by=by, basket=basket).to_json()  # type: ignore[arg-type]
+        for asked in (["lamp", "hammer"], ["lamp", "hammer", "lamp"])
+    )
+    assert once == twice
+
+
+@pytest.mark.parametrize("by", ["text", "together"])
+def test_for_whom_no_item_is_named_nothing_is_alike(shop: Recommender, by: str) -> None:
+    with pytest.warns(UserWarning, match="no item .* for 'y'"):
+        recs = shop.similar_items({"x": ["lamp"], "z": ["bag"]}, n=1, users={"x": [], "y": []}, by=by)  # type: ignore[arg-type]
+    assert (len(recs["x"]), len(recs["y"])) == (1, 0)
+
+
 def test_what_is_forgotten_is_taken_together_no_more(shop: Recommender) -> None:
     other = Recommender.of(shop.fitted)
     other.forget(["one"])

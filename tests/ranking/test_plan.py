@@ -201,6 +201,9 @@ def test_ceilings_of_users() -> None:
     assert low.why_none("u") == "no item has a risk of at most 0; known are values from 1 to 2"
 
 
+INFINITE = float("inf")
+
+
 @pytest.mark.parametrize(
     ("rules", "complaint"),
     [
@@ -210,8 +213,10 @@ def test_ceilings_of_users() -> None:
         ({"caps": {"author": True}}, "lies between"),
         ({"boosted": {"a": 4}}, r"boosted\['a'\] lies between -3 and 3; got 4"),
         ({"calibrated": 2}, "calibrated lies between 0 and 1"),
-        ({"ceilings": {"risk": [1, 2]}}, r"ceilings\['risk'\] is a number or a date"),
-        ({"ceilings": {"risk": {"u": True}}}, r"of user 'u' is a number or a date"),
+        ({"ceilings": {"risk": [1, 2]}}, r"ceilings\['risk'\] is a finite number or a date"),
+        *(({"ceilings": {"risk": end}}, "is a finite number or a date, None where") for end in (INFINITE, -INFINITE)),
+        ({"ceilings": {"risk": {"u": True}}}, r"of user 'u' is a finite number or a date"),
+        ({"diversity_by": ["mmr", "dpp"]}, "diversity_by is 'mmr' or 'dpp'"),
     ],
 )
 def test_what_is_no_rule_is_refused(rules: dict[str, Any], complaint: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from recllm.data.catalog import Catalog
 from recllm.data.interactions import Interactions
@@ -144,6 +145,13 @@ def test_what_is_refused(vectors: object, message: str) -> None:
     catalog = Catalog.from_frame(frame(range(ITEMS)))
     with pytest.raises(DataError, match=message):
         catalog.with_vectors("image", vectors)
+
+
+def test_tensors_are_vectors_of_any_kind() -> None:
+    catalog, plain = Catalog.from_frame(frame(range(3))), torch.arange(6.0).reshape(3, 2)
+    rows = {f"i{row}": vector.bfloat16() for row, vector in enumerate(plain)}
+    for given in (plain.bfloat16(), plain.clone().requires_grad_(), plain.long(), list(plain.bfloat16()), rows):
+        np.testing.assert_array_equal(catalog.with_vectors("image", given).vectors["image"], plain.numpy())
 
 
 def test_a_sense_has_a_name_and_one_length(rec: Recommender) -> None:
