@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Ask:
         diversity: 0 for the best scores, up to 1 for the greatest variety.
         without: What is left out of the history, as if it had not happened: items, and values of columns.
         wishes: "more of Garden", "never of Candles".
+        by: What orders the list: "history", "similarity" or "rating".
+        rules: Further arguments: `caps`, `ceilings`, `pinned` …; see `recllm.ranking.asked.Rules`.
     """
 
     n: int = 10
@@ -34,6 +36,8 @@ class Ask:
     diversity: float = 0.0
     without: tuple[str, ...] = ()
     wishes: tuple[str, ...] = ()
+    by: Literal["history", "similarity", "rating"] = "history"
+    rules: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

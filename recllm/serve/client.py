@@ -90,8 +90,28 @@ class Client:
         wishes: Sequence[str] = (),
         without: Sequence[str] = (),
         include_seen: bool = False,
+        **rules: Any,
     ) -> Answer:
-        """A user's list; see `recllm.serve.answers.Ask`."""
+        """A user's list; see `recllm.serve.answers.Ask`.
+
+        Args:
+            user_id: The user.
+            n: Length of the list.
+            offset: How many of the best are passed over.
+            category: Only items with one of these categories.
+            exclude: Items to leave out.
+            explain: Give reasons.
+            diversity: 0 for the best scores, up to 1 for the greatest variety.
+            wishes: "more of Garden", "never of Candles".
+            without: What is left out of the history.
+            include_seen: Also list what the user has.
+            rules: `by`, `filters`, `candidates`, and the rules of `Recommender.recommend`, as JSON has them.
+        """
+        if rules:
+            named = {"user_id": user_id, "n": n, "offset": offset, "explain": explain, "diversity": diversity}
+            named |= {"category": [*category], "exclude": [*exclude], "wishes": [*wishes], "without": [*without]}
+            body = named | {"include_seen": include_seen} | rules
+            return _answer(self._call("POST", "/api/recommend", json=body))
         query = {"n": n, "offset": offset, "category": [*category], "exclude": [*exclude], "wish": [*wishes]}
         query |= {"without": [*without], "diversity": diversity}
         query |= {"explain": str(explain).lower(), "include_seen": str(include_seen).lower()}
@@ -103,7 +123,7 @@ class Client:
         Args:
             events: What just happened: item ids, or mappings with item_id and timestamp, kind, rating where known.
             n: Length of the list.
-            more: As in `recommend`, and `filters`, `candidates`.
+            more: As in `recommend`.
         """
         said = [{"item_id": event} if isinstance(event, str) else dict(event) for event in events]
         return _answer(self._call("POST", "/api/session/recommend", json={"events": said, "n": n} | more))

@@ -67,6 +67,7 @@ def test_the_other_lists(client: Client) -> None:
     assert [line.item_id for line in client.neighbors("a/b")] == ["mug", "100% 🧁"]
     assert [line.item_id for line in client.search("lamp")] == ["lamp"]
     assert client.recommend("mia", 1, wishes=["never of Living"]).items[0].item_id == "spade"
+    assert client.recommend("mia", 1, candidates=["kite"], caps={"categories": 1}).items[0].item_id == "kite"
     client.feedback([{"user_id": "mia", "item_id": "spade"}])
     assert client.recommend("mia", 1, without=["spade"]).items[0].item_id == "lamp"
     assert client.recommend("mia", 20, include_seen=True).items[0].item_id == "spade"

@@ -14,6 +14,7 @@ from recllm.explain.explainer import Explainer
 from recllm.explain.reasons import Reasons
 from recllm.lists.request import ListRequest
 from recllm.lists.serve import Lists, Served
+from recllm.ranking.asked import Rules
 from recllm.serve.answers import Answer, Ask, Line
 from recllm.serve.live.adapters import OwnAdapters
 from recllm.serve.live.history import interactions
@@ -91,9 +92,9 @@ def made(
 def _alike(question: Question) -> Any:
     """Questions with the same of it can be ranked together."""
     ask = question.ask
-    length = ask.n + ask.offset if ask.diversity else 0
+    length = ask.n + ask.offset if ask.diversity or ask.rules else 0
     shape = (ask.category, repr(ask.filters), ask.exclude_seen, ask.candidates, ask.diversity, ask.without, ask.wishes)
-    return question.user_id is None, ask.explain, length, shape
+    return question.user_id is None, ask.explain, length, shape, ask.by, repr(ask.rules)
 
 
 def _name(question: Question, number: int) -> str:
@@ -119,6 +120,8 @@ def request_of(now: Now, questions: Mapping[str, Question]) -> ListRequest:
         without=known_of(now, ask.without) or None,
         wishes=ask.wishes or None,
         exclude=exclude or None,
+        by=ask.by,
+        rules=Rules(**ask.rules or {}),
     )
 
 
@@ -152,7 +155,7 @@ def _together(
     answers, ids = [], now.state.model.catalog.item_ids
     for row, question in enumerate(questions.values()):
         lines = _lines(now, lists, row, question.ask)
-        if settings.explore and question.kind == "recommend" and policy == RANKING:
+        if settings.explore and question.kind == "recommend" and policy == RANKING and not question.ask.rules:
             lines = explored(lines, settings.explore)
         answer = Answer(
             recommendation_id=secrets.token_hex(16),
@@ -232,9 +235,29 @@ def explored(lines: Sequence[Line], share: float) -> tuple[Line, ...]:
     return tuple(replace(line, rank=lines[place].rank) for place, line in enumerate(order))
 
 
+def _written(wanted: Any) -> Any:
+    """What a filter wants, as JSON keeps it: a range is no list of two values."""
+    return {"min": wanted[0], "max": wanted[1]} if isinstance(wanted, tuple) else wanted
+
+
+def asked_of(impression: Impression) -> Ask:
+    """How an answered list was to be, whether it comes from memory or from the disk."""
+    asked = {name: value for name, value in impression.request.items() if name != "events"}
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+    if "filters" in plain:
+        plain["filters"] = {name: _read(value) for name, value in plain["filters"].items()}
+    return replace(Ask(n=max(len(impression.items), 1)), **plain)
+
+
+def _read(written: Any) -> Any:
+    return (written["min"], written["max"]) if isinstance(written, Mapping) else written
+
+
 def impression_of(question: Question, answer: Answer, instead: Sequence[str] = ()) -> Impression:
     """What is kept of an answer."""
     asked = {name: value for name, value in asdict(question.ask).items() if value != getattr(Ask(), name)}
+    if question.ask.filters:
+        asked["filters"] = {name: _written(value) for name, value in question.ask.filters.items()}
     if question.events:
         asked["events"] = [{"item_id": one.item_id, "timestamp": one.timestamp} for one in question.events]
     return Impression(

@@ -13,7 +13,7 @@ from recllm.lists.results import Preview, Recommendations
 from recllm.lists.serve import Lists
 from recllm.serve.answers import Ask, Line, Row, Shift
 from recllm.serve.live.history import as_of, interactions
-from recllm.serve.live.lists import Question, known_of, request_of
+from recllm.serve.live.lists import Question, asked_of, known_of, request_of
 from recllm.serve.live.now import Now
 from recllm.serve.live.rows import Rows
 from recllm.serve.state.records import Event, Impression, Stored
@@ -78,9 +78,7 @@ def reason_of(now: Now, impression: Impression, item_id: str, later: Sequence[St
         theirs = interactions([Event("", user, one["item_id"], one["timestamp"]) for one in events], [user])
     else:
         theirs = as_of(now.state.memory.of_users([user]), later)
-    asked = {name: _plain(value) for name, value in impression.request.items() if name != "events"}
-    ask = replace(Ask(n=max(len(impression.items), 1)), **asked)
-    request = request_of(now, {user: Question(impression.kind, impression.user_id, ask)})
+    request = request_of(now, {user: Question(impression.kind, impression.user_id, asked_of(impression))})
     return _rows(now, theirs, [item_id], request)[0]
 
 
@@ -96,10 +94,6 @@ def _rows(now: Now, theirs: Interactions, item_ids: Sequence[str], request: List
     histories, _ = now.state.histories(theirs)
     words = Explainer(domain=now.state.config.domain, detail="full")
     return [*explanations(now.state, histories, list(item_ids), request, words).to_dicts()]
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def lines_of(found: Recommendations) -> tuple[Line, ...]:

@@ -1,6 +1,6 @@
 """What is asked for, as it comes in addresses and bodies."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -14,6 +14,11 @@ Diversity = Annotated[
     float,
     Field(ge=0, le=1, allow_inf_nan=False, description="0 for the best scores, up to 1 for the greatest variety."),
 ]
+By = Annotated[
+    Literal["history", "similarity", "rating"],
+    Field(description="What orders the list: all that is known of a user, texts like those they liked, or ratings."),
+]
+DiversityBy = Annotated[Literal["mmr", "dpp"], Field(description="How `diversity` is reached.")]
 Ids = Annotated[list[Id], Field(**Few)]
 Texts = Annotated[list[Text], Field(**Few)]
 Wishes = Annotated[list[Wish], Field(**Few)]
@@ -35,6 +40,7 @@ class RecommendQuery(Asked):
     exclude: Ids = Field([], description=EXCLUDE)
     explain: bool = Field(False, description=EXPLAIN)
     diversity: Diversity = 0.0
+    by: By = "history"
     wish: Wishes = Field([], description=WISHES, examples=[["more of Garden"]])
     without: Texts = Field([], description=WITHOUT)
     include_seen: bool = Field(False, description=SEEN)
@@ -51,6 +57,7 @@ class RecommendQuery(Asked):
             diversity=self.diversity,
             without=tuple(self.without),
             wishes=tuple(self.wish),
+            by=self.by,
         )
 
 
@@ -84,6 +91,11 @@ class Range(Body):
 Wanted = Scalar | Annotated[list[Scalar], Field(max_length=200)] | Range
 
 
+Cap = Annotated[Number, Field(gt=0)]
+Boost = Annotated[float, Field(ge=-3, le=3, allow_inf_nan=False)]
+RULES = ("caps", "ceilings", "groups", "pinned", "boosted", "calibrated", "diversity_by")
+
+
 class ListBody(Body):
     """How a list shall be."""
 
@@ -103,9 +115,43 @@ class ListBody(Body):
     )
     explain: bool = Field(False, description=EXPLAIN)
     diversity: Diversity = 0.0
+    diversity_by: DiversityBy = "mmr"
+    by: By = "history"
     wishes: Wishes = Field([], description=WISHES, examples=[["more of Garden"]])
     without: Texts = Field([], description=WITHOUT)
     include_seen: bool = Field(False, description=SEEN)
+    caps: Annotated[dict[str, Cap], AfterValidator(check_names)] = Field(
+        {},
+        max_length=20,
+        json_schema_extra=NAMES,
+        description="Columns and how many items of the list may have the same value there; below 1: a share of it.",
+        examples=[{"categories": 2}],
+    )
+    ceilings: Annotated[dict[str, Number | Text], AfterValidator(check_names)] = Field(
+        {},
+        max_length=20,
+        json_schema_extra=NAMES,
+        description="Columns of numbers or dates and the most that an item may have there; one without a value fails.",
+        examples=[{"price": 20}],
+    )
+    groups: Annotated[list[Text], Field(max_length=20)] = Field([], description="Columns: one item of each value.")
+    pinned: Ids = Field([], description="Items that lead the list, where the other rules let them.")
+    boosted: Annotated[dict[str, Boost], AfterValidator(check_names)] = Field(
+        {},
+        max_length=20,
+        json_schema_extra=NAMES,
+        description="Items, values or words, and what is added: 3 is the way from the average item to the best one.",
+        examples=[{"Garden": 0.5}],
+    )
+    calibrated: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.0, description="How much the categories of the list shall be those of what the user liked."
+    )
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """Those that are asked for, as `recllm.ranking.asked.Rules` takes them."""
+        given = {name: getattr(self, name) for name in RULES}
+        return {name: value for name, value in given.items() if value != type(self).model_fields[name].default}
 
     def ask(self) -> Ask:
         """In the engine's words."""
@@ -121,7 +167,15 @@ class ListBody(Body):
             diversity=self.diversity,
             without=tuple(self.without),
             wishes=tuple(self.wishes),
+            by=self.by,
+            rules=self.rules or None,
         )
+
+
+class RecommendBody(ListBody):
+    """A list for a user, with all that may be asked of it."""
+
+    user_id: Id = Field(description="The user.", examples=["mia"])
 
 
 def _wanted(value: Any) -> Any:

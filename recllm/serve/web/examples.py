@@ -100,6 +100,12 @@ USER: dict[str, Any] = {
 }
 ITEM: dict[str, Any] = {"item_id": "kite", "fields": {"title": "Red kite", "categories": ["Toys"]}, "hidden": False}
 
+RECOMMEND_BODY: dict[str, Any] = {
+    "rules": {
+        "summary": "at most two of a category, one item first",
+        "value": {"user_id": "mia", "n": 5, "caps": {"categories": 2}, "pinned": ["kite"], "diversity": 0.3},
+    }
+}
 SESSION_BODY: dict[str, Any] = {
     "two picks": {
         "summary": "from two picks, with a wish",

@@ -12,6 +12,7 @@ from recllm.serve.web.asks import (
     NeighborsQuery,
     PageBody,
     RankBody,
+    RecommendBody,
     RecommendQuery,
     SearchQuery,
     SessionBody,
@@ -69,6 +70,24 @@ async def recommend(
     live = live_of(request)
     check_limits(live.settings, query)
     answer = await live.recommend(user_id, query.ask())
+    metrics_of(request).answered("recommend", answer)
+    return reply(answer)
+
+
+@router.post(
+    "/api/recommend",
+    summary="A user's list by rules",
+    dependencies=[READ],
+    response_model=Answer,
+    responses=example(examples.ANSWER, "The list; unknown users get what is popular.") | errors(*SENT),
+)
+async def recommend_by_rules(
+    request: Request, body: Annotated[RecommendBody, Body(openapi_examples=examples.RECOMMEND_BODY)]
+) -> Response:
+    """What suits a user, with filters and rules, none of which is ever violated."""
+    live = live_of(request)
+    check_limits(live.settings, body)
+    answer = await live.recommend(body.user_id, body.ask())
     metrics_of(request).answered("recommend", answer)
     return reply(answer)
 

@@ -1,7 +1,9 @@
 """Lists of many users together are the recommender's own, whoever asks beside them."""
 
 import asyncio
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from recllm.errors import DataError
 from recllm.lists.serve import Lists
 from recllm.recommender import Recommender
 from recllm.serve.answers import Answer, Ask, Line
-from recllm.serve.live.lists import FALLBACK, POPULAR, explored
+from recllm.serve.live.lists import FALLBACK, POPULAR, Question, asked_of, explored, impression_of
 from recllm.serve.live.live import Live
 from recllm.serve.state.records import Event, ItemRecord, UserRecord
 
@@ -23,6 +25,12 @@ ASKS = {
     "candidates": ({"candidates": ("i1", "i2", "i30")}, {"candidates": ["i1", "i2", "i30"]}),
     "varied": ({"diversity": 0.7}, {"diversity": 0.7}),
     "without": ({"without": ("i5",)}, {"without": ["i5"]}),
+    "by similarity": ({"by": "similarity"}, {"by": "similarity"}),
+    "pinned": ({"n": 4, "rules": {"pinned": ["i30", "i9"]}}, {"n": 4, "pinned": ["i30", "i9"]}),
+    "capped and boosted": (
+        {"n": 6, "rules": {"caps": {"title": 1}, "boosted": {"books": 1.0}, "diversity_by": "dpp"}, "diversity": 0.3},
+        {"n": 6, "caps": {"title": 1}, "boosted": {"books": 1.0}, "diversity_by": "dpp", "diversity": 0.3},
+    ),
     "wished": ({"wishes": ("more of books",)}, {"wishes": ["more of books"]}),
 }
 
@@ -68,8 +76,26 @@ def test_together_is_as_alone(live: Live) -> None:
         )
 
 
+def test_what_is_pinned_leads_whatever_is_explored(opened: Callable[..., Live]) -> None:
+    live = opened(explore=1.0)
+    for _ in range(8):
+        answer = asyncio.run(live.recommend("u0", Ask(n=4, rules={"pinned": ["i30", "i9"]})))
+        assert [line.item_id for line in answer.items[:2]] == ["i30", "i9"]
+        assert {line.propensity for line in answer.items} == {1.0}
+
+
+def test_how_a_list_was_to_be_is_the_same_from_the_disk(live: Live) -> None:
+    """A range is no list of two values, and a rule no text."""
+    ask = Ask(n=3, filters={"title": ["a", "b"], "price": (None, 20.0)}, by="similarity", rules={"caps": {"title": 1}})
+    kept = impression_of(Question("recommend", "u0", ask), Answer("x", "u0", "v", 0, "ranking", 1.0, ()))
+    assert asked_of(kept) == ask
+    assert asked_of(replace(kept, request=json.loads(json.dumps(kept.request)))) == ask
+
+
 def test_what_one_asks_wrong_is_only_their_error(live: Live) -> None:
     asked = [("u0", Ask()), ("u1", Ask(filters={"colour": "red"})), ("u2", Ask())]
+    unruly = [("u1", Ask(rules={"caps": {"colour": 1}})), ("u2", Ask(rules={"boosted": {"i1": 9}}))]
+    assert {type(one).__name__ for one in together(live, unruly)} == {"ConfigError", "DataError"}
     first, wrong, last = together(live, asked)
     assert isinstance(wrong, DataError)
     assert "colour" in str(wrong)

@@ -82,7 +82,7 @@ def test_the_matrix_of_routes_and_roles(shop: Shop) -> None:
             if (status == refused) != (ranks[wanted] > rank) or (rank >= ranks[wanted] and status in (401, 403)):
                 wrong.append((method, path, caller, status))
     assert wrong == []
-    assert cells == 9 * 23
+    assert cells == 9 * 24
 
 
 def test_the_page_is_for_readers_and_the_dashboard_for_admins(shop: Shop) -> None:

@@ -126,6 +126,33 @@ def test_a_session_s_filters_reach_the_engine(shop: Shop) -> None:
     assert ask.exclude_seen is False
 
 
+def test_rules_reach_the_engine(shop: Shop) -> None:
+    seen = []
+    original = shop.live.recommend
+
+    async def recommend(user_id: str, ask: Any) -> Any:
+        seen.append((user_id, ask))
+        return await original(user_id, ask)
+
+    shop.live.recommend = recommend  # type: ignore[method-assign]
+    rules: dict[str, Any] = {
+        "caps": {"categories": 2, "author": 0.3},
+        "ceilings": {"price": 20, "released": "2020-01-31"},
+        "groups": ["series"],
+        "pinned": ["kite"],
+        "boosted": {"Garden": -0.5},
+        "calibrated": 0.5,
+        "diversity_by": "dpp",
+    }
+    body = {"user_id": "mia", "n": 3, "by": "similarity", "filters": {"price": {"min": 5}}} | rules
+    assert shop.http.post("/api/recommend", json=body).status_code == 200
+    assert shop.http.post("/api/recommend", json={"user_id": "a/b"}).json()["user_id"] == "a/b"
+    assert listed(shop, query="by=rating&n=1") == ["lamp"]
+    asked = [(user, ask.by, ask.rules, ask.filters) for user, ask in seen]
+    assert asked[0] == ("mia", "similarity", rules, {"price": (5, None)})
+    assert asked[1:] == [("a/b", "history", None, None), ("mia", "rating", None, None)]
+
+
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 ODD = [
@@ -357,6 +384,7 @@ def test_json_under_another_name_is_refused(shop: Shop) -> None:
         "exclude=%00",
         f"exclude={'x' * 1001}",
         f"wish={'x' * 2001}",
+        "by=likes",
         "wish=",
         "&".join(f"exclude={place}" for place in range(1001)),
     ],
@@ -380,6 +408,14 @@ def test_a_bad_query_is_refused(shop: Shop, query: str) -> None:
         ("/api/session/recommend", {"events": [], "filters": {"price": {"min": "1"}}}),
         ("/api/session/recommend", {"events": [], "filters": {"a": {"b": {"c": 1}}}}),
         ("/api/session/recommend", {"events": [], "model": "/etc/passwd"}),
+        ("/api/recommend", {}),
+        ("/api/recommend", {"user_id": "mia", "by": "likes"}),
+        ("/api/recommend", {"user_id": "mia", "caps": {"categories": 0}}),
+        ("/api/recommend", {"user_id": "mia", "caps": {"": 1}}),
+        ("/api/recommend", {"user_id": "mia", "boosted": {"Garden": 4}}),
+        ("/api/recommend", {"user_id": "mia", "ceilings": {"price": {"mia": 2}}}),
+        ("/api/recommend", {"user_id": "mia", "pinned": ["a"] * 1001}),
+        ("/api/recommend", {"user_id": "mia", "calibrated": 2}),
         ("/api/rank", {"items": []}),
         ("/api/rank", {"items": "lamp"}),
         ("/api/rank", {"items": [1]}),
@@ -402,7 +438,7 @@ def test_a_bad_query_is_refused(shop: Shop, query: str) -> None:
         ("/api/users", [{"UserId": "a", "Colour": "b"}]),
         ("/api/feedback", [event()] * 1001),
     ],
-    ids=range(31),
+    ids=range(39),
 )
 def test_a_bad_body_is_refused(shop: Shop, path: str, body: Any) -> None:
     assert problem(shop.http.post(path, json=body))[:2] == (422, "invalid")
@@ -426,7 +462,7 @@ def test_a_sentence_names_the_place_and_quotes_only_a_part(shop: Shop) -> None:
 
 def test_nothing_is_there_and_nothing_else_is_possible(shop: Shop) -> None:
     assert problem(shop.get("/api/nothing"))[:2] == (404, "unknown")
-    assert problem(shop.get("/api/recommend"))[:2] == (404, "unknown")
+    assert problem(shop.get("/api/recommend"))[:2] == (405, "method")
     response = shop.http.patch("/api/items", json=[])
     assert problem(response)[:2] == (405, "method")
     assert "POST" in response.headers["allow"] or "GET" in response.headers["allow"]
