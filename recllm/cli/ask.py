@@ -12,6 +12,7 @@ import recllm
 from recllm.cli.app import AsJson, ModelFolder, command, write_json
 from recllm.cli.files import Logs
 from recllm.cli.request import Choice, Explain, Length, Personal, Steering, Whom
+from recllm.cli.rules import Ruled
 from recllm.cli.spread import OutFolder, Spread
 from recllm.terminal import make_console, make_table
 from recllm.texts import clean_text
@@ -28,6 +29,7 @@ def recommend(
     steering: Steering,
     preview: Annotated[bool, typer.Option("--preview", help="Show what the wishes change.")] = False,
     choice: Choice,
+    ruled: Ruled,
     out: OutFolder = None,
     spread: Spread,
     logs: Logs,
@@ -35,12 +37,19 @@ def recommend(
 ) -> None:
     """Recommend items to users; with --executor to all who are remembered, as files."""
     if spread.wanted(out, preview=preview):
-        asked = {"n": n, "explain": explain, **vars(personal), **steering.given(), **choice.given(logs)}
+        asked = {
+            "n": n,
+            "explain": explain,
+            **vars(personal),
+            **steering.given(),
+            **choice.given(logs),
+            **ruled.given(),
+        }
         job = recllm.scale.recommend
         spread.run("lists", job, as_json, model=model, out=out, users=whom.spread(logs), **asked)
         return
     whom.check()
-    wanted = choice.given(logs)
+    wanted = choice.given(logs) | ruled.given()
     rec = recllm.Recommender.load(model)
     own = personal.given(rec)
     users = whom.among(rec, logs, own["adapters"])

@@ -13,6 +13,7 @@ import recllm
 from recllm.cli.app import AsJson, ModelFolder, command, write_json
 from recllm.cli.files import Logs, check_file
 from recllm.cli.request import Choice, Explain, Length, Personal, Steering, Whom
+from recllm.cli.rules import Ruled
 from recllm.terminal import ProgressBar
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def export(
     personal: Personal,
     steering: Steering,
     choice: Choice,
+    ruled: Ruled,
     logs: Logs,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +68,7 @@ def export(
         raise recllm.ConfigError("there is nothing to write; give --out FILE, --text-adapter FOLDER, or both")
     write = None if out is None else form.writer(out)
     check_file(out)
-    wanted = choice.given(logs)
+    wanted = choice.given(logs) | ruled.given()
     rec = recllm.Recommender.load(model)
     facts: dict[str, Any] = {}
     if text_adapter is not None:

@@ -35,6 +35,23 @@ def test_recommend_answers_as_the_library(rec: Recommender) -> None:
     assert steered == rec.recommend(["u0", "u1"], wishes=["never of garden"]).to_dicts()
 
 
+def test_recommend_keeps_rules(rec: Recommender, here: Path) -> None:
+    typed = ("--cap", "categories=2", "--pin", "i40", "--pin", "i7", "--boost", "toys=0.5", "--group", "title")
+    typed = (*typed, "--diversity", "0.3", "--diversity-by", "dpp", "--calibrated", "0.5", "--by", "similarity")
+    wanted = rec.recommend(
+        ["u0", "u1"],
+        caps={"categories": 2},
+        pinned=["i40", "i7"],
+        boosted={"toys": 0.5},
+        groups="title",
+        diversity=0.3,
+        diversity_by="dpp",
+        calibrated=0.5,
+        by="similarity",
+    )
+    assert told(*ASK, *USERS, *typed) == wanted.to_dicts()
+
+
 def test_recommend_chooses_among_items(rec: Recommender, here: Path) -> None:
     def items(*options: str) -> set[str]:
         return {row["item_id"] for row in told(*ASK, "--user", "u0", "-n", "48", *options)}
@@ -54,6 +71,8 @@ def test_recommend_chooses_among_items(rec: Recommender, here: Path) -> None:
     assert items("--filter", "categories=garden", "--filter", "price=..3") == {
         item for item in garden & unseen if price[item] <= 3
     }
+    assert "i0" not in items("--exclude", "i0", "--seen")
+    assert items("--ceiling", "price=3") == {item for item in unseen if price[item] <= 3}
     (here / "some.csv").write_text("item_id\ni0\ni40\ni47\n")
     assert items("--candidates", "some.csv", "--seen") == {"i0", "i40", "i47"}
     (here / "own.csv").write_text("user_id,item_id\nu0,i5\nu1,i6\n")
