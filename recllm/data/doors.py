@@ -183,7 +183,7 @@ def read_catalog(catalog: Any) -> Catalog:
         raise DataError(f"a catalog is a Catalog, a table with item_id, or a file; got {kind_of(catalog)}.")
     if isinstance(catalog, str | PathLike) or hasattr(catalog, "read"):
         return Catalog.read(catalog)
-    return Catalog.from_frame(_NOBODY.select("item_id") if _no_records(catalog) else catalog)
+    return Catalog.from_frame(_NO_ROWS.select("item_id") if _no_records(catalog) else catalog)
 
 
 def read_profiles(users: Any) -> Users:
@@ -198,10 +198,10 @@ def read_profiles(users: Any) -> Users:
         raise DataError(f"profiles are a table with user_id and further fields, or a file; got {kind_of(users)}.")
     if isinstance(users, str | PathLike) or hasattr(users, "read"):
         return Users.read(users)
-    return Users.from_frame(_NOBODY.select("user_id") if _no_records(users) else users)
+    return Users.from_frame(_NO_ROWS.select("user_id") if _no_records(users) else users)
 
 
-_NOBODY = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
+_NO_ROWS = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
 
 
 def _no_records(given: Any) -> bool:

@@ -88,7 +88,7 @@ class People:
     """Users' profiles, and how they are read.
 
     Attributes:
-        users: All who have a profile.
+        users: All who have a profile, with the fields that are read.
         fields: How each field is read, in the order of the values' numbers.
     """
 
@@ -107,7 +107,13 @@ class People:
         wanted, _ = config.chosen(users.fields)
         learned = users.of(known).frame
         fields = tuple(_field(learned[name]) for name in wanted)
-        return cls(users, tuple(field for field in fields if field is not None))
+        return cls._keeping(users, tuple(field for field in fields if field is not None))
+
+    @classmethod
+    def _keeping(cls, users: Users, fields: tuple[Field, ...]) -> "People":
+        """Of profiles no more than is read: what nobody reads, age or religion among it, is not for us to keep."""
+        names = [field.name for field in fields if field.name in users.frame.columns]
+        return cls(Users(users.frame.select("user_id", *names), users.report), fields)
 
     @property
     def size(self) -> int:
@@ -141,7 +147,7 @@ class People:
 
     def updated(self, users: Users) -> "People":
         """With further or changed profiles, read as at the fit."""
-        return replace(self, users=self.users.updated(users))
+        return self._keeping(self.users.updated(self._keeping(users, self.fields).users), self.fields)
 
     def without(self, user_ids: Iterable[str]) -> "People":
         """Without these users' profiles."""
@@ -167,7 +173,7 @@ class People:
             raise DataError(f"the profiles' fields are none: {error}") from error
         if any(not (np.diff(field.edges) > 0).all() or not np.isfinite(field.edges).all() for field in fields):
             raise DataError("the edges of a profile's field do not ascend")
-        return cls(users, fields)
+        return cls._keeping(users, fields)
 
 
 def profile_notes(users: Users, config: ProfilesConfig, people: People) -> list[str]:

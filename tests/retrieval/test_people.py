@@ -116,6 +116,7 @@ def test_it_is_the_same_after_saving(rec: Recommender, tmp_path: Path) -> None:
     assert first(again, "new01", 6) == first(told, "new01", 6)
     assert again.model.digest() == told.model.digest() != rec.model.digest()
     assert "left out as sensitive: age" in (tmp_path / "model" / "README.md").read_text()
+    assert pl.read_ipc(tmp_path / "model" / "profiles.arrow").columns == ["user_id", "city", "plan", "visits"]
 
 
 def test_whoever_is_forgotten_has_no_profile(rec: Recommender) -> None:
@@ -236,6 +237,15 @@ def test_sensitive_fields_are_not_read_unless_asked_for(rec: Recommender) -> Non
     users = Users.from_frame(profiles())
     every = People.of(users, users.frame["user_id"].to_list(), ProfilesConfig(sensitive=True))
     assert [field.name for field in every.fields] == ["city", "plan", "age", "visits"]
+
+
+def test_what_is_not_read_of_a_profile_is_not_kept(rec: Recommender) -> None:
+    people = rec.model.channels.people
+    assert people.users.fields == ("city", "plan", "visits")
+    late = people.updated(Users.from_frame(pl.DataFrame({"user_id": ["new"], "plan": [PLANS[0]], "religion": ["x"]})))
+    assert late.users.fields == people.users.fields
+    assert late.matrix(["new"]).nnz == 1
+    assert People.from_dict(Users.from_frame(profiles()), people.to_dict()).users.fields == people.users.fields
 
 
 @pytest.mark.parametrize(
