@@ -215,4 +215,5 @@ def through_adapters(
     if f"{HEAD}.A" not in lora:
         return served
     a, b = (lora[f"{HEAD}.{side}"][users] for side in "AB")
-    return served + torch.einsum("rci,rc->ri", scores, low_rank(history_features(known), a, b))
+    added = low_rank(history_features(known).unsqueeze(1), a, b)
+    return served + torch.bmm(added, scores).squeeze(1)

@@ -122,7 +122,8 @@ class Catalog(Framed):
         return tuple(self.frame["item_id"].to_list())
 
     @cached_property
-    def _row_of(self) -> dict[str, int]:
+    def row_of(self) -> dict[str, int]:
+        """The row of each id."""
         return {item_id: row for row, item_id in enumerate(self.item_ids)}
 
     def rows(self, ids: Iterable[Any]) -> NDArray[np.int64]:
@@ -131,7 +132,7 @@ class Catalog(Framed):
         Raises:
             DataError: It is a single string, or an id is missing.
         """
-        return np.fromiter((self._row_of.get(item_id, -1) for item_id in as_id_list(ids)), dtype=np.int64)
+        return np.fromiter((self.row_of.get(item_id, -1) for item_id in as_id_list(ids)), dtype=np.int64)
 
     @cached_property
     def in_words(self) -> NDArray[np.bool_]:

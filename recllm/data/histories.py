@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
 from recllm.data.interactions import Interactions
+from recllm.data.process import stay_in_process
 from recllm.errors import DataError
 
 _OF_EVENTS = ("item_rows", "timestamps", "signals", "tokens", "event_rows", "ratings")
@@ -204,6 +205,36 @@ def make_histories(
     ratings = ratings_of(interactions)[known]
     columns: tuple[NDArray[Any], ...] = (items, times, signals, tokens, known, ratings)
     return Histories(interactions.user_ids, _offsets(lengths), *(column[order] for column in columns))
+
+
+def histories_of_lists(users: Any, catalog: Catalog) -> Histories | None:
+    """What `make_histories` makes of `{user: [item ids]}`, for a tenth of its time: this is asked at each visit.
+
+    None where something in it has to be read with care: anything but plain texts, and ids that the catalog does not
+    have.
+    """
+    stay_in_process()
+    if type(users) is not dict or not users:
+        return None
+    if not all(type(user) is str and user and user.isascii() for user in users):
+        return None
+    lists = [*users.values()]
+    if not all(type(own) in (list, tuple) and all(type(one) is str for one in own) for own in lists):
+        return None
+    row_of = catalog.row_of
+    rows = [row_of.get(one, -1) for own in lists for one in own]
+    if -1 in rows:
+        return None
+    items, lengths = np.array(rows, dtype=np.int64), np.array([len(own) for own in lists], dtype=np.int64)
+    places = np.arange(len(rows))
+    owners = np.repeat(np.arange(len(lists)), lengths)
+    times = places - np.repeat(_offsets(lengths)[:-1], lengths)
+    first = np.sort(np.unique(owners * len(catalog) + items, return_index=True)[1])
+    if len(first) < len(rows):
+        lengths = np.bincount(owners[first], minlength=len(lists)).astype(np.int64)
+    liked, plain = np.ones(len(first), dtype=np.int8), np.zeros(len(first), dtype=np.int64)
+    columns = (items[first], times[first].astype(np.float64), liked, plain, places[first])
+    return Histories(tuple(users), _offsets(lengths), *columns)
 
 
 def ratings_of(interactions: Interactions) -> NDArray[np.float32]:

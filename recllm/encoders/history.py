@@ -1,6 +1,7 @@
 """Events to a user vector: the first blocks of the pretrained transformer, reading item vectors instead of words."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import numpy as np
@@ -232,11 +233,11 @@ class HistoryEncoder(nn.Module):
             found: Tensor = self(batch, items, lora)[torch.arange(len(length), device=length.device), length]
             return found
         embedded, positions = self._embedded(batch, items)
-        blocks = nn.functional.pad(batch.blocks, (1, 0))
-        real = nn.functional.pad(batch.real, (1, 0), value=True)
-        newest = (blocks == blocks.gather(1, length.unsqueeze(1))) & real
+        # Blocks ascend, so a history's newest moment is its end; of nobody's it is the start token.
+        newest = (batch.blocks == batch.blocks.amax(dim=1, keepdim=True)) & batch.real
+        counts, mask = newest.sum(dim=1).clamp(min=1), partial(attention_mask, batch)
         with bringing(lora):
-            means = newest_means(self.blocks, embedded, positions, attention_mask(batch), newest)
+            means = newest_means(self.blocks, embedded, positions, mask, length, counts)
         return self.readout(means) * self.log_scale.exp()
 
     def _embedded(

@@ -7,7 +7,7 @@ import numpy as np
 
 from recllm.adaptation.adapters import Kept
 from recllm.data.doors import read_users
-from recllm.data.histories import Histories
+from recllm.data.histories import Histories, histories_of_lists
 from recllm.data.interactions import Interactions
 from recllm.model.config import RecommenderConfig
 from recllm.model.fitted import Fitted
@@ -21,6 +21,8 @@ def histories_of(
     state: Fitted, users: Any, kept: Kept | None = None, *, ordered: bool = False
 ) -> tuple[Histories, tuple[str, ...]]:
     """Histories of users in any form, and what is to be said of what cannot be read; see `Fitted.events_of`."""
+    if (visitors := histories_of_lists(users, state.model.catalog)) is not None:
+        return visitors, ()
     asked = read_users(users, ordered=ordered)
     if isinstance(asked, Interactions) or kept is not None:
         return state.histories(state.events_of(asked, kept, ordered=ordered, level=5))

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from recllm.config import Count, NotNegative, Positive, Within, checked
 
-CACHED = 200_000
-"""Hidden values held at once while serving: 0.8 MB, which stays in a core's cache."""
+HELD = 1_000_000
+"""Hidden values of a few users held at once while serving: 4 MB, written again and again, which stay in a cache."""
+
+SIDE_BY_SIDE = 4
+"""Users at a time at least: threads that have one each need not share out a product too small for that."""
 
 UNITS = 16
 """Hidden units whose values for all items are held at once."""
@@ -99,19 +102,18 @@ class RankingHead(nn.Module):
         self, summed: Float[Tensor, "users items"], scores: Float[Tensor, "users channels items"], user: Tensor
     ) -> Float[Tensor, "users items"]:
         """In place: `summed` with the correction, a few users at a time, so that hidden values stay in the cache."""
-        channels = scores.shape[1]
+        channels, width = scores.shape[1], len(self.hidden.weight)
         offsets = (user @ self.hidden.weight[:, channels:].T + self.hidden.bias).unsqueeze(2)
         inward, outward = self.hidden.weight[:, :channels], self.output.weight
-        size = max(CACHED // (len(inward) * max(scores.shape[2], 1)), 1)
-        for start in range(0, len(scores), size):
-            some = slice(start, start + size)
-            part = scores[some]
-            for items in range(0, max(scores.shape[2], 1), max(CACHED // len(inward), 1)):
-                few = part[:, :, items : items + max(CACHED // len(inward), 1)]
-                hidden = torch.baddbmm(offsets[some], inward.expand(len(few), -1, -1), few).relu_()
-                summed[some, items : items + few.shape[2]] += torch.bmm(
-                    outward.expand(len(few), -1, -1), hidden
-                ).squeeze(1)
+        items = min(max(scores.shape[2], 1), max(HELD // width, 1))
+        users = max(HELD // (width * items), SIDE_BY_SIDE)
+        held = scores.new_empty(min(users, len(scores)), width, items)
+        for some in (slice(start, start + users) for start in range(0, len(scores), users)):
+            for few in (slice(start, start + items) for start in range(0, scores.shape[2], items)):
+                part = scores[some, :, few]
+                hidden = held[: len(part), :, : part.shape[2]]
+                torch.baddbmm(offsets[some], inward.expand(len(part), -1, -1), part, out=hidden).relu_()
+                summed[some, few] += torch.bmm(outward.expand(len(part), -1, -1), hidden).squeeze(1)
         return summed
 
     def moved(self, weight: Float[np.ndarray, "channels 2"], bias: Float[np.ndarray, "channels"]) -> "RankingHead":

@@ -74,12 +74,8 @@ class Scan(Index):
         self, queries: Float[Tensor, "users width"], eligible: Bool[Tensor, "users items"], size: int
     ) -> Int[Tensor, "users size"]:
         """As `Index.best`."""
-        wanted = min(size, len(self._codes))
         # Public since torch 2.1 by this name only: products of int8 in int32.
-        scores = torch._int_mm(query_codes(queries), self._codes.T)
-        rows = scores.masked_fill_(~eligible, _LEAST).topk(wanted, dim=1, sorted=False).indices
-        found = torch.where(eligible.gather(1, rows), rows, NOBODY)
-        return nn.functional.pad(found, (0, size - wanted), value=NOBODY)
+        return best_of(torch._int_mm(query_codes(queries), self._codes.T), eligible, size)
 
 
 @final
@@ -181,6 +177,17 @@ def open_index(vectors: Float[Tensor, "items width"], progress: Progress | None 
         )
         return Scan(vectors)
     return Graph.of(vectors, cache_folder("index"), progress)
+
+
+def best_of(
+    scores: Float[Tensor, "users items"] | Int[Tensor, "users items"], eligible: Bool[Tensor, "users items"], size: int
+) -> Int[Tensor, "users size"]:
+    """Rows of the best `size` eligible items of each user, in any order; `NOBODY` where there are fewer."""
+    wanted = min(size, scores.shape[1])
+    least = -torch.inf if scores.is_floating_point() else _LEAST
+    rows = scores.masked_fill(~eligible, least).topk(wanted, dim=1, sorted=False).indices
+    found = torch.where(eligible.gather(1, rows), rows, NOBODY)
+    return nn.functional.pad(found, (0, size - wanted), value=NOBODY)
 
 
 def exact_best(

@@ -138,6 +138,8 @@ class People:
 
     def matrix(self, user_ids: Sequence[str]) -> sparse.csr_array:
         """float32 CSR [users, values]: 1 where a user has a value; an empty row for who has no profile."""
+        if not self.fields:
+            return sparse.csr_array((len(user_ids), 0), dtype=np.float32)
         rows = np.array([self.users.row_of.get(user, -1) for user in user_ids], dtype=np.int64)
         if not (rows >= 0).any():
             return sparse.csr_array((len(rows), self.size), dtype=np.float32)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
-from torch import Tensor, nn
+from torch import Tensor
 
-from recllm.retrieval.index import EXACT_ITEMS, NOBODY, Index, Progress, open_index
+from recllm.retrieval.index import EXACT_ITEMS, NOBODY, Index, Progress, best_of, open_index
 from recllm.retrieval.table import Table
 
 COPIED_NUMBERS = 40_000_000
@@ -59,10 +59,6 @@ class Profile(ABC):
         """As `at`, with mean 0 and spread 1 over the whole catalog, as `standardised` makes of `all`."""
         return self._standard(self.at(items, own))
 
-    def standardised_of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
-        """As `of`, with mean 0 and spread 1 over the whole catalog."""
-        return self._standard(self.of(rows))
-
     def _standard(self, scores: Float[Tensor, "users width"]) -> Float[Tensor, "users width"]:
         mean, spread = _mean_and_spread(*self.moments())
         standard: Tensor = (scores - mean.unsqueeze(1)) / spread.unsqueeze(1)
@@ -73,10 +69,23 @@ def all_standardised(
     profiles: Sequence[Profile], rows: Int[Tensor, "users width"] | None = None
 ) -> Float[Tensor, "users profiles width"]:
     """What all profiles say of each user's own items, or of all, with mean 0 and spread 1 over the whole catalog."""
-    scores = torch.stack([profile.all() if rows is None else profile.of(rows) for profile in profiles], dim=1)
+    if rows is None:
+        _multiply(profiles)
+        return standardised(torch.stack([profile.all() for profile in profiles], dim=1))
+    scores = torch.stack([profile.of(rows) for profile in profiles], dim=1)
     moments = [profile.moments() for profile in profiles]
     mean, spread = _mean_and_spread(*(torch.stack([one[part].double() for one in moments], dim=1) for part in (0, 1)))
     return scores.sub_(mean.float().unsqueeze(2)).div_(spread.float().unsqueeze(2))
+
+
+def _multiply(profiles: Sequence[Profile]) -> None:
+    """Read the vectors of each space once, for all profiles in it: from memory, that takes longer than the products."""
+    inside = [one for one in profiles if isinstance(one, InSpace)]
+    for space in {id(one.space): one.space for one in inside}.values():
+        users = [one for one in inside if one.space is space]
+        products = torch.cat([one.users for one in users]) @ space.columns
+        for one, scores in zip(users, products.split([len(one.users) for one in users]), strict=True):
+            vars(one)["_all"] = scores
 
 
 def _mean_and_spread(mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
@@ -301,17 +310,8 @@ class Shared(Profile):
         return mean[self.row], square[self.row]
 
 
-def best_of(
-    scores: Float[Tensor, "users items"], eligible: Bool[Tensor, "users items"], size: int
-) -> Int[Tensor, "users size"]:
-    """Rows of the best `size` eligible items of each user, in any order; `NOBODY` where there are fewer."""
-    wanted = min(size, scores.shape[1])
-    rows = scores.masked_fill(~eligible, -torch.inf).topk(wanted, dim=1, sorted=False).indices
-    found = torch.where(eligible.gather(1, rows), rows, NOBODY)
-    return nn.functional.pad(found, (0, size - wanted), value=NOBODY)
-
-
 def standardised(scores: Float[Tensor, "*users items"]) -> Float[Tensor, "*users items"]:
     """Mean 0 and spread 1 over the catalog for each user; constant rows become 0."""
-    centred = scores - scores.mean(dim=-1, keepdim=True)
-    return centred / centred.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=SMALLEST_SPREAD)
+    standard, _, scale = torch.native_layer_norm(scores, scores.shape[-1:], None, None, SMALLEST_SPREAD**4)
+    too_much = scale * SMALLEST_SPREAD
+    return standard / too_much.clamp(min=1) if bool((too_much > 1).any()) else standard

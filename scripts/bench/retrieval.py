@@ -2,6 +2,7 @@
 
     python scripts/bench/retrieval.py same DATA [DATA …] --models FOLDER [--per-channel 50 100 200 400]
     python scripts/bench/retrieval.py cost ITEMS [--kept FOLDER]
+    python scripts/bench/retrieval.py small MODEL [MODEL …]
 
 `same`: each DATA is a folder with items, interactions and perhaps test_users.txt; FOLDER/<its name> is a recommender
 that was fitted without these users. Their served lists at K = 1, 3, 5, 10 and 20 are compared with the best ten by
@@ -9,6 +10,9 @@ that was fitted without these users. Their served lists at K = 1, 3, 5, 10 and 2
 catalogs, which are ranked as a whole, are retrieved from all the same.
 `cost`: a synthetic shop of so many items (`growth.py`'s); above 200,000 items nothing is trained, the catalog is served
 `from_catalog` and then told of events. Times of one user (a new one each time), of 256, and of ten reasons; memory.
+`small`: MODEL is the folder of a fitted recommender over a few thousand items. Times of one visitor with 20 events, new
+each time (with an adapter made for the call, without, and with a ready-made one), and visitors a second by 256; beside
+them, for the same visitors and in turn, one product of a mean vector with all items' in numpy, and the best ten of that.
 """
 
 import argparse
@@ -202,6 +206,49 @@ def cost(items: int, kept: Path | None) -> dict[str, Any]:
     return result
 
 
+def visitors(rec: recllm.Recommender, count: int, events: int = 20) -> dict[str, list[str]]:
+    """New ones, each with a part of what somebody has who is remembered."""
+    rng, frame = np.random.default_rng(0), rec.fitted.memory.log.frame
+    logs = [list(dict.fromkeys(own["item_id"].to_list())) for _, own in frame.group_by("user_id", maintain_order=True)]
+    logs = [own for own in logs if len(own) > events]
+    starts = [(own, int(rng.integers(len(own) - events))) for own in (logs[row % len(logs)] for row in range(count))]
+    return {f"visitor {row}": own[start : start + events] for row, (own, start) in enumerate(starts)}
+
+
+def plain(rec: recllm.Recommender, asked: dict[str, list[str]]) -> list[list[str]]:
+    """The best ten by the product of the mean vector with all others."""
+    vectors, lists = rec.fitted.model.vectors.numpy(), []
+    rows = [rec.catalog.rows(items) for items in asked.values()]
+    scores = np.stack([vectors[own].mean(axis=0) for own in rows]) @ vectors.T
+    for own, line in zip(rows, scores, strict=True):
+        line[own] = -np.inf
+        best = np.argpartition(-line, N)[:N]
+        lists.append([rec.catalog.item_ids[row] for row in best[np.argsort(-line[best])]])
+    return lists
+
+
+def small(folder: Path, count: int = 300, batches: int = 8) -> dict[str, Any]:
+    rec = recllm.Recommender.load(folder)
+    some = visitors(rec, count + 1 + 256 * (batches + 1))
+    parts = [{user: items} for user, items in list(some.items())[: count + 1]]
+    many = [dict(list(some.items())[count + 1 + 256 * row :][:256]) for row in range(batches + 1)]
+    adapters = rec.adapt({user: items for part in parts for user, items in part.items()})
+    ways: dict[str, Callable[[dict[str, list[str]]], Any]] = {
+        "adapting": rec.recommend,
+        "without": lambda part: rec.recommend(part, adapt=False),
+        "adapted": lambda part: rec.recommend(part, adapters=adapters),
+        "product": lambda part: plain(rec, part),
+    }
+    learner = rec.fitted.model.learner
+    found: dict[str, Any] = {"model": folder.name, "items": len(rec.catalog), "channels": len(rec.model.channels.names)}
+    found["adapts"] = learner is not None and bool(learner.open)
+    for name, ask in ways.items():
+        one = times(lambda place, ask=ask: ask(parts[place]), count)
+        whole = times(lambda place, ask=ask: ask(many[place]), batches)
+        found[name] = {"one, ms": one, "256, users a second": 256_000 / whole["p50"]}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -212,12 +259,19 @@ def main() -> None:
     of_cost = commands.add_parser("cost")
     of_cost.add_argument("items", type=int)
     of_cost.add_argument("--kept", type=Path, help="where recommenders are kept between calls")
+    commands.add_parser("small").add_argument("models", nargs="+", type=Path)
     arguments = parser.parse_args()
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"same": [], "cost": []}
+    kept = {"same": [], "cost": [], "small": []}
+    kept |= json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     if arguments.command == "same":
         for folder in arguments.data:
             found = same(folder, arguments.models, arguments.per_channel)
             kept["same"] = [one for one in kept["same"] if one["dataset"] != folder.name] + [found]
+    elif arguments.command == "small":
+        for folder in arguments.models:
+            found = small(folder)
+            print(json.dumps(found, indent=1, ensure_ascii=False), flush=True)
+            kept["small"] = [one for one in kept["small"] if one["model"] != folder.name] + [found]
     else:
         found = cost(arguments.items, arguments.kept)
         print(json.dumps(found, indent=1, ensure_ascii=False), flush=True)

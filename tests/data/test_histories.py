@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recllm.data import Catalog, Feedback, Histories, Interactions, make_histories
+from recllm.data.histories import histories_of_lists
 from recllm.errors import DataError
 
 ITEMS = [f"i{n}" for n in range(8)]
@@ -180,3 +181,27 @@ def test_selections_leave_the_original_alone() -> None:
     histories.of([0]).item_rows[:] = 99
     histories.last(1).item_rows[:] = 99
     assert histories.item_rows.tolist() == [4, 2, 7, 1, 2]
+
+
+@given(st.dictionaries(st.sampled_from(["v", "w", "a b", "7"]), st.lists(st.sampled_from(ITEMS)), min_size=1))
+def test_lists_of_known_items_are_read_at_once_and_to_the_same(lists: dict[str, list[str]]) -> None:
+    log = Interactions.from_mapping(lists)
+    wanted, found = make_histories(log, CATALOG, Feedback(event_names=("buy",))), histories_of_lists(lists, CATALOG)
+    assert found is not None
+    assert found.user_ids == wanted.user_ids
+    for name in ("offsets", "item_rows", "timestamps", "signals", "tokens", "event_rows", "ratings"):
+        one, other = getattr(found, name), getattr(wanted, name)
+        assert one.dtype == other.dtype, name
+        np.testing.assert_array_equal(one, other, name)
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        *({"v": items} for items in (["i1", "unknown"], ["i1", 3], {"i1", "i2"}, [{"item_id": "i1"}], "i1", None)),
+        *({user: ["i1"]} for user in (3, "", "\ud800")),
+        *({}, ["v"], None),
+    ],
+)
+def test_what_needs_care_is_left_to_the_doors(users: object) -> None:
+    assert histories_of_lists(users, CATALOG) is None

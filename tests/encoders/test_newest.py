@@ -45,7 +45,12 @@ def test_the_newest_moment_alone_gives_the_same_vectors(depth: int, personal: bo
         with torch.no_grad():
             whole = encoder(batch, vectors, lora)[torch.arange(len(some)), batch.real.sum(dim=1)]
             found = encode_users(encoder, some, vectors, lora)
+            alone = [
+                encode_users(encoder, some.of([row]), vectors, lora and {k: part[[row]] for k, part in lora.items()})
+                for row in range(len(some))
+            ]
         torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(torch.cat(alone), whole, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(found[1:], found[:-1]), "users differ"
 
 

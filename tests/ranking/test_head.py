@@ -52,6 +52,19 @@ def test_a_score_depends_on_its_item_alone() -> None:
     torch.testing.assert_close(head(scores, known)[:, order], head(scores[:, :, order], known))
 
 
+def test_served_a_few_users_and_items_at_a_time_scores_are_those_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    head = RankingHead(3, RankingConfig(hidden=5))
+    torch.nn.init.normal_(head.output.weight)
+    for users, items in ((0, 4), (1, 1), (11, 7), (3, 40)):
+        scores, known = torch.randn(users, 3, items), torch.arange(users).float()
+        wanted = head(scores, known).detach()
+        for held in (1, 5 * 7, 10**6):
+            monkeypatch.setattr("recllm.ranking.head.HELD", held)
+            with torch.no_grad():
+                torch.testing.assert_close(head(scores, known), wanted)
+
+
 def test_same_seed_same_head() -> None:
     found = []
     for _ in range(2):

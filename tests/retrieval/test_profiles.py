@@ -56,7 +56,6 @@ def test_what_a_profile_says_of_some_items_is_what_it_says_of_all(kind: str, see
     whole = standardised(everything)
     torch.testing.assert_close(all_standardised([profile])[:, 0], whole, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(all_standardised([profile], rows)[:, 0], whole.gather(1, rows), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(profile.standardised_of(rows), whole.gather(1, rows), atol=1e-4, rtol=1e-4)
 
     eligible = torch.from_numpy(rng.random((USERS, ITEMS)) < 0.7)
     found = profile.best(eligible, size)
@@ -96,3 +95,23 @@ def test_what_is_looked_up_stays_in_its_process() -> None:
     again = pickle.loads(pickle.dumps(space))
     assert torch.equal(again.vectors, space.vectors)
     assert "index" not in vars(again)
+
+
+def test_profiles_of_one_space_read_its_vectors_once() -> None:
+    space, users = Space(torch.randn(ITEMS, 8)), torch.randn(3, USERS, 8)
+    inside = [InSpace(users[0], space), InSpace(users[1], space), InSpace(users[2], Space(torch.randn(ITEMS, 8)))]
+    alone = torch.cat([all_standardised([InSpace(one.users, one.space)]) for one in inside], dim=1)
+    torch.testing.assert_close(all_standardised(inside), alone)
+    memory = [one.all().untyped_storage().data_ptr() for one in inside]
+    assert memory[0] == memory[1] != memory[2], "one product for both"
+
+
+def test_standardised_is_exact_for_what_hardly_differs() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(6, 3852)) * np.array([1.0, 1e-5, 3e-6, 1e-7, 0.0, 0.0])[:, None]
+    rows = (rows + np.array([1e3, 0.0, 0.0, 0.0, 5.3, 0.0])[:, None]).astype(np.float32).astype(np.float64)
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    wanted = centred / np.maximum(centred.std(axis=1, keepdims=True), profiles.SMALLEST_SPREAD)
+    found = standardised(torch.from_numpy(rows.astype(np.float32)))
+    np.testing.assert_allclose(found.numpy(), wanted, atol=2e-3)
+    assert not found[4:].any(), "who says the same of all items says nothing"
