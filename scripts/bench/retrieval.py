@@ -12,7 +12,7 @@ catalogs, which are ranked as a whole, are retrieved from all the same.
 `from_catalog` and then told of events. Times of one user (a new one each time), of 256, and of ten reasons; memory.
 `small`: MODEL is the folder of a fitted recommender over a few thousand items. Times of one visitor with 20 events, new
 each time (with an adapter made for the call, without, and with a ready-made one), and visitors a second by 256; beside
-them, for the same visitors and in turn, one product of a mean vector with all items' in numpy, and the best ten of that.
+them, for the same visitors and in turn, one product of a mean vector with all items in numpy, and the best ten of it.
 """
 
 import argparse
@@ -227,7 +227,7 @@ def plain(rec: recllm.Recommender, asked: dict[str, list[str]]) -> list[list[str
     return lists
 
 
-def small(folder: Path, count: int = 300, batches: int = 8) -> dict[str, Any]:
+def small(folder: Path, count: int = 200, batches: int = 5) -> dict[str, Any]:
     rec = recllm.Recommender.load(folder)
     some = visitors(rec, count + 1 + 256 * (batches + 1))
     parts = [{user: items} for user, items in list(some.items())[: count + 1]]
