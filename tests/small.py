@@ -10,7 +10,11 @@ from recllm.encoders.config import BaseTrainingConfig
 from recllm.encoders.history import HistoryEncoderConfig
 from recllm.encoders.text import TextEncoderConfig
 from recllm.model.config import RecommenderConfig
+from recllm.ranking.head import RankingConfig
 from recllm.testing import ToyShop
+
+QUICK_HEAD = RankingConfig(tasks=300, epochs=5)
+"""A head that has learned what a toy shop teaches, in a tenth of the time."""
 
 
 def config_for(tiny: Path, **changes: object) -> RecommenderConfig:
@@ -20,6 +24,7 @@ def config_for(tiny: Path, **changes: object) -> RecommenderConfig:
         training=BaseTrainingConfig(
             steps=40, batch_users=32, validate_every=20, learning_rate=5e-3, delta_learning_rate=2e-2
         ),
+        ranking=QUICK_HEAD,
         # Not meta-trained, so that the adapters surely do something, and are used.
         adaptation=AdaptationConfig(epochs=0, inner_learning_rate=0.5),
         # What is known of these worlds is learned in them.

@@ -114,16 +114,17 @@ def nearest_best(
     # A pull to nothing added that is just strong enough; the stronger it is, the shorter is what it leaves.
     none = torch.diag((everything < len(last)).to(last.dtype))
 
-    def held(strength: float) -> Tensor:
+    def held(strength: float, near: Tensor) -> Tensor:
         together = matrix + strength * none
-        return _minimum(loss, free, torch.linalg.solve(together, matrix @ centre), together, everything)
+        return _minimum(loss, near, torch.linalg.solve(together, matrix @ centre), together, everything)
 
-    weak, strong = 0.0, 1.0
-    while float((found := held(strong))[:-1].norm()) > reach:
+    weak, strong, found = 0.0, 1.0, free
+    while float((found := held(strong, found))[:-1].norm()) > reach:
         weak, strong = strong, 4 * strong
     for _ in range(12):
         middle = (weak + strong) / 2
-        if float((between := held(middle))[:-1].norm()) > reach:
+        # From the last place that was short enough it is not far.
+        if float((between := held(middle, found))[:-1].norm()) > reach:
             weak = middle
         else:
             strong, found = middle, between

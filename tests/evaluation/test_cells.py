@@ -25,6 +25,7 @@ from recllm.evaluation.run import evaluate
 from recllm.model.config import RecommenderConfig
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
+from tests.small import QUICK_HEAD
 
 NAMES = ["popularity", "item-kNN", "EASE"]
 
@@ -228,6 +229,7 @@ def test_a_model_is_fitted_once(toy: ToyShop, tiny: Path, tmp_path: Path, monkey
         text=TextEncoderConfig(backbone=str(tiny)),
         history=HistoryEncoderConfig(max_events=8, lora_rank=4),
         training=BaseTrainingConfig(steps=2, batch_users=16, validate_every=2),
+        ranking=QUICK_HEAD,
         adaptation=None,
     )
     first = figures(ask(toy, tmp_path, config, baselines=None))

@@ -38,6 +38,7 @@ from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop, toy_shop
+from tests.small import QUICK_HEAD
 
 BASELINES = (Popularity, ItemKNN, EASE)
 NAMES = [kind.name for kind in BASELINES]
@@ -266,6 +267,7 @@ def config_for(tiny: Path) -> RecommenderConfig:
         text=TextEncoderConfig(backbone=str(tiny)),
         history=HistoryEncoderConfig(max_events=8, lora_rank=4),
         training=BaseTrainingConfig(steps=2, batch_users=16, validate_every=2),
+        ranking=QUICK_HEAD,
         adaptation=None,
     )
 

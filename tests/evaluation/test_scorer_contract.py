@@ -18,6 +18,7 @@ from recllm.evaluation.baselines.popularity import Popularity
 from recllm.model.config import RecommenderConfig
 from recllm.recommender import Recommender
 from recllm.testing import ScorerContract
+from tests.small import QUICK_HEAD
 
 
 class ShortIds:
@@ -40,6 +41,7 @@ class TestRecommender(ScorerContract):
             text=TextEncoderConfig(backbone=str(tiny)),
             history=HistoryEncoderConfig(max_events=8, lora_rank=4),
             training=BaseTrainingConfig(steps=4, batch_users=16, validate_every=2),
+            ranking=QUICK_HEAD,
             adaptation=AdaptationConfig(epochs=1, batch_users=8, folds=2),
         )
         type(self).make = staticmethod(lambda: Recommender(config))

@@ -29,6 +29,7 @@ from recllm.model.config import RecommenderConfig
 from recllm.options import TrainOptions
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
+from tests.small import QUICK_HEAD
 
 
 def config_for(tiny: Path) -> RecommenderConfig:
@@ -36,6 +37,7 @@ def config_for(tiny: Path) -> RecommenderConfig:
         text=TextEncoderConfig(backbone=str(tiny)),
         history=HistoryEncoderConfig(max_events=8, lora_rank=4),
         training=BaseTrainingConfig(steps=20, batch_users=32, validate_every=10, learning_rate=5e-3),
+        ranking=QUICK_HEAD,
         # A rate this high moves every list, and no outer step takes it back.
         adaptation=AdaptationConfig(epochs=0, inner_learning_rate=30.0),
     )
