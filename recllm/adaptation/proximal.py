@@ -26,6 +26,9 @@ PLACES = 3
 
 MOST_STEPS, SMALLEST_STEP, SETTLED = 50, 1e-4, 1e-10
 
+MOST_STRENGTHS, CLOSE = 12, 1e-3
+"""Pulls that are tried to reach as far as allowed, and how much of that may be left, as a share."""
+
 MOST_LOSS = 1e6
 """Of one task; beyond it something was not a number."""
 
@@ -114,18 +117,23 @@ def nearest_best(
     # A pull to nothing added that is just strong enough; the stronger it is, the shorter is what it leaves.
     none = torch.diag((everything < len(last)).to(last.dtype))
 
-    def held(strength: float, near: Tensor) -> Tensor:
+    def held(strength: float) -> Tensor:
         together = matrix + strength * none
-        return _minimum(loss, near, torch.linalg.solve(together, matrix @ centre), together, everything)
+        return _minimum(loss, free, torch.linalg.solve(together, matrix @ centre), together, everything)
 
-    weak, strong, found = 0.0, 1.0, free
-    while float((found := held(strong, found))[:-1].norm()) > reach:
-        weak, strong = strong, 4 * strong
-    for _ in range(12):
-        middle = (weak + strong) / 2
-        # From the last place that was short enough it is not far.
-        if float((between := held(middle, found))[:-1].norm()) > reach:
-            weak = middle
+    # One over its length is nearly a line in the strength of the pull (Hebden), so few strengths have to be tried.
+    (weak, too_far), (strong, found) = (0.0, free), (1.0, held(1.0))
+    while float(found[:-1].norm()) > reach:
+        (weak, too_far), strong = (strong, found), 4 * strong
+        found = held(strong)
+    for _ in range(MOST_STRENGTHS):
+        low, high = (1 / float(point[:-1].norm()) - 1 / reach for point in (too_far, found))
+        if high * reach <= CLOSE:
+            break
+        middle = weak - low * (strong - weak) / (high - low)
+        middle = min(max(middle, weak + 0.1 * (strong - weak)), weak + 0.9 * (strong - weak))
+        if float((between := held(middle))[:-1].norm()) > reach:
+            weak, too_far = middle, between
         else:
             strong, found = middle, between
     return found

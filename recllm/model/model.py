@@ -39,6 +39,9 @@ Profiles = list[Profile]
 CELLS = 40_000_000
 """Scores (users × channels × items) held at once; larger requests are computed in batches of users."""
 
+JUDGED = 10
+"""Length of the lists by which a fit judges."""
+
 
 @final
 @dataclass(kw_only=True)
@@ -235,6 +238,15 @@ class Model(Contents):
         """As `scores`, of each user's own items."""
         channels = self.channels.scores_of(self.profiles(histories, lora), rows)
         return self.rank(histories, channels, lora, rows)
+
+    def best_scores(
+        self, histories: Histories, lora: UserLora | None = None, asked_at: np.ndarray | None = None
+    ) -> Float[Tensor, "users items"]:
+        """As `scores` of what lists are made from, −inf for all else and for what a user has."""
+        profiles, size = self.profiles(histories, lora, asked_at), self.retrieval.per_channel + JUDGED
+        return self.channels.best_scores(
+            profiles, histories, size, lambda channels, rows: self.rank(histories, channels, lora, rows)
+        )
 
     @cached_property
     def ties(self) -> np.ndarray:

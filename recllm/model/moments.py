@@ -1,6 +1,7 @@
 """New events as tasks for the shop's adapter: what the model had to predict of them before it learned them."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -90,9 +91,9 @@ def tasks_of(
         target, eligible = _wanted(known, moments.liked.of(rows), len(model.catalog))
         owners = torch.from_numpy(np.unique(moments.liked.user_ids, return_inverse=True)[1][rows])
         for support in (known, newest.of(rows)):
-            scores = model.channel_scores(support, None, asked)
+            said = partial(model.channels.scores_of, model.profiles(support, None, asked))
             lengths = torch.from_numpy(support.lengths.astype(np.float32))
-            tasks.append(RankingTasks.listing(scores, lengths, eligible, target, owners, listed, generator))
+            tasks.append(RankingTasks.listing(said, lengths, eligible, target, owners, listed, generator))
     return RankingTasks.concatenate(tasks) if tasks else RankingTasks.none(len(model.channels.names), 1)
 
 

@@ -4,6 +4,7 @@ The base has a loss of its own (`recllm.encoders.softmax`): it predicts many mom
 and item vectors, and stands above this room.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self, final
 
@@ -62,7 +63,7 @@ class RankingTasks:
     @classmethod
     def listing(
         cls,
-        scores: Float[Tensor, "tasks channels items"],
+        said: "Callable[[Int[Tensor, 'tasks listed']], Float[Tensor, 'tasks channels listed']]",
         known: Float[Tensor, "tasks"],
         eligible: Bool[Tensor, "tasks items"],
         target: Float[Tensor, "tasks items"],
@@ -70,17 +71,19 @@ class RankingTasks:
         size: int,
         generator: torch.Generator,
     ) -> "RankingTasks":
-        """The targets and a random sample of the other eligible items, `size` in all."""
-        size = min(size, scores.shape[2])
+        """The targets and a random sample of the other eligible items, `size` in all.
+
+        Only of these need the channels say anything: `said` is asked for the scores of rows of the catalog.
+        """
+        size = min(size, target.shape[1])
         order = torch.rand(eligible.shape, generator=generator).masked_fill(~eligible, -1.0) + 2 * (target > 0)
         rows = order.topk(size, dim=1).indices
         listed = eligible.gather(1, rows)
         chosen = target.gather(1, rows)
         sampled = (listed & (chosen == 0)).sum(dim=1)
         others = (eligible & (target == 0)).sum(dim=1)
-        part = scores.gather(2, rows.unsqueeze(1).expand(-1, scores.shape[1], -1))
         # A seen item that fills up a short list must not count.
-        part = part.masked_fill(~listed.unsqueeze(1), float("nan"))
+        part = said(rows).masked_fill(~listed.unsqueeze(1), float("nan"))
         return cls(part, known, chosen, others / sampled.clamp(min=1), rows, users)
 
     @classmethod

@@ -54,6 +54,13 @@ class Candidates:
         real = torch.ones(users, len(rows), dtype=torch.bool)
         return cls(rows.expand(users, -1), real, whole=len(rows) == items)
 
+    def written_out(self, scores: Float[Tensor, "users width"], items: int) -> Float[Tensor, "users items"]:
+        """Scores of the candidates at their places in a catalog of so many items, −inf everywhere else."""
+        scores = scores.masked_fill(~self.real, -torch.inf)
+        if self.whole:
+            return scores
+        return torch.full((len(scores), items), -torch.inf).scatter_reduce_(1, self.rows, scores, "amax")
+
     @property
     def columns(self) -> Int[Tensor, "users width"] | None:
         """The rows, or None where they are the catalog."""

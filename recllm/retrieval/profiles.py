@@ -59,6 +59,14 @@ class Profile(ABC):
         """As `at`, with mean 0 and spread 1 over the whole catalog, as `standardised` makes of `all`."""
         return self._standard(self.at(items, own))
 
+    def least(self) -> Float[Tensor, "users"]:
+        """The least of all items' raw scores."""
+        return self.all().amin(dim=1)
+
+    def standardised_least(self) -> Float[Tensor, "users 1"]:
+        """As `least`, with mean 0 and spread 1 over the whole catalog."""
+        return self._standard(self.least().unsqueeze(1))
+
     def _standard(self, scores: Float[Tensor, "users width"]) -> Float[Tensor, "users width"]:
         mean, spread = _mean_and_spread(*self.moments())
         standard: Tensor = (scores - mean.unsqueeze(1)) / spread.unsqueeze(1)
@@ -238,6 +246,10 @@ class Sparse(Profile):
             found[user, : len(kept)] = columns[kept]
         return torch.from_numpy(found)
 
+    def least(self) -> Float[Tensor, "users"]:
+        """The least of all items' raw scores."""
+        return torch.from_numpy(np.asarray(self.scores.min(axis=1).todense(), dtype=np.float32).reshape(-1))
+
     def _line(self, user: int) -> tuple[np.ndarray, np.ndarray]:
         """The columns of a user's scores, ascending, and the scores."""
         own = slice(self._sorted.indptr[user], self._sorted.indptr[user + 1])
@@ -290,6 +302,10 @@ class Shared(Profile):
     def of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
         """Raw scores of each user's own items."""
         return self._table.scores[self.row.unsqueeze(1), rows]
+
+    def least(self) -> Float[Tensor, "users"]:
+        """The least of all items' raw scores."""
+        return self._table.least[self.row]
 
     def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
         """Rows of the best `size` eligible items; looked for once for all who share a row, if that is enough."""

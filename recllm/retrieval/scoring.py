@@ -1,6 +1,6 @@
 """All channels of a catalog together: what each says of every item to every user, on one scale."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, final
@@ -15,7 +15,7 @@ from recllm.counts.counts import Counts
 from recllm.counts.trend import MOST_EVENTS, Popularity, Trend, last_seen
 from recllm.data.histories import Histories
 from recllm.errors import ArtifactError
-from recllm.retrieval.candidates import union
+from recllm.retrieval.candidates import Candidates, union
 from recllm.retrieval.channel import Channel, Lesson, PopularTables, Visits
 from recllm.retrieval.channels import CHANNELS
 from recllm.retrieval.channels.profile import SameProfile
@@ -24,6 +24,9 @@ from recllm.retrieval.newcomers import order_of
 from recllm.retrieval.people import People
 from recllm.retrieval.profiles import Profile, Shared, Space, all_standardised, standardised
 from recllm.retrieval.saved import HALF_LIFE, LIKED_EVENTS, NEWCOMERS, checked_settings, of_today
+
+Ranker = Callable[[Tensor, Tensor | None], Tensor]
+"""From the channels' scores [users, channels, width] of items, and their rows or None for all, to scores of them."""
 
 
 @final
@@ -129,6 +132,23 @@ class Channels:
             rows = torch.from_numpy(strangers)
             chosen[rows] |= union([own], eligible[rows], size)
         return chosen
+
+    def best_scores(
+        self, profiles: Sequence[Profile], histories: Histories, size: int, rank: Ranker
+    ) -> Float[Tensor, "users items"]:
+        """Scores of what the channels bring of what users have not, −inf elsewhere: what a list is made from.
+
+        Args:
+            profiles: What the channels say of these users.
+            histories: What is known of them, and all they have.
+            size: Items that each channel brings.
+            rank: From the channels' scores of candidates, and their rows, to theirs.
+        """
+        eligible = torch.ones(len(histories), len(self.text), dtype=torch.bool)
+        eligible[torch.from_numpy(histories.user_rows), torch.from_numpy(histories.item_rows)] = False
+        found = Candidates.of(self.retrieve(profiles, histories, eligible, size))
+        scores = rank(self.scores_of(profiles, found.columns), found.columns)
+        return found.written_out(scores, len(self.text))
 
     def scores_at(
         self,

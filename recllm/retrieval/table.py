@@ -42,9 +42,14 @@ class Table:
         return scores.mean(dim=1), scores.square().mean(dim=1)
 
     @cached_property
+    def least(self) -> Float[Tensor, "rows"]:
+        """The least score of each row."""
+        return self.scores.amin(dim=1)
+
+    @cached_property
     def speaks(self) -> Bool[Tensor, "rows"]:
         """Whether a row tells any items apart."""
-        return self.scores.amax(dim=1) > self.scores.amin(dim=1)
+        return self.scores.amax(dim=1) > self.least
 
     @cached_property
     def _leading(self) -> dict[int, Int[Tensor, "rows size"]]:

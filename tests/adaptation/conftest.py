@@ -1,6 +1,7 @@
 """A world in which the base cannot know what a user wants, and the user's own events can."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,11 @@ class World:
             target[user, fresh] = 1 / len(fresh)
         with torch.no_grad():
             users = torch.zeros(len(histories), self.base.encoder.width)
-            scores = self.base.channels.scores(histories, users, self.base.space)
+            profiles = self.base.channels.profiles(histories, users, self.base.space)
         eligible = torch.from_numpy(binary_matrix(histories, ITEMS, liked_only=False).toarray() == 0)
         known, owners = torch.full((len(histories),), float(WINDOW)), torch.arange(len(histories))
-        return RankingTasks.listing(scores, known, eligible, target, owners, ITEMS, torch.Generator().manual_seed(0))
+        said = partial(self.base.channels.scores_of, profiles)
+        return RankingTasks.listing(said, known, eligible, target, owners, ITEMS, torch.Generator().manual_seed(0))
 
     def learner(self, **changes: object) -> MetaLearner:
         """A learner of this base."""

@@ -15,7 +15,7 @@ from recllm.data.interactions import load_demo
 from recllm.recommender import Recommender, RecommenderConfig
 from recllm.testing import ToyShop
 from tests.cli.command_line import END, NEW, told
-from tests.small import config_for
+from tests.small import QUICK_HEAD, config_for
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,6 @@ def in_part(part: Any, tiny: Path) -> Iterator[pytest.MonkeyPatch]:
     """The demonstrations have that part, and a model that learns it in seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(vars(recllm), "load_demo", lambda: part)
-        config = config_for(tiny, adaptation=None, domain="ecommerce", prior="shop-prior")
+        config = config_for(tiny, adaptation=None, domain="ecommerce", prior="shop-prior", ranking=QUICK_HEAD)
         patch.setattr(RecommenderConfig, "demo", classmethod(lambda cls: config))
         yield patch

@@ -28,12 +28,14 @@ from recllm.ranking.head import RankingConfig, RankingHead
 from recllm.ranking.objective import RankingTasks
 from recllm.recommender import Recommender
 from recllm.testing import ToyShop
-from tests.small import config_for, newcomer
+from tests.small import QUICK_HEAD, config_for, newcomer
 
 
 def config(tiny: Path, **changes: object) -> RecommenderConfig:
     training = BaseTrainingConfig(steps=3, batch_users=16, validate_every=2)
-    return config_for(tiny, **({"adaptation": None, "training": training, "prior": "shop-prior"} | changes))
+    return config_for(
+        tiny, **({"adaptation": None, "training": training, "ranking": QUICK_HEAD, "prior": "shop-prior"} | changes)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """The head learns whom to believe, and that it depends on how much is known."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -20,6 +22,11 @@ def tasks(count: int = 300, items: int = 40, seed: int = 0) -> RankingTasks:
     target = torch.zeros(count, items).scatter_(1, best, 1 / 3)
     rows = torch.arange(items).expand(count, items)
     return RankingTasks(scores, known, target, torch.ones(count), rows, torch.arange(count))
+
+
+def lines_of(scores: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """From rows of a catalog to what its scores say of them."""
+    return lambda rows: scores.gather(2, rows.unsqueeze(1).expand(-1, scores.shape[1], -1))
 
 
 def hit_rate(head: RankingHead, held: RankingTasks) -> float:
@@ -84,7 +91,7 @@ def test_lists_hold_all_targets_and_no_seen_item() -> None:
     full, generator = tasks(30), torch.Generator().manual_seed(0)
     eligible = torch.rand(full.target.shape, generator=generator) < 0.7
     eligible |= full.target > 0
-    listed = RankingTasks.listing(full.scores, full.known, eligible, full.target, full.users, 20, generator)
+    listed = RankingTasks.listing(lines_of(full.scores), full.known, eligible, full.target, full.users, 20, generator)
     torch.testing.assert_close(listed.target.sum(dim=1), torch.ones(30))
     seen = {float(value) for value in full.scores[:, 0][~eligible]}
     assert not seen & {float(value) for value in listed.scores[:, 0].ravel()}
@@ -93,7 +100,7 @@ def test_lists_hold_all_targets_and_no_seen_item() -> None:
     short = torch.zeros_like(eligible)
     short[:, :5] = True
     short |= full.target > 0
-    few = RankingTasks.listing(full.scores, full.known, short, full.target, full.users, 40, generator)
+    few = RankingTasks.listing(lines_of(full.scores), full.known, short, full.target, full.users, 40, generator)
     equal = few.losses(torch.zeros(few.target.shape))
     torch.testing.assert_close(equal, short.sum(dim=1).float().log(), msg="only what is eligible counts")
     assert fit_head(RankingHead(3, RankingConfig(epochs=1)), few, seed=0) < float(equal.mean())
@@ -102,7 +109,7 @@ def test_lists_hold_all_targets_and_no_seen_item() -> None:
 def test_sampled_others_stand_for_all_others() -> None:
     full, eligible = tasks(200), torch.ones(200, 40, dtype=torch.bool)
     generator = torch.Generator().manual_seed(0)
-    listed = RankingTasks.listing(full.scores, full.known, eligible, full.target, full.users, 13, generator)
+    listed = RankingTasks.listing(lines_of(full.scores), full.known, eligible, full.target, full.users, 13, generator)
     exact, estimate = (float(part.losses(part.scores[:, 2]).mean()) for part in (full, listed))
     assert estimate == pytest.approx(exact, abs=0.1)
     equal = full.losses(torch.zeros(200, 40)), listed.losses(torch.zeros(200, 13))

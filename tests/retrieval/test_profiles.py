@@ -56,6 +56,9 @@ def test_what_a_profile_says_of_some_items_is_what_it_says_of_all(kind: str, see
     whole = standardised(everything)
     torch.testing.assert_close(all_standardised([profile])[:, 0], whole, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(all_standardised([profile], rows)[:, 0], whole.gather(1, rows), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(profile.least(), everything.amin(dim=1))
+    least = whole.amin(dim=1, keepdim=True)
+    torch.testing.assert_close(profile.standardised_least(), least, atol=1e-4, rtol=1e-4)
 
     eligible = torch.from_numpy(rng.random((USERS, ITEMS)) < 0.7)
     found = profile.best(eligible, size)

@@ -108,7 +108,6 @@ class Ages:
         model, longest = self.model.with_channels(channels), int(tasks.support.lengths.max())
 
         def scores(histories: Histories) -> Float[Tensor, "users items"]:
-            asked_at = np.full(len(histories), now)
-            return model.rank(histories, model.channel_scores(histories, None, asked_at))
+            return model.best_scores(histories, asked_at=np.full(len(histories), now))
 
         return float(few_shot(scores, tasks, (longest,), batch=model.batch_users)[longest].mean())

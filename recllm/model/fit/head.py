@@ -15,7 +15,7 @@ from recllm.encoders.validation import evaluating, few_shot
 from recllm.encoders.windows import Predictions, WindowSampler
 from recllm.model.fit.folds import PARTS, Folds, Scored
 from recllm.model.fit.run import FitRun
-from recllm.model.model import Model
+from recllm.model.model import JUDGED, Model
 from recllm.ranking.fit import fit_head
 from recllm.ranking.head import RankingHead
 from recllm.ranking.objective import RankingTasks
@@ -121,12 +121,14 @@ def _of_part(run: FitRun, model: Model, asked: Histories, channels: Channels, se
 
 def _by(model: Model, head: RankingHead) -> Scored:
     """Scores of a head over channels that the transformer has no part in."""
+    size = model.retrieval.per_channel + JUDGED
 
     def scores(channels: Channels, histories: Histories) -> torch.Tensor:
         unread = torch.zeros(len(histories), model.vectors.shape[1])
         known = torch.from_numpy(histories.lengths.astype(np.float32))
         with torch.no_grad():
-            return head(channels.scores(histories, unread, model.space), known)
+            profiles = channels.profiles(histories, unread, model.space)
+            return channels.best_scores(profiles, histories, size, lambda said, _: head(said, known))
 
     return scores
 
@@ -152,7 +154,7 @@ def _asked_reserved(run: FitRun, model: Model, start: RankingHead, seconds: floa
     asked, of, values = run.validation, copy(model), []
     for head in (start, own.mixed(start, alone)):
         of.served = head
-        found = few_shot(lambda histories: of.scores(histories, None), asked, batch=model.batch_users)
+        found = few_shot(of.best_scores, asked, batch=model.batch_users)
         values.append(np.mean(list(found.values()), axis=0))
     model.take(_told(run, own, *values), start, alone)
 
@@ -245,13 +247,18 @@ def _asked(
         with evaluating(model.encoder):
             vectors = encode_users(model.encoder, windows, space.vectors)
     # What is popular now counts as it did at the time; at serving, now is when the log ends.
-    scores = model.channels.scores(windows, vectors, space, predictions.asked_at)
-    for place, channel in enumerate(model.channels.fitted):
-        if not channel.knows_new_items:
-            scores[:, place] = torch.where(masked, scores[:, place].amin(dim=1, keepdim=True), scores[:, place])
+    profiles, fitted = model.channels.profiles(windows, vectors, space, predictions.asked_at), model.channels.fitted
+
+    def said(rows: torch.Tensor) -> torch.Tensor:
+        scores, new = model.channels.scores_of(profiles, rows), masked[rows]
+        for place, channel in enumerate(fitted):
+            if not channel.knows_new_items:
+                scores[:, place] = torch.where(new, profiles[place].standardised_least(), scores[:, place])
+        return scores
+
     target = torch.zeros(len(windows), len(run.catalog))
     target[predictions.user[predictions.target_of], predictions.target_item] = predictions.target_weight
     eligible = torch.from_numpy(binary_matrix(windows, len(run.catalog), liked_only=False).toarray() == 0)
     known = torch.from_numpy(windows.lengths.astype(np.float32))
     size = run.config.ranking.listed
-    return RankingTasks.listing(scores, known, eligible, target, torch.from_numpy(users), size, generator)
+    return RankingTasks.listing(said, known, eligible, target, torch.from_numpy(users), size, generator)

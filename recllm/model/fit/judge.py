@@ -27,7 +27,7 @@ def welcome(run: FitRun, model: Model) -> None:
         others = np.setdiff1d(np.arange(len(run.histories)), run.stopping[asked.user_rows])
         known = run.histories.of(others)
         counts = order_of(chosen.name, ItemCounts.of(known, len(run.catalog), resolution_of(known.timestamps)))
-        heads = few_shot(lambda nobody: model.scores(nobody, None), asked, (0,), batch=model.batch_users)[0]
+        heads = few_shot(model.best_scores, asked, (0,), batch=model.batch_users)[0]
         simple = ndcg_of_order(counts, model.ties, asked.query)
         if SameProfile.name in model.channels.names:
             likely = partial(model.channels.likely, counts)
@@ -55,9 +55,11 @@ def measure(run: FitRun, model: Model, folds: Folds | None) -> None:
         )
         return
     batch, figures = model.batch_users, run.report.figures
-    figures["ranking"] = mean_ndcg(lambda h: model.scores(h, None), run.validation, batch=batch)
+    figures["ranking"] = mean_ndcg(model.best_scores, run.validation, batch=batch)
     if model.learner is not None:
-        figures["ranking, adapted"] = mean_ndcg(lambda h: model.scores(h, model.adapt(h)), run.validation, batch=batch)
+        figures["ranking, adapted"] = mean_ndcg(
+            lambda h: model.best_scores(h, model.adapt(h)), run.validation, batch=batch
+        )
     channels = model.channels
     figures["popularity"] = _of_order(run, channels.popularity.liked)
     figures["recent"] = _of_order(run, channels.trend.at(np.array([channels.trend.end]))[0])
