@@ -209,9 +209,11 @@ def test_a_crowd_is_answered_together_and_each_with_its_own(live: Live, toy: Toy
         assert answers[place]["user_id"] == f"crowd-{place}"
         assert item not in [line["item_id"] for line in answers[place]["items"]]
     for place, lines in enumerate(alone):
-        together = answers[place]["items"][:5]
-        assert [line["item_id"] for line in together] == [line.item_id for line in lines]
-        assert [line["score"] for line in together] == pytest.approx([line.score for line in lines], abs=1e-5)
+        together = answers[place]["items"]
+        scores, same = [line.score for line in lines], {line["item_id"]: line["score"] for line in together}
+        # Items of the same text score the same but for the last bit, and may change places.
+        assert [line["score"] for line in together[:5]] == pytest.approx(scores, abs=1e-5)
+        assert [same[line.item_id] for line in lines] == pytest.approx(scores, abs=1e-5)
 
 
 def test_a_full_queue_says_when_to_ask_again(recommender: Recommender, tmp_path: Path) -> None:
