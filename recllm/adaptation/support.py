@@ -13,8 +13,9 @@ from recllm.data.histories import Histories
 from recllm.encoders.history import EventBatch, HistoryEncoder
 from recllm.encoders.lora import low_rank
 from recllm.ranking.head import RankingHead, history_features
-from recllm.retrieval.profiles import InSpace, Space
+from recllm.retrieval.profiles import InSpace
 from recllm.retrieval.scoring import Channels
+from recllm.retrieval.space import Space
 
 HEAD = "head.weights"
 """Name of the ranking head's adapted layer; those of the history encoder have its own names."""

@@ -26,6 +26,7 @@ __all__ = [
     "former_of",
     "fresh_file",
     "is_of_the_system",
+    "read_into_memory",
     "read_regular",
     "replace_file",
     "replace_folder",
@@ -52,6 +53,11 @@ def read_regular(path: Path, most: int) -> bytes:
         ArtifactError: It is something else, or longer.
         OSError: It cannot be read.
     """
+    return bytes(read_into_memory(path, most))
+
+
+def read_into_memory(path: Path, most: int) -> bytearray:
+    """As `read_regular`, in memory that arrays can be views of; at no time are the bytes there twice."""
     _refuse_special(path, os.stat(path))
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(handle, "rb") as file:
@@ -62,7 +68,10 @@ def read_regular(path: Path, most: int) -> bytes:
         start = file.read(min(8, most))
         if len(start) == 8 and not any(start):  # a hole, which may be as long as it likes
             raise ArtifactError(f"{path} is damaged: it begins with zeros; copy or make it again")
-        return start + file.read(facts.st_size - len(start))
+        file.seek(0)
+        content = bytearray(facts.st_size)
+        del content[file.readinto(content) :]  # what was cut off meanwhile
+        return content
 
 
 def _refuse_special(path: Path, facts: os.stat_result) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recllm.artifact.folders import read_regular
+from recllm.artifact.folders import read_into_memory, read_regular
 from recllm.errors import ArtifactError
 from recllm.resources import __version__
 
@@ -89,7 +89,7 @@ def _says_what_it_should(manifest: Mapping[str, Any]) -> bool:
     )
 
 
-def read_files(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+def read_files(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> dict[str, bytearray]:
     """The bytes of every file of a manifest, read once, so that what is parsed is what was checked.
 
     Raises:
@@ -105,7 +105,7 @@ def read_files(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> dict[
             raise ArtifactError(f"{folder} is incomplete: {name} is missing; {again}")
         contents = {}
         for name, facts in expected.items():
-            contents[name] = read_regular(folder / name, facts["bytes"])
+            contents[name] = read_into_memory(folder / name, facts["bytes"])
             size = len(contents[name])
             if size != facts["bytes"]:
                 raise ArtifactError(f"{folder / name} is damaged: {size} bytes instead of {facts['bytes']}; {again}")

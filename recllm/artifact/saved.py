@@ -13,7 +13,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +25,9 @@ import safetensors.numpy
 
 from recllm.artifact.folders import check_writable, former_of, is_of_the_system, replace_folder, undisturbed
 from recllm.artifact.manifest import FORMAT, MANIFEST, as_json, manifest_of, read_files, read_manifest
+from recllm.artifact.rows import Rows
 from recllm.artifact.tables import pack_table, unpack_table
+from recllm.artifact.tensors import Offsets, unpack_tensors
 from recllm.errors import ArtifactError
 from recllm.resources import __version__
 
@@ -33,6 +35,9 @@ __all__ = ["Artifact", "check_table", "check_target", "fingerprint", "load_artif
 
 CARD = "README.md"
 NAME = r"[a-z][a-z0-9_]*"
+
+BLOCK = 2**24
+"""Bytes of an array that are copied at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,24 +51,47 @@ class Artifact:
     version: str
     """The version of recllm that saved it."""
     tables: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+    places: dict[str, tuple[Path, str, Offsets]] = dataclasses.field(default_factory=dict)
+    """Of each group of tensors the file, its SHA-256, and where each array begins in it."""
+
+    def rows(self, group: str, name: str) -> Rows:
+        """A table of numbers that is rarely read, left in its file if it is large."""
+        path, digest, offsets = self.places[group]
+        return Rows.of(self.tensors[group][name], path, digest, offsets[name])
 
 
-def fingerprint(*parts: bytes | str | np.ndarray) -> str:
+def fingerprint(*parts: bytes | str | np.ndarray | Rows) -> str:
     """SHA-256 (hex) of a sequence of values; where one part ends and its type count, too."""
     digest = hashlib.sha256()
     for part in parts:
-        if isinstance(part, np.ndarray):
-            if part.dtype.hasobject:
-                raise TypeError("an array of Python objects has no bytes of its own; pass its strings one by one")
-            little = part.astype(part.dtype.newbyteorder("<"), copy=False)
-            tag, content = f"array {little.dtype.str} {part.shape}", little.tobytes()
-        elif isinstance(part, str):
-            tag, content = "str", part.encode("utf-8", "surrogatepass")
-        else:
-            tag, content = "bytes", part
-        digest.update(f"{tag} {len(content)}\n".encode())
-        digest.update(content)
+        tag, size, blocks = _content(part)
+        digest.update(f"{tag} {size}\n".encode())
+        for block in blocks:
+            digest.update(block)
     return digest.hexdigest()
+
+
+def _content(part: bytes | str | np.ndarray | Rows) -> tuple[str, int, Iterable[Any]]:
+    """What a value is, how many bytes it has, and these, some at a time."""
+    if isinstance(part, Rows):
+        return f"array <f4 {part.shape}", 4 * math.prod(part.shape), part.blocks()
+    if isinstance(part, np.ndarray):
+        if part.dtype.hasobject:
+            raise TypeError("an array of Python objects has no bytes of its own; pass its strings one by one")
+        little = part.astype(part.dtype.newbyteorder("<"), copy=False)
+        return f"array {little.dtype.str} {part.shape}", part.nbytes, _blocks(little)
+    content = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+    return "str" if isinstance(part, str) else "bytes", len(content), [content]
+
+
+def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """As its bytes follow each other; of what does not lie so, some rows at a time are copied."""
+    if array.flags.c_contiguous or array.ndim < 2:
+        yield np.ascontiguousarray(array)
+        return
+    step = max(BLOCK // max(array.nbytes // max(len(array), 1), 1), 1)
+    for start in range(0, len(array), step):
+        yield np.ascontiguousarray(array[start : start + step])
 
 
 def check_target(folder: str | Path) -> None:
@@ -118,7 +146,7 @@ def _refuse_strangers(folder: Path) -> None:
 def save_artifact(
     folder: str | Path,
     *,
-    tensors: Mapping[str, Mapping[str, np.ndarray]],
+    tensors: Mapping[str, Mapping[str, np.ndarray | Rows]],
     documents: Mapping[str, Any],
     card: str,
     kind: str,
@@ -208,9 +236,15 @@ def _load(folder: Path, kind: str) -> Artifact:
         raise ArtifactError(f"{folder} holds a saved {manifest['kind']}, not {kind}; give another folder")
     contents = read_files(folder, manifest["files"])
     try:
+        tensors = _each(contents, ".safetensors", unpack_tensors)
+        files = {group: f"{group}.safetensors" for group in tensors}
         return Artifact(
             kind=kind,
-            tensors=_each(contents, ".safetensors", safetensors.numpy.load),
+            tensors={group: arrays for group, (arrays, _) in tensors.items()},
+            places={
+                group: (folder / files[group], manifest["files"][files[group]]["sha256"], offsets)
+                for group, (_, offsets) in tensors.items()
+            },
             documents=_each(contents, ".json", _parsed),
             card=contents[CARD].decode("utf-8"),
             version=manifest["version"],
@@ -224,7 +258,7 @@ def _load(folder: Path, kind: str) -> Artifact:
 
 
 def _serialise(
-    tensors: Mapping[str, Mapping[str, np.ndarray]],
+    tensors: Mapping[str, Mapping[str, np.ndarray | Rows]],
     tables: Mapping[str, pl.DataFrame],
     documents: Mapping[str, Any],
     card: str,
@@ -247,16 +281,16 @@ def _serialise(
     return files
 
 
-def _pack_tensors(group: Mapping[str, np.ndarray]) -> bytes:
+def _pack_tensors(group: Mapping[str, np.ndarray | Rows]) -> bytes:
     # safetensors writes the memory as it lies: it has to be contiguous.
     return safetensors.numpy.save({key: np.asarray(array, order="C") for key, array in group.items()})
 
 
-def _each(contents: Mapping[str, bytes], ending: str, read: Any) -> dict[str, Any]:
+def _each(contents: Mapping[str, bytearray], ending: str, read: Any) -> dict[str, Any]:
     return {name.removesuffix(ending): read(content) for name, content in contents.items() if name.endswith(ending)}
 
 
-def _parsed(content: bytes) -> Any:
+def _parsed(content: bytearray) -> Any:
     """JSON without what only Python's reader takes for JSON: NaN, Infinity, and numbers that overflow to it."""
 
     def number(text: str) -> float:

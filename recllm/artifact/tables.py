@@ -36,7 +36,7 @@ def pack_table(frame: pl.DataFrame) -> bytes:
     return _written(frame)
 
 
-def unpack_table(content: bytes) -> pl.DataFrame:
+def unpack_table(content: bytes | bytearray) -> pl.DataFrame:
     """The frame that `pack_table` was given.
 
     Raises:

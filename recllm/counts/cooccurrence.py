@@ -143,7 +143,8 @@ def solve(
     Up to `exact_items` items with events this is EASE (Steck, arXiv 1905.03375), `B = I − P / diag(P)` with
     `P = (G + λI)⁻¹`. Above, the `HUBS` most popular items are solved so, towards each other and towards the rest;
     every other item i gets what is left of its co-occurrence with j once the hubs have spoken, regressed on i
-    alone: `B_ij = (G_ij − Σ_hubs G_ih B_hj) / (G_ii + λ)`.
+    alone: `B_ij = (G_ij − Σ_hubs G_ih B_hj) / (G_ii + λ)`. Of these as many are kept as it co-occurs with items: where
+    that are few, the rest is what hubs leave of nothing.
 
     Args:
         gram: G, how many users took both of two items, or what counts it.
@@ -230,14 +231,15 @@ def _ease_around_hubs(gram: Gram, regularisation: float, neighbours: int) -> spa
             shape=left.shape,
         )
         left = left - left.multiply(own)
-        parts.append(strongest(left * (1 / (counts + regularisation))[:, None].astype(np.float32), neighbours))
+        weights = sparse.csr_array(left * (1 / (counts + regularisation))[:, None].astype(np.float32))
+        parts.append(_strongest_stored(weights, np.minimum(np.diff(block.indptr), neighbours)))
     return _stacked(parts, items)
 
 
 def strongest(weights: np.ndarray | sparse.csr_array, neighbours: int) -> sparse.csr_array:
     """CSR of the `neighbours` weights of largest magnitude in each row."""
     if sparse.issparse(weights):
-        return _strongest_stored(sparse.csr_array(weights), neighbours)
+        return _strongest_stored(sparse.csr_array(weights), np.full(weights.shape[0], neighbours))
     rows, columns = weights.shape
     if columns > neighbours:
         keep = np.argpartition(-np.abs(weights), neighbours - 1, axis=1)[:, :neighbours]
@@ -250,12 +252,13 @@ def strongest(weights: np.ndarray | sparse.csr_array, neighbours: int) -> sparse
     return result
 
 
-def _strongest_stored(weights: sparse.csr_array, neighbours: int) -> sparse.csr_array:
+def _strongest_stored(weights: sparse.csr_array, neighbours: np.ndarray) -> sparse.csr_array:
     sizes = -np.abs(weights.data)
     keep = np.ones(len(sizes), dtype=bool)
-    for start, stop in zip(weights.indptr[:-1].tolist(), weights.indptr[1:].tolist(), strict=True):
-        if stop - start > neighbours:  # row by row: one sort of all rows takes ten times as long
-            keep[start + np.argpartition(sizes[start:stop], neighbours - 1)[neighbours:]] = False
+    ends = zip(weights.indptr[:-1].tolist(), weights.indptr[1:].tolist(), neighbours.tolist(), strict=True)
+    for start, stop, most in ends:
+        if stop - start > most:  # row by row: one sort of all rows takes ten times as long
+            keep[start + np.argpartition(sizes[start:stop], max(most - 1, 0))[most:]] = False
     indptr = np.concatenate([[0], np.cumsum(keep)])[weights.indptr]
     result = sparse.csr_array((weights.data[keep], weights.indices[keep], indptr), shape=weights.shape)
     result.eliminate_zeros()

@@ -129,7 +129,7 @@ class ItemEncoder(nn.Module):
             _start(self.project.weight[:, : text.shape[1] - beside])
             if beside:
                 _start(self.project.weight[:, text.shape[1] - beside :])
-        self.bound = bound
+        self.bound, self.learns = bound, learns
         shape = (text.shape[0], width)
         deltas = torch.zeros(shape) if learns else torch.zeros(1, 1).expand(shape)
         self.delta = nn.Parameter(deltas, requires_grad=bound > 0 and learns)
@@ -144,14 +144,16 @@ class ItemEncoder(nn.Module):
             hidden_delta: Items to be read from their text alone in this pass.
         """
         vectors = self.project(self.text if rows is None else self.text[rows])
-        if self.bound == 0:
-            return vectors
+        return vectors if self.bound == 0 else vectors + self.shift(rows, hidden_delta)
+
+    def shift(self, rows: Int[Tensor, "rows"] | None, hidden_delta: Bool[Tensor, "items"] | None = None) -> Tensor:
+        """What deltas add to the vectors of these items, or of all."""
         own = self.delta if rows is None else self.delta[rows]
         # The floor keeps the gradient of a zero delta finite.
         length = own.square().sum(dim=1, keepdim=True).add(1e-12).sqrt()
         keep = self.warm if hidden_delta is None else self.warm & ~hidden_delta
         kept = keep if rows is None else keep[rows]
-        return vectors + own * (self.bound / length).clamp(max=1.0) * kept.unsqueeze(1)
+        return own * (self.bound / length).clamp(max=1.0) * kept.unsqueeze(1)
 
 
 def _start(weight: Float[Tensor, "width columns"]) -> None:

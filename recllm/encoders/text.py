@@ -23,6 +23,9 @@ from recllm.prompting.items import check_columns, item_values
 from recllm.prompting.template import Prompt, load_prompt
 from recllm.resources import cache_folder
 
+ROWS = 65_536
+"""Items that are brought to length 1 at once."""
+
 AUTO = "auto"
 """The prompt that is composed from the catalog."""
 
@@ -235,10 +238,14 @@ class Whitening:
         matrix = (axes / np.sqrt(np.maximum(values, 1e-12))) @ axes.T
         return cls(mean.astype(np.float32), matrix.astype(np.float32))
 
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Whitened unit vectors, float32 [items, dim]."""
-        whitened = (vectors - self.mean) @ self.matrix
-        return whitened / np.maximum(np.linalg.norm(whitened, axis=1, keepdims=True), 1e-8)
+    def __call__(self, vectors: np.ndarray, *, spent: bool = False) -> np.ndarray:
+        """Whitened unit vectors, float32 [items, dim]; vectors that are `spent` may be written over."""
+        # One product: the last bit of a row depends on how many there are, and a kept graph is of these bits.
+        whitened: np.ndarray = np.subtract(vectors, self.mean, out=vectors if spent else None) @ self.matrix
+        for start in range(0, len(vectors), ROWS):  # in parts: what is between would take twice as much again
+            part = whitened[start : start + ROWS]
+            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-8)
+        return whitened
 
 
 def _cache_file(key: str) -> Path | None:

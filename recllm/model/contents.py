@@ -1,5 +1,6 @@
 """What a model is made of: to save it, and to tell whether two are the same."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ from recllm.adaptation.meta import MetaLearner
 from recllm.adaptation.own import OwnStep
 from recllm.artifact import fingerprint
 from recllm.artifact.arrays import SavedArrays
+from recllm.artifact.rows import Rows
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import fingerprint_frame
 from recllm.data.feedback import Feedback
@@ -32,7 +34,7 @@ class Contents:
     Attributes:
         catalog: The items.
         feedback: What ratings and events mean.
-        text: Sentence vectors of all items, float32 [items, dim].
+        text: Sentence vectors of all items, float32 [items, dim]; large ones of a saved model are left in its file.
         whitening: Its statistics over items with events.
         encoder: Reads histories.
         items: Item vectors from text and delta.
@@ -52,7 +54,7 @@ class Contents:
 
     catalog: Catalog
     feedback: Feedback
-    text: np.ndarray
+    text: Rows
     whitening: Whitening
     encoder: HistoryEncoder
     items: ItemEncoder
@@ -86,14 +88,14 @@ class Contents:
             part
             for group, arrays in sorted(tensors.items())
             for name, array in sorted(arrays.items())
-            for part in (f"{group}.{name}", np.asarray(array))
+            for part in (f"{group}.{name}", array if isinstance(array, Rows) else np.asarray(array))
         ]
         people = fingerprint_frame(self.channels.people.users.frame)
         return fingerprint(self.catalog.fingerprint, people, repr(self.feedback), repr(self.retrieval), *parts)
 
-    def tensors(self) -> dict[str, dict[str, np.ndarray]]:
+    def tensors(self) -> dict[str, Mapping[str, np.ndarray | Rows]]:
         """Everything to save, in one group per part."""
-        saved = {
+        saved: dict[str, Mapping[str, np.ndarray | Rows]] = {
             "text": {"vectors": self.text, "mean": self.whitening.mean, "matrix": self.whitening.matrix},
             "encoder": arrays_of(self.encoder),
             "items": arrays_of(self.items) | {"warm": self.items.warm.numpy()},
@@ -110,7 +112,9 @@ class Contents:
             saved["ratings"] = self.ratings.tensors()
         if self.text_adapter is not None:
             saved["text_adapter"] = dict(self.text_adapter.weights)
-        return saved if self.learner is None else saved | {"adaptation": arrays_of(self.learner)}
+        if self.learner is not None:
+            saved["adaptation"] = arrays_of(self.learner)
+        return saved
 
 
 def load_state(module: torch.nn.Module, saved: SavedArrays) -> None:

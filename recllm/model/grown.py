@@ -19,16 +19,17 @@ def grown(model: Model, catalog: Catalog, text: np.ndarray) -> Model:
         text: Sentence vectors of the new ones, float32 [new items, dim].
     """
     fresh = len(catalog) - len(model.catalog)
-    vectors = np.concatenate([model.text, text])
-    white = torch.from_numpy(model.whitening(vectors))
+    vectors = model.text.plus(text)
+    white = torch.from_numpy(model.whitening(vectors.read()))
     # The items that were there before are as they were read then.
     senses = torch.cat([model.channels.senses, model.senses.white(catalog)[len(model.catalog) :]])
     warm = torch.nn.functional.pad(model.items.warm, (0, fresh))
     whole = model.senses.beside(white, senses)
-    items = ItemEncoder(whole, warm, model.encoder.width, model.items.bound)
+    items = ItemEncoder(whole, warm, model.encoder.width, model.items.bound, learns=model.items.learns)
     with torch.no_grad():
         items.project.load_state_dict(model.items.project.state_dict())
-        items.delta[: len(model.catalog)] = model.items.delta
+        if items.learns:
+            items.delta[: len(model.catalog)] = model.items.delta
     items.requires_grad_(False)
     ratings = None if model.ratings is None else model.ratings.extended(white.numpy())
     channels = model.channels.extended(white, senses)

@@ -15,6 +15,7 @@ from torch import Tensor
 from recllm.adaptation.drift import Drift
 from recllm.adaptation.own import OwnStep
 from recllm.adaptation.support import Base, through_adapters
+from recllm.artifact.rows import Rows
 from recllm.data.attributes import Attributes
 from recllm.data.catalog import Catalog
 from recllm.data.feedback import Feedback
@@ -23,6 +24,7 @@ from recllm.data.interactions import Interactions
 from recllm.encoders.history import HistoryEncoder, ItemEncoder, encode_users
 from recllm.encoders.lora import UserLora
 from recllm.encoders.remembered import Remembered
+from recllm.encoders.served import served_vectors
 from recllm.encoders.threads import threads_for
 from recllm.errors import DataError
 from recllm.model.config import RecommenderConfig
@@ -30,8 +32,9 @@ from recllm.model.contents import Contents
 from recllm.model.texts import ItemTexts
 from recllm.ranking.head import RankingHead
 from recllm.ranking.rules import tie_order
-from recllm.retrieval.profiles import SMALLEST_SPREAD, Profile, Space
+from recllm.retrieval.profiles import SMALLEST_SPREAD, Profile
 from recllm.retrieval.scoring import Channels
+from recllm.retrieval.space import Space
 
 Profiles = list[Profile]
 """What each channel in use says, in the order of `Channels.names`."""
@@ -64,7 +67,7 @@ class Model(Contents):
         return cls(
             catalog=catalog,
             feedback=feedback,
-            text=texts.vectors,
+            text=texts.vectors if isinstance(texts.vectors, Rows) else Rows((texts.vectors,)),
             whitening=texts.whitening,
             encoder=encoder,
             items=items,
@@ -81,10 +84,10 @@ class Model(Contents):
         # Once and for all: the mode of a module is shared, so nobody may change it while another thread is served.
         for part in (self.encoder, self.items, self.head):
             part.eval()
-        with torch.no_grad():
-            vectors = self.items()
+        vectors = served_vectors(self.items)
         # Nothing was learned of items: they are their texts, and held once.
-        as_text = vectors.shape == self.channels.text.shape and torch.equal(vectors, self.channels.text)
+        text = self.channels.text
+        as_text = vectors is text or (vectors.shape == text.shape and torch.equal(vectors, text))
         self.space = self.channels.space if as_text else Space(vectors)
         self._serve()
 

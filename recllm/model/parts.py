@@ -13,6 +13,7 @@ from recllm.adaptation.own import OwnStep
 from recllm.adaptation.support import Contrast
 from recllm.artifact import Artifact
 from recllm.artifact.arrays import SavedArrays
+from recllm.artifact.rows import FilePart, Rows
 from recllm.data.catalog import Catalog
 from recllm.data.cleaning import CleaningReport
 from recllm.data.feedback import Feedback
@@ -47,13 +48,12 @@ def read_model(artifact: Artifact, config: RecommenderConfig, feedback: Feedback
     """
     saved = {name: SavedArrays(name, arrays) for name, arrays in artifact.tensors.items()}
     encoder = load_history_encoder(artifact.documents["blocks"], saved["encoder"], feedback.n_tokens, config.history)
-    vectors, whitening = _text(saved["text"], len(catalog))
-    white = torch.from_numpy(whitening(vectors))
-    if not bool(torch.isfinite(white).all()):
-        raise ArtifactError("its whitening leaves no numbers")
+    vectors, whitening, white = _text(artifact, saved.pop("text"), len(catalog))
     senses, beside = _senses(saved, artifact.documents["run"].get("senses", []), len(catalog))
     whole = senses.beside(white, beside)
-    items = _items(saved["items"], whole, encoder.width, config.history.delta_bound)
+    items = _items(saved.pop("items"), whole, encoder.width, config.history.delta_bound)
+    for group in ("text", "items"):  # let go here: at a million items they are half of what is read
+        del artifact.tensors[group]
     text_adapter = None
     if "text_adapter" in saved:
         text_adapter = TextAdapter.from_saved(artifact.documents["text_adapter"], saved["text_adapter"])
@@ -107,13 +107,18 @@ def _channel_names(run: Mapping[str, Any]) -> list[str] | None:
     return names
 
 
-def _text(saved: SavedArrays, items: int) -> tuple[np.ndarray, Whitening]:
+def _text(artifact: Artifact, saved: SavedArrays, items: int) -> tuple[Rows, Whitening, torch.Tensor]:
     vectors = saved.floats("vectors", items, None)
     dim = vectors.shape[1]
     matrix = saved.floats("matrix", dim, dim, least=-LARGEST_WHITENING, most=LARGEST_WHITENING)
     whitening = Whitening(saved.floats("mean", dim), matrix)
     saved.all_taken()
-    return vectors, whitening
+    rows = artifact.rows("text", "vectors")
+    white = whitening(vectors, spent=isinstance(rows.parts[0], FilePart))
+    # A NaN is neither; whoever asks number by number needs as much memory again.
+    if white.size and not (np.isfinite(white.min()) and np.isfinite(white.max())):
+        raise ArtifactError("its whitening leaves no numbers")
+    return rows, whitening, torch.from_numpy(white)
 
 
 def _people(artifact: Artifact) -> People:
@@ -140,7 +145,8 @@ def _senses(saved: Mapping[str, SavedArrays], names: Any, items: int) -> tuple[S
 
 
 def _items(saved: SavedArrays, white: torch.Tensor, width: int, bound: float) -> ItemEncoder:
-    learned = bool(saved.floats("delta", len(white), width).any())  # before it is built
+    # Before it is built. Up to version 0.1.0 zeros were saved where nothing was learned.
+    learned = "delta" in saved and bool(saved.floats("delta", len(white), width).any())
     project = saved.floats("project.weight", width, white.shape[1])
     warm = torch.from_numpy(saved.booleans("warm", len(white)))
     items = ItemEncoder(white, warm, width, bound, learns=learned)

@@ -69,9 +69,12 @@ def save_recommender(folder: str | Path, state: Fitted) -> None:
         documents["text_adapter"] = dict(model.text_adapter.config)
     # Pairs are most of the counts, and can be counted again where the events are kept.
     counts = state.counted.counts.tensors(pairs=not state.config.recounts)
+    tensors = model.tensors()
+    if not model.items.learns:  # else a zero for every number of a vector
+        tensors["items"] = {name: array for name, array in tensors["items"].items() if name != "delta"}
     save_artifact(
         folder,
-        tensors=model.tensors() | {"trained": {"users": state.trained.users}, "counts": counts},
+        tensors={**tensors, "trained": {"users": state.trained.users}, "counts": counts},
         tables={
             "catalog": model.catalog.frame,
             "users": id_table("user_id", events.user_ids),

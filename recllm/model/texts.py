@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recllm.artifact.rows import Rows
 from recllm.encoders.finetuning.adapter import TextAdapter
 from recllm.encoders.senses import Senses
 from recllm.encoders.text import Whitening
@@ -30,7 +31,7 @@ class ItemTexts:
         beside: These vectors, whitened, float32 [items, width]; of width 0 where there are none.
     """
 
-    vectors: np.ndarray
+    vectors: np.ndarray | Rows
     whitening: Whitening
     adapter: TextAdapter | None
     backbone: str | None
@@ -41,7 +42,7 @@ class ItemTexts:
     @cached_property
     def white(self) -> Float[Tensor, "items dim"]:
         """Whitened unit vectors."""
-        return torch.from_numpy(self.whitening(self.vectors))
+        return torch.from_numpy(self.whitening(np.asarray(self.vectors)))
 
     @cached_property
     def whole(self) -> Float[Tensor, "items dim_and_width"]:

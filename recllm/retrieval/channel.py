@@ -26,7 +26,8 @@ from recllm.data.tasks import Tasks, make_tasks
 from recllm.encoders.validation import SHOTS, DenseScores, mean_ndcg
 from recllm.retrieval.config import RetrievalConfig
 from recllm.retrieval.people import People
-from recllm.retrieval.profiles import Profile, Space
+from recllm.retrieval.profiles import Profile
+from recllm.retrieval.space import Space
 from recllm.retrieval.table import Table
 
 C = TypeVar("C", bound="Channel")

@@ -17,12 +17,10 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from recllm.retrieval.index import EXACT_ITEMS, NOBODY, Index, Progress, best_of, open_index
+from recllm.retrieval.gather import gathered_products
+from recllm.retrieval.index import NOBODY, best_of
+from recllm.retrieval.space import Space
 from recllm.retrieval.table import Table
-
-COPIED_NUMBERS = 40_000_000
-"""Up to this many numbers, item vectors are kept a second time the other way round: one user's product with them takes
-.16 ms then instead of .40, for 3,852 items of 384."""
 
 SMALLEST_SPREAD = 1e-6
 """A profile that says the same of all items is one that says nothing: its scores become 0."""
@@ -80,7 +78,7 @@ def all_standardised(
     if rows is None:
         _multiply(profiles)
         return standardised(torch.stack([profile.all() for profile in profiles], dim=1))
-    scores = torch.stack([profile.of(rows) for profile in profiles], dim=1)
+    scores = torch.stack(_said(profiles, rows), dim=1)
     moments = [profile.moments() for profile in profiles]
     mean, spread = _mean_and_spread(*(torch.stack([one[part].double() for one in moments], dim=1) for part in (0, 1)))
     return scores.sub_(mean.float().unsqueeze(2)).div_(spread.float().unsqueeze(2))
@@ -96,57 +94,21 @@ def _multiply(profiles: Sequence[Profile]) -> None:
             vars(one)["_all"] = scores
 
 
+def _said(profiles: Sequence[Profile], rows: Int[Tensor, "users width"]) -> list[Float[Tensor, "users width"]]:
+    """Each profile's raw scores of each user's own items; vectors that several of them read are read once."""
+    readers: dict[int, list[tuple[int, InSpace]]] = {}
+    for place, profile in enumerate(profiles):
+        if isinstance(profile, InSpace) and not profile.space.is_small:
+            readers.setdefault(id(profile.space.vectors), []).append((place, profile))
+    found: dict[int, Float[Tensor, "users width"]] = {}
+    for some in readers.values():
+        products = gathered_products([one.users for _, one in some], some[0][1].space.vectors, rows)
+        found |= zip((place for place, _ in some), products, strict=True)
+    return [found[place] if place in found else profile.of(rows) for place, profile in enumerate(profiles)]
+
+
 def _mean_and_spread(mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-    # Clamped before the root, whose slope at 0 is infinite.
-    return mean, (square - mean.square()).clamp(min=SMALLEST_SPREAD**2).sqrt()
-
-
-@final
-@dataclass(frozen=True)
-class Space:
-    """Item vectors and their moments, which are computed once.
-
-    Attributes:
-        vectors: [items, width].
-    """
-
-    vectors: Float[Tensor, "items width"]
-
-    def __reduce__(self) -> tuple[type["Space"], tuple[Tensor]]:
-        """What is looked up in them is looked up again elsewhere: a graph lives in this process."""
-        return Space, (self.vectors,)
-
-    @property
-    def is_small(self) -> bool:
-        """Whether all items are scored to find the best; else they are found by the index."""
-        return len(self.vectors) <= EXACT_ITEMS
-
-    @cached_property
-    def index(self) -> Index:
-        """Finds the items that a vector scores best; made when it is first asked for, unless `make_ready` did."""
-        return open_index(self.vectors)
-
-    def make_ready(self, progress: Progress) -> None:
-        """Make the index where one is needed and takes long, telling (done, total)."""
-        if not self.is_small and "index" not in vars(self):
-            vars(self)["index"] = open_index(self.vectors, progress)
-
-    @cached_property
-    def mean(self) -> Float[Tensor, "width"]:
-        """Mean vector."""
-        return self.vectors.mean(dim=0)
-
-    @cached_property
-    def columns(self) -> Float[Tensor, "width items"]:
-        """The vectors as columns, in the order of memory that a product with few users wants."""
-        columns = self.vectors.T
-        return columns.contiguous() if columns.numel() <= COPIED_NUMBERS else columns
-
-    @cached_property
-    def gram(self) -> Float[Tensor, "width width"]:
-        """Mean of the outer products."""
-        gram: Tensor = self.vectors.T @ self.vectors / max(len(self.vectors), 1)
-        return gram
+    return mean, (square - mean.square()).clamp(min=SMALLEST_SPREAD**2).sqrt()  # after the clamp: its slope at 0 is ∞
 
 
 @final
@@ -169,14 +131,7 @@ class InSpace(Profile):
         """Raw scores of each user's own items."""
         if self.space.is_small:
             return self._all.gather(1, rows)
-        if rows.stride(0) == 0:  # the same items for all
-            return self.users @ self.space.vectors[rows[0]].T
-        found, own = torch.empty(rows.shape), torch.empty(rows.shape[1], self.users.shape[1])
-        with torch.no_grad():
-            for user, theirs in enumerate(rows):  # into the same memory: fresh pages would take most of the time
-                torch.index_select(self.space.vectors, 0, theirs, out=own)
-                torch.mv(own, self.users[user], out=found[user])
-        return found
+        return gathered_products([self.users], self.space.vectors, rows)[0]
 
     def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
         """Rows of the best `size` eligible items; those of an index are nearly the best."""
@@ -227,12 +182,12 @@ class Sparse(Profile):
 
     def of(self, rows: Int[Tensor, "users width"]) -> Float[Tensor, "users width"]:
         """Raw scores of each user's own items."""
-        found = np.zeros(tuple(rows.shape), dtype=np.float32)
-        for user, own in enumerate(rows.numpy()):
+        found, line = np.zeros(tuple(rows.shape), dtype=np.float32), np.zeros(self.scores.shape[1], dtype=np.float32)
+        for user, own in enumerate(rows.numpy()):  # written out and taken back: in order they would have to be sorted
             columns, scores = self._line(user)
-            if len(columns):
-                places = np.minimum(np.searchsorted(columns, own), len(columns) - 1)
-                found[user] = np.where(columns[places] == own, scores[places], 0)
+            line[columns] = scores
+            np.take(line, own, out=found[user])
+            line[columns] = 0
         return torch.from_numpy(found)
 
     def best(self, eligible: Bool[Tensor, "users items"], size: int) -> Int[Tensor, "users size"]:
@@ -251,13 +206,9 @@ class Sparse(Profile):
         return torch.from_numpy(np.asarray(self.scores.min(axis=1).todense(), dtype=np.float32).reshape(-1))
 
     def _line(self, user: int) -> tuple[np.ndarray, np.ndarray]:
-        """The columns of a user's scores, ascending, and the scores."""
-        own = slice(self._sorted.indptr[user], self._sorted.indptr[user + 1])
-        return self._sorted.indices[own], self._sorted.data[own]
-
-    @cached_property
-    def _sorted(self) -> sparse.csr_array:
-        return self.scores.sorted_indices()
+        """The columns of a user's scores, each once and in any order, and the scores."""
+        own = slice(self.scores.indptr[user], self.scores.indptr[user + 1])
+        return self.scores.indices[own], self.scores.data[own]
 
     def moments(self) -> tuple[Float[Tensor, "users"], Float[Tensor, "users"]]:
         """Mean over all items of the raw scores and of their squares."""

@@ -22,8 +22,9 @@ from recllm.retrieval.channels.profile import SameProfile
 from recllm.retrieval.config import RetrievalConfig
 from recllm.retrieval.newcomers import order_of
 from recllm.retrieval.people import People
-from recllm.retrieval.profiles import Profile, Shared, Space, all_standardised, standardised
+from recllm.retrieval.profiles import Profile, Shared, all_standardised, standardised
 from recllm.retrieval.saved import HALF_LIFE, LIKED_EVENTS, NEWCOMERS, checked_settings, of_today
+from recllm.retrieval.space import Space
 
 Ranker = Callable[[Tensor, Tensor | None], Tensor]
 """From the channels' scores [users, channels, width] of items, and their rows or None for all, to scores of them."""

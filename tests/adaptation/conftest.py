@@ -23,8 +23,8 @@ from recllm.retrieval.channels.cooccurrence import TakenTogether
 from recllm.retrieval.channels.history import History
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
 from recllm.retrieval.channels.text import Text
-from recllm.retrieval.profiles import Space
 from recllm.retrieval.scoring import Channels
+from recllm.retrieval.space import Space
 from recllm.testing import TINY_WIDTH
 
 ITEMS, WINDOW = 60, 8

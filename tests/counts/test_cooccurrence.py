@@ -48,8 +48,27 @@ def test_large_catalogs_are_solved_around_their_hubs(monkeypatch: pytest.MonkeyP
     left = gram[rest] - gram[np.ix_(rest, hubs)] @ expected[hubs]
     expected[rest] = left / (np.diag(gram)[rest] + 2)[:, None]
     np.fill_diagonal(expected, 0)
+    for row in rest:  # as many as it was taken with, the strongest
+        together = (gram[row] > 0).sum() - 1
+        expected[row, np.argsort(-np.abs(expected[row]))[together:]] = 0
     model = Cooccurrence.fit(matrix, regularisation=2.0, neighbours=15)
     np.testing.assert_allclose(model.weights.toarray(), expected, atol=1e-5)
+
+
+def test_an_item_that_little_was_taken_with_keeps_as_many_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hubs leave of nothing is no more than that; who was taken with many has the same weights as ever."""
+    monkeypatch.setattr(cooccurrence, "EXACT_ITEMS", 10)
+    monkeypatch.setattr(cooccurrence, "HUBS", 6)
+    matrix = log(30, 15).toarray()
+    rare = np.argmin(matrix.sum(axis=0))
+    matrix[:, rare] = 0
+    matrix[0, rare] = 1
+    together = (matrix.T @ matrix > 0).sum(axis=1) - (matrix.sum(axis=0) > 0)
+    kept = Cooccurrence.fit(sparse.csr_array(matrix), regularisation=2.0, neighbours=15).weights
+    hubs = np.argsort(-matrix.sum(axis=0), kind="stable")[:6]
+    few = np.setdiff1d(np.arange(15), hubs)
+    assert (np.diff(kept.indptr)[few] <= together[few]).all()
+    assert 0 < np.diff(kept.indptr)[rare] <= together[rare] < 14
 
 
 def test_hubs_are_enough_to_tell_groups_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from recllm.data.catalog import Catalog
+from recllm.encoders import text
 from recllm.encoders.text import TextEncoder, TextEncoderConfig, Whitening, describe_items
 from recllm.errors import ConfigError, PromptError
 from recllm.prompting.template import load_prompt, parse_prompt
@@ -122,3 +123,14 @@ def test_the_transformer_is_loaded_once(tiny: Path, monkeypatch: pytest.MonkeyPa
     encoder.encode(["one"], keep=False)
     monkeypatch.setattr(TextEncoder, "load", lambda *_: pytest.fail("it is there already"))
     encoder.encode(["two"], keep=False)
+
+
+def test_many_items_are_whitened_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    whitening = Whitening.fit(vectors, shrinkage=0.1)
+    whole = whitening(vectors)
+    monkeypatch.setattr(text, "ROWS", 7)
+    kept = vectors.copy()
+    np.testing.assert_array_equal(whitening(vectors), whole)
+    np.testing.assert_array_equal(vectors, kept)
+    np.testing.assert_array_equal(whitening(vectors, spent=True), whole)

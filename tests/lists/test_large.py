@@ -6,9 +6,10 @@ import pytest
 from recllm.explain import served
 from recllm.lists.results import Recommendations
 from recllm.recommender import Recommender
-from recllm.retrieval import candidates, index, profiles
+from recllm.retrieval import candidates, index
+from recllm.retrieval import space as spaces
 from recllm.retrieval.index import Graph, Scan
-from recllm.retrieval.profiles import Space
+from recllm.retrieval.space import Space
 from recllm.testing import DEPARTMENTS, ToyShop, tiny_backbone, toy_shop
 from tests.small import config_for, newcomer
 
@@ -34,7 +35,7 @@ def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, shop:
     """The same shop, as if a thousand items were a million."""
     for module in (candidates, served):
         monkeypatch.setattr(module, "RANKED_WHOLE", 0)
-    monkeypatch.setattr(profiles, "EXACT_ITEMS", 0)
+    monkeypatch.setattr(spaces, "EXACT_ITEMS", 0)
     if request.param == "graph":
         monkeypatch.setattr(index, "SCANNED_ITEMS", 0)
     other = Recommender.of(shop.fitted)

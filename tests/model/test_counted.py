@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recllm.artifact import load_artifact, save_artifact
 from recllm.counts.counts import Counts
 from recllm.data.catalog import Catalog
 from recllm.data.histories import make_histories
@@ -259,6 +260,13 @@ def test_what_is_looked_up_in_item_vectors_is_looked_up_once(rec: Recommender, t
     assert again.space is again.channels.space
     assert again.items.delta.untyped_storage().nbytes() == 4, "no memory for what was not learned"
     assert again.digest() == untaught.model.digest()
+    saved = load_artifact(tmp_path / "untaught", "recommender")
+    assert "delta" not in saved.tensors["items"]
+    old = {**saved.tensors, "items": saved.tensors["items"] | {"delta": np.zeros(again.vectors.shape, np.float32)}}
+    save_artifact(
+        tmp_path / "old", tensors=old, tables=saved.tables, documents=saved.documents, card="", kind="recommender"
+    )
+    assert Recommender.load(tmp_path / "old").model.digest() == again.digest(), "as version 0.1.0 saved it"
 
 
 def test_it_can_be_pickled_with_weights_that_are_not_yet_there(rec: Recommender) -> None:
@@ -306,8 +314,6 @@ def test_without_histories_events_count_and_are_taken_out_if_they_are_brought(
 
 
 def test_counts_that_do_not_fit_are_refused_at_load(discreet: Recommender, tmp_path: Path) -> None:
-    from recllm.artifact import load_artifact, save_artifact
-
     folder = tmp_path / "model"
     discreet.save(folder)
     saved = load_artifact(folder, "recommender")

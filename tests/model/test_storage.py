@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 
 from recllm.adaptation.adapters import Adapters
 from recllm.adaptation.meta import AdaptationConfig
+from recllm.artifact import rows
 from recllm.artifact.manifest import sealed
 from recllm.artifact.tables import pack_table, unpack_table
 from recllm.data.catalog import Catalog
@@ -411,3 +412,18 @@ def test_adapters_of_nobody_are_kept(model: Path, tmp_path: Path) -> None:
     again = Adapters.load(tmp_path / "a.safetensors", rec)
     assert len(again) == 0
     assert len(again.update({"b": ["i1"]})) == 1
+
+
+def test_large_vectors_of_texts_stay_in_their_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rec = Recommender.load(model)
+    rec.save(tmp_path / "model")
+    monkeypatch.setattr(rows, "HELD", 0)
+    again = Recommender.load(tmp_path / "model")
+    assert isinstance(again.model.text.parts[0], rows.FilePart)
+    assert again.model.digest() == rec.model.digest()
+    fresh = [{"item_id": "new", "title": "garden thing"}]
+    again.add_items(fresh)
+    again.save(tmp_path / "model")
+    assert Recommender.load(tmp_path / "model").model.digest() == again.model.digest()

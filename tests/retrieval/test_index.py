@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recllm.retrieval import index as indexes
-from recllm.retrieval.index import NOBODY, Graph, Index, Scan, exact_best, open_index
+from recllm.retrieval.index import NOBODY, Graph, Index, Scan, best_whole, exact_best, open_index
 
 ITEMS, WIDTH = 3000, 32
 
@@ -52,6 +52,24 @@ def test_nearly_all_of_the_best_are_found(index: Index, vectors: torch.Tensor) -
 def test_filters_never_leave_a_list_short(index: Index, vectors: torch.Tensor, share: float) -> None:
     eligible = torch.from_numpy(np.random.default_rng(1).random((20, ITEMS)) < share)
     assert share_found(index, vectors, eligible, 50) > 0.97
+
+
+@pytest.mark.parametrize("allowed", [1.0, 0.3, 0.004, 0.0])
+@pytest.mark.parametrize("size", [1, 40, 4000])
+def test_a_sample_tells_where_the_best_begin(monkeypatch: pytest.MonkeyPatch, allowed: float, size: int) -> None:
+    """Also where all above the mark are ruled out, or many are equal."""
+    monkeypatch.setattr(indexes, "SAMPLED", 500)
+    rng = np.random.default_rng(0)
+    for scores in (rng.normal(size=5000), rng.integers(0, 9, 5000), np.zeros(5000)):
+        scores = (1000 * scores).astype(np.int32)
+        open_to = rng.random(5000) < allowed
+        open_to[np.argsort(-scores)[:100]] = False
+        found = best_whole(scores, open_to, size)
+        assert len(set(found.tolist())) == len(found) == min(size, int(open_to.sum()))
+        assert open_to[found].all()
+        np.testing.assert_array_equal(
+            np.sort(scores[found]), np.sort(scores[open_to])[len(scores[open_to]) - len(found) :]
+        )
 
 
 def test_what_a_walk_does_not_reach_is_looked_for_among_all(vectors: torch.Tensor) -> None:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recllm.retrieval import profiles
+from recllm.retrieval import space as spaces
 from recllm.retrieval.index import NOBODY
-from recllm.retrieval.profiles import InSpace, Profile, Shared, Space, Sparse, all_standardised, standardised
+from recllm.retrieval.profiles import InSpace, Profile, Shared, Sparse, all_standardised, standardised
+from recllm.retrieval.space import Space
 
 USERS, ITEMS = 4, 40
 
@@ -80,7 +82,7 @@ def test_an_index_finds_and_exact_vectors_score(monkeypatch: pytest.MonkeyPatch)
     exact = made("space", 1)
     everything = torch.ones(USERS, ITEMS, dtype=torch.bool)
     wanted = exact.best(everything, 5).sort(dim=1).values
-    monkeypatch.setattr(profiles, "EXACT_ITEMS", 10)
+    monkeypatch.setattr(spaces, "EXACT_ITEMS", 10)
     indexed = made("space", 1)
     found = indexed.best(everything, 5).sort(dim=1).values
     assert found[0].tolist() == [NOBODY] * 5, "of whom nothing is known"
@@ -118,3 +120,17 @@ def test_standardised_is_exact_for_what_hardly_differs() -> None:
     found = standardised(torch.from_numpy(rows.astype(np.float32)))
     np.testing.assert_allclose(found.numpy(), wanted, atol=2e-3)
     assert not found[4:].any(), "who says the same of all items says nothing"
+
+
+def test_vectors_that_two_channels_read_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spaces, "EXACT_ITEMS", 0)
+    rng = np.random.default_rng(0)
+    one, other = (Space(torch.from_numpy(rng.normal(size=(ITEMS, 8)).astype(np.float32))) for _ in range(2))
+    users = torch.from_numpy(rng.normal(size=(3, USERS, 8)).astype(np.float32))
+    asked = [InSpace(users[0], one), made("sparse", 1), InSpace(users[1], other), InSpace(users[2], one)]
+    rows = torch.from_numpy(rng.integers(0, ITEMS, (USERS, 7)))
+    alone = torch.cat([all_standardised([profile], rows) for profile in asked], dim=1)
+    read, take = [], np.take
+    monkeypatch.setattr(np, "take", lambda *args, **more: read.append(args[0]) or take(*args, **more))
+    torch.testing.assert_close(all_standardised(asked, rows), alone, atol=1e-5, rtol=1e-5)
+    assert sum(array.shape == (ITEMS, 8) for array in read) == 2 * USERS, "once in each of the two spaces"

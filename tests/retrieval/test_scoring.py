@@ -19,8 +19,9 @@ from recllm.retrieval.channels.next_liked import NextLiked
 from recllm.retrieval.channels.popularity import Popular, PopularNow, PopularWhenLastSeen
 from recllm.retrieval.channels.text import Text, ridge_directions
 from recllm.retrieval.channels.text_cooccurrence import TextCooccurrence
-from recllm.retrieval.profiles import Space, standardised
+from recllm.retrieval.profiles import standardised
 from recllm.retrieval.scoring import Channels
+from recllm.retrieval.space import Space
 
 
 def histories() -> Histories:

@@ -19,8 +19,8 @@ from recllm.model.model import JUDGED, Model
 from recllm.ranking.fit import fit_head
 from recllm.ranking.head import RankingHead
 from recllm.ranking.objective import RankingTasks
-from recllm.retrieval.profiles import Space
 from recllm.retrieval.scoring import Channels
+from recllm.retrieval.space import Space
 
 HEAD_SHARE = 0.5
 """Part of the time that is left when the head begins."""
