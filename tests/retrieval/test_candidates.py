@@ -73,3 +73,10 @@ def test_recall() -> None:
     relevant = torch.tensor([[True, False, False, True, False]])
     everything = torch.ones(1, 5, dtype=torch.bool)
     assert recall(scores, everything, relevant, 2).tolist() == pytest.approx([0.5])
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=4))
+def test_scores_of_candidates_are_written_out_at_their_places(chosen: list[list[bool]]) -> None:
+    wanted = torch.where(torch.tensor(chosen), torch.arange(9.0), -torch.inf)
+    found = Candidates.of(torch.tensor(chosen))
+    torch.testing.assert_close(found.written_out(found.rows.float(), 9), wanted)

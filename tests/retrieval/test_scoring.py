@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from scipy import sparse
 
@@ -13,6 +14,7 @@ from recllm.counts.next_liked import DECAY, next_liked
 from recllm.counts.pairs import soon_after
 from recllm.counts.trend import Popularity, Trend
 from recllm.data.histories import Histories
+from recllm.retrieval import candidates
 from recllm.retrieval.channels.cooccurrence import LikedTogether, TakenTogether
 from recllm.retrieval.channels.history import History
 from recllm.retrieval.channels.next_liked import NextLiked
@@ -71,6 +73,24 @@ def test_scores_are_standardised_and_silent_on_nobody() -> None:
     assert by_name["popularity"][2].argmax() == 5
     torch.testing.assert_close(by_name["text"][0].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
     torch.testing.assert_close(by_name["text"][0].square().mean(), torch.tensor(1.0), atol=1e-4, rtol=0)
+
+
+def test_the_best_scores_are_those_of_what_channels_bring_and_users_have_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, nobody = channels(60), torch.zeros(3, 4)
+    profiles = found.profiles(histories(), nobody, Space(torch.zeros(60, 4)))
+
+    def best() -> torch.Tensor:
+        return found.best_scores(profiles, histories(), 1, lambda said, rows: said.sum(dim=1))
+
+    whole, everything = best(), found.scores(histories(), nobody, Space(torch.zeros(60, 4))).sum(dim=1)
+    theirs = torch.from_numpy(binary_matrix(histories(), 60, liked_only=False).toarray() > 0)
+    torch.testing.assert_close(whole, everything.masked_fill(theirs, -torch.inf))
+    monkeypatch.setattr(candidates, "RANKED_WHOLE", 0)
+    few = best()
+    real = few > -torch.inf
+    assert (real.sum(dim=1) < (~theirs).sum(dim=1)).any(), "of somebody, not all"
+    torch.testing.assert_close(few[real], whole[real])
+    assert torch.equal(few.argmax(dim=1), whole.argmax(dim=1))
 
 
 def test_text_looks_at_likes_only() -> None:
