@@ -171,13 +171,13 @@ def test_the_head_meets_newcomers(tiny: Path, toy: ToyShop, monkeypatch: pytest.
 
 def test_the_head_is_asked_as_of_the_time(tiny: Path, toy: ToyShop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was popular at the moment of a task, not what was so in the end."""
-    moments, scores = [], Channels.scores
+    moments, profiles = [], Channels.profiles
 
-    def asked(self: Channels, histories: object, users: object, items: object, asked_at: object = None) -> torch.Tensor:
+    def asked(self: Channels, histories: object, users: object, items: object, asked_at: object = None) -> object:
         moments.append(asked_at)
-        return scores(self, histories, users, items, asked_at)  # type: ignore[arg-type]
+        return profiles(self, histories, users, items, asked_at)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Channels, "scores", asked)
+    monkeypatch.setattr(Channels, "profiles", asked)
     head_tasks(tiny, toy, monkeypatch, 0.0)
     known = np.concatenate([moment for moment in moments if moment is not None])
     assert len(np.unique(known)) > 3
