@@ -40,7 +40,7 @@ class ItemWeights(Channel):
     def profile(self, visits: Visits) -> Sparse:
         """The sum over the user's items; where `decay` is below 1, older ones count less."""
         known = visits.matrix(liked_only=self.liked_only, decay=self.model.decay)
-        return Sparse(sparse.csr_array(known @ self.model.weights))
+        return Sparse(known @ self.model.weights)
 
     def extended(self, text: Float[Tensor, "items dim"]) -> Self:
         """New items have no weights."""
