@@ -240,8 +240,11 @@ class Whitening:
 
     def __call__(self, vectors: np.ndarray, *, spent: bool = False) -> np.ndarray:
         """Whitened unit vectors, float32 [items, dim]; vectors that are `spent` may be written over."""
-        # One product: the last bit of a row depends on how many there are, and a kept graph is of these bits.
-        whitened: np.ndarray = np.subtract(vectors, self.mean, out=vectors if spent else None) @ self.matrix
+        import torch
+
+        centred = np.subtract(vectors, self.mean, out=vectors if spent else None)
+        # By torch: the last bits of numpy's product depend on the number of threads, and a kept graph is of these bits.
+        whitened: np.ndarray = (torch.from_numpy(centred) @ torch.from_numpy(self.matrix)).numpy()
         for start in range(0, len(vectors), ROWS):  # in parts: what is between would take twice as much again
             part = whitened[start : start + ROWS]
             part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-8)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from threadpoolctl import threadpool_limits
 
 from recllm.data.catalog import Catalog
 from recllm.encoders import text
@@ -123,6 +125,19 @@ def test_the_transformer_is_loaded_once(tiny: Path, monkeypatch: pytest.MonkeyPa
     encoder.encode(["one"], keep=False)
     monkeypatch.setattr(TextEncoder, "load", lambda *_: pytest.fail("it is there already"))
     encoder.encode(["two"], keep=False)
+
+
+def test_whitened_vectors_have_the_same_bits_however_many_threads_there_are() -> None:
+    """What is kept of them, such as a graph over a million, is looked for by these bits."""
+    vectors = np.random.default_rng(0).normal(size=(20_000, 96)).astype(np.float32)
+    whitening, usual = Whitening.fit(vectors, shrinkage=0.1), torch.get_num_threads()
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        with threadpool_limits(threads):
+            found.append(whitening(vectors).tobytes())
+    torch.set_num_threads(usual)
+    assert found[0] == found[1]
 
 
 def test_many_items_are_whitened_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
