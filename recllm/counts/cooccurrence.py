@@ -224,15 +224,14 @@ def _ease_around_hubs(gram: Gram, regularisation: float, neighbours: int) -> spa
     solved = _stacked(parts, items)
     for start in range(hubs, items, ROWS):
         block = whole[start : start + ROWS].astype(np.float32)
-        left = sparse.csr_array(block - across[start - hubs : start - hubs + ROWS] @ solved)
-        counts = gram.diagonal[start : start + ROWS]
-        own = sparse.csr_array(
-            (np.ones(len(counts), dtype=bool), (np.arange(len(counts)), start + np.arange(len(counts)))),
-            shape=left.shape,
-        )
-        left = left - left.multiply(own)
-        weights = sparse.csr_array(left * (1 / (counts + regularisation))[:, None].astype(np.float32))
-        parts.append(_strongest_stored(weights, np.minimum(np.diff(block.indptr), neighbours)))
+        counts, own = gram.diagonal[start : start + ROWS], np.arange(start, min(start + ROWS, items))
+        # What is left of the block is one product, [−across, I] · [solved; block]: a difference would put both in order.
+        both = sparse.hstack([-across[own - hubs], sparse.eye_array(len(own), dtype=np.float32)], format="csr")
+        left = sparse.csr_array(both @ sparse.vstack([solved, block], format="csr"))
+        row = np.repeat(np.arange(len(own)), np.diff(left.indptr))
+        left.data *= (1 / (counts + regularisation)).astype(np.float32)[row]
+        left.data[left.indices == own[row]] = 0.0
+        parts.append(_strongest_stored(left, np.minimum(np.diff(block.indptr), neighbours)))
     return _stacked(parts, items)
 
 
@@ -262,6 +261,7 @@ def _strongest_stored(weights: sparse.csr_array, neighbours: np.ndarray) -> spar
     indptr = np.concatenate([[0], np.cumsum(keep)])[weights.indptr]
     result = sparse.csr_array((weights.data[keep], weights.indices[keep], indptr), shape=weights.shape)
     result.eliminate_zeros()
+    result.sort_indices()
     return result
 
 
