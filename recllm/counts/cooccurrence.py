@@ -225,7 +225,7 @@ def _ease_around_hubs(gram: Gram, regularisation: float, neighbours: int) -> spa
     for start in range(hubs, items, ROWS):
         block = whole[start : start + ROWS].astype(np.float32)
         counts, own = gram.diagonal[start : start + ROWS], np.arange(start, min(start + ROWS, items))
-        # What is left of the block is one product, [−across, I] · [solved; block]: a difference would put both in order.
+        # What is left as one product, [−across, I] · [solved; block]: a difference would put both sides in order first.
         both = sparse.hstack([-across[own - hubs], sparse.eye_array(len(own), dtype=np.float32)], format="csr")
         left = sparse.csr_array(both @ sparse.vstack([solved, block], format="csr"))
         row = np.repeat(np.arange(len(own)), np.diff(left.indptr))

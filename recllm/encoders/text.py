@@ -242,7 +242,7 @@ class Whitening:
         """Whitened unit vectors, float32 [items, dim]; vectors that are `spent` may be written over."""
         import torch
 
-        centred = np.subtract(vectors, self.mean, out=vectors if spent else None)
+        centred = np.subtract(vectors, self.mean, out=vectors if spent else None, dtype=np.float32)
         # By torch: the last bits of numpy's product depend on the number of threads, and a kept graph is of these bits.
         whitened: np.ndarray = (torch.from_numpy(centred) @ torch.from_numpy(self.matrix)).numpy()
         for start in range(0, len(vectors), ROWS):  # in parts: what is between would take twice as much again
