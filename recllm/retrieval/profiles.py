@@ -17,9 +17,8 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from recllm.retrieval.gather import gathered_products
 from recllm.retrieval.index import NOBODY, best_of
-from recllm.retrieval.space import Space
+from recllm.retrieval.space import Space, gathered_products
 from recllm.retrieval.table import Table
 
 SMALLEST_SPREAD = 1e-6
